@@ -1,0 +1,360 @@
+"""The teacher as a DAG of segments: blocks, which have variants, and the trunk, which stays as it is.
+
+Blocks come from the graph, not from module names. Nodes that every path between two others must pass form *chains*;
+a stretch of a chain has exactly one tensor entering and one leaving, whatever branches lie inside it. Dynamic
+programming over each chain picks the stretches that let the most parameters go, within a limit on layers per block.
+A piece of a chain too large for one block is searched for chains inside it (branches of an Inception module, say).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch.nn as nn
+from torch import Tensor, fx
+
+from legodnn.builder.graph.analysis import analyse
+from legodnn.builder.graph.channels import ChannelMap
+from legodnn.builder.graph.dominators import immediate_dominators
+from legodnn.builder.graph.trace import facts
+
+PRUNABLE_LAYERS = (
+    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of the teacher: its nodes in graph order, the tensors it reads and the tensors others read from it."""
+
+    name: str
+    kind: str
+    nodes: tuple[fx.Node, ...]
+    inputs: tuple[fx.Node, ...]
+    outputs: tuple[fx.Node, ...]
+
+    @property
+    def is_block(self) -> bool:
+        """Whether the segment has variants."""
+        return self.kind == "block"
+
+
+@dataclass(frozen=True)
+class SegmentGraph:
+    """All segments of a teacher in an order in which they can run, with the values that enter and leave it."""
+
+    teacher: fx.GraphModule
+    segments: tuple[Segment, ...]
+    inputs: tuple[fx.Node, ...]
+    outputs: tuple[fx.Node, ...]
+
+    @property
+    def blocks(self) -> tuple[Segment, ...]:
+        """The segments that have variants."""
+        return tuple(s for s in self.segments if s.is_block)
+
+    def module(self, segment: Segment) -> fx.GraphModule:
+        """The segment as a module of its own; its layers are the teacher's (shared, not copied)."""
+        return extract(self.teacher, segment)
+
+
+def layers_of(teacher: fx.GraphModule, nodes: Iterable[fx.Node]) -> list[str]:
+    """The names of the convolutions and linear layers among ``nodes``, each once, in graph order."""
+    names = {
+        str(n.target): None
+        for n in nodes
+        if n.op == "call_module" and isinstance(teacher.get_submodule(str(n.target)), PRUNABLE_LAYERS)
+    }
+    return list(names)
+
+
+def cut(teacher: fx.GraphModule, max_ratio: float) -> SegmentGraph:
+    """Cut a traced teacher into segments; a block holds at most ``ceil(max_ratio * layers)`` prunable layers."""
+    values = _ValueGraph(teacher)
+    limit = max(1, math.ceil(max_ratio * len(layers_of(teacher, values.nodes))))
+    channels = analyse(teacher)
+    stretches = list(_Finder(values, channels, limit).search(values.top_chain()))
+    output = next(n for n in teacher.graph.nodes if n.op == "output")
+    return SegmentGraph(
+        teacher,
+        tuple(_schedule(values, stretches)),
+        tuple(n for n in teacher.graph.nodes if n.op == "placeholder"),
+        tuple(output.all_input_nodes),
+    )
+
+
+class _ValueGraph:
+    """Nodes that hold tensors computed from the input, numbered in graph order, with edges between them.
+
+    Parameters, constants and sizes are *free*: they are copied into every segment that reads them, so an edge through
+    a size is an edge from the tensor whose size it is. Number 0 is the source (all inputs), the last one the sink.
+    """
+
+    def __init__(self, teacher: fx.GraphModule) -> None:
+        self.teacher = teacher
+        self.nodes: list[fx.Node] = [n for n in teacher.graph.nodes if self._computes(n)]
+        self.number = {node: i + 1 for i, node in enumerate(self.nodes)}
+        self.number.update({n: 0 for n in teacher.graph.nodes if n.op == "placeholder"})
+        output = next(n for n in teacher.graph.nodes if n.op == "output")
+        self.sink = len(self.nodes) + 1
+        self.sources = {n: self._sources(n) for n in [*self.nodes, output]}
+        predecessors = [[]] + [self._numbers(n) for n in self.nodes] + [self._numbers(output)]
+        self.predecessors = predecessors
+        self.successors: list[list[int]] = [[] for _ in predecessors]
+        for node, before in enumerate(predecessors):
+            for source in before:
+                self.successors[source].append(node)
+        self.dominator = immediate_dominators(predecessors)
+        mirrored = [[self.sink - s for s in after] or [0] for after in reversed(self.successors)]
+        self.post_dominator = [self.sink - d for d in reversed(immediate_dominators(mirrored))]
+
+    @staticmethod
+    def _computes(node: fx.Node) -> bool:
+        if node.op in ("placeholder", "output", "get_attr"):
+            return False
+        return facts(node).holds_tensors and any(True for _ in _tensor_inputs(node))
+
+    def _sources(self, node: fx.Node) -> list[fx.Node]:
+        return list(dict.fromkeys(_tensor_inputs(node)))
+
+    def _numbers(self, node: fx.Node) -> list[int]:
+        return sorted({self.number[s] for s in self.sources[node]}) or [0]
+
+    def top_chain(self) -> list[int]:
+        """The chain from the source to the sink."""
+        return self.chain(0)
+
+    def chain(self, start: int) -> list[int]:
+        """Nodes from ``start`` on, each of which all paths from the one before must pass."""
+        chain = [start]
+        while chain[-1] != self.sink:
+            after = self.post_dominator[chain[-1]]
+            if self.dominator[after] != chain[-1]:
+                break
+            chain.append(after)
+        return chain
+
+    def between(self, first: int, last: int) -> list[int]:
+        """The nodes of the piece after ``first`` up to and with ``last`` (both neighbours in a chain)."""
+        found, waiting = {last}, [p for p in self.predecessors[last]]
+        while waiting:
+            node = waiting.pop()
+            if node != first and node not in found and node > first:
+                found.add(node)
+                waiting.extend(self.predecessors[node])
+        return sorted(found)
+
+
+def _tensor_inputs(node: fx.Node) -> Iterator[fx.Node]:
+    """The tensors a node's value is computed from, looking through sizes and other values that hold no tensors."""
+    for source in node.all_input_nodes:
+        if source.op == "get_attr":
+            continue
+        if source.op == "placeholder":
+            yield source
+        elif facts(source).holds_tensors:
+            if any(True for _ in _tensor_inputs(source)):
+                yield source
+        else:
+            yield from _tensor_inputs(source)
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """A block to be: the number of its exit value, the numbers of its nodes."""
+
+    exit: int
+    nodes: tuple[int, ...]
+
+
+class _Finder:
+    """Picks the stretches of chains that become blocks."""
+
+    def __init__(self, values: _ValueGraph, channels: ChannelMap, limit: int) -> None:
+        self.values = values
+        self.limit = limit
+        weight = _removable_parameters(channels)
+        self.families = [
+            (frozenset(values.number.get(n, values.sink) for n in family.nodes), weight[i])
+            for i, family in enumerate(channels.families())
+            if len(family.classes) > 1
+        ]
+
+    def search(self, chain: Sequence[int]) -> Iterator[_Stretch]:
+        """Blocks on a chain, then blocks inside the pieces no block took."""
+        sink = self.values.sink
+        pieces = [[n for n in self.values.between(a, b) if n != sink] for a, b in _pairs(chain)]
+        chosen = self._choose(chain, pieces)
+        bounds = [first for first, _ in chosen[1:]] + [len(pieces)]
+        taken: set[int] = set()
+        for (first, last), bound in zip(chosen, bounds, strict=True):
+            last = self._with_followers(chain, pieces, last, bound)
+            taken.update(range(first, last))
+            nodes = [n for piece in pieces[first:last] for n in piece]
+            yield _Stretch(chain[last], tuple(nodes))
+        for i, piece in enumerate(pieces):
+            if i not in taken and len(piece) > 1:
+                yield from self._inside(piece)
+
+    def _inside(self, piece: Sequence[int]) -> Iterator[_Stretch]:
+        seen: set[int] = set()
+        members = set(piece)
+        for start in piece:
+            if start in seen or start == self.values.sink:
+                continue
+            chain = [n for n in self.values.chain(start) if n in members]
+            sources = self.values.predecessors[start]
+            if len(sources) == 1 and sources[0] != 0:
+                chain = [sources[0], *chain]  # a branch: its first operation belongs to it as well
+            for a, b in _pairs(chain):
+                seen.update(self.values.between(a, b))
+            if len(chain) > 1:
+                yield from self.search(chain)
+
+    def _choose(self, chain: Sequence[int], pieces: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
+        """Stretches (first piece, last piece + 1): most removable parameters, then fewest blocks, then fewest pieces."""
+        layers = [layers_of(self.values.teacher, [self.values.nodes[n - 1] for n in piece]) for piece in pieces]
+        best: list[tuple[tuple[int, int, int], list[tuple[int, int]]]] = [((0, 0, 0), [])]
+        for end in range(1, len(pieces) + 1):
+            candidates = [best[end - 1]]
+            names: set[str] = set()
+            for start in range(end - 1, -1, -1):
+                names.update(layers[start])
+                if len(names) > self.limit:
+                    break
+                gain = self._gain(chain, pieces, start, end)
+                if gain:
+                    score, blocks = best[start]
+                    total = (score[0] + gain, score[1] - 1, score[2] - (end - start))
+                    candidates.append((total, [*blocks, (start, end)]))
+            best.append(max(candidates, key=lambda c: c[0]))
+        return best[-1][1]
+
+    def _gain(self, chain: Sequence[int], pieces: Sequence[Sequence[int]], start: int, end: int) -> int:
+        entry, last = chain[start], chain[end]
+        if last == self.values.sink or not self._is_tensor(entry) or not self._is_tensor(last):
+            return 0
+        inside = {n for piece in pieces[start:end] for n in piece}
+        return sum(weight for nodes, weight in self.families if nodes <= inside)
+
+    def _is_tensor(self, number: int) -> bool:
+        if number == 0:
+            return sum(n.op == "placeholder" for n in self.values.teacher.graph.nodes) == 1
+        return facts(self.values.nodes[number - 1]).is_tensor
+
+    def _with_followers(self, chain: Sequence[int], pieces: Sequence[Sequence[int]], last: int, bound: int) -> int:
+        """Take along what follows without changing the shape and without layers: norms, activations, dropout."""
+        while last < bound and chain[last + 1] != self.values.sink:
+            following = self.values.nodes[chain[last + 1] - 1]
+            here = self.values.nodes[chain[last] - 1]
+            single = len(pieces[last]) == 1 and following.op in ("call_module", "call_function", "call_method")
+            if not single or layers_of(self.values.teacher, [following]):
+                break
+            if not facts(following).is_tensor or facts(following).shape != facts(here).shape:
+                break
+            last += 1
+        return last
+
+
+def _pairs(chain: Sequence[int]) -> Iterator[tuple[int, int]]:
+    return zip(chain, chain[1:], strict=False)
+
+
+def _removable_parameters(channels: ChannelMap) -> list[int]:
+    """Parameters that would go with each family, counting a weight shared by two families for both."""
+    families = channels.families()
+    owner = {int(root): i for i, family in enumerate(families) for root in family.classes.tolist()}
+    weight = [0] * len(families)
+    for piece in channels.slices.values():
+        value = _parameter(channels.module, piece.owner, piece.parameter)
+        share = value.numel() // value.shape[piece.axis]
+        for root in channels.roots(piece.ids).tolist():
+            if root in owner:
+                weight[owner[root]] += share
+    return weight
+
+
+def _parameter(module: fx.GraphModule, owner: str, name: str) -> Tensor:
+    value: Tensor = getattr(module.get_submodule(owner), name)
+    return value
+
+
+def _schedule(values: _ValueGraph, stretches: Sequence[_Stretch]) -> list[Segment]:
+    """Segments in an order in which they can run: each block in one go, trunk nodes between them gathered.
+
+    Contracting a stretch cannot close a circle, since everything enters it by one value and leaves it by one.
+    """
+    block_of = {n: stretch for stretch in stretches for n in stretch.nodes}
+    runs: list[tuple[str, list[int]]] = []
+    done = {0}
+    waiting = [n for n in range(1, values.sink)]
+    while waiting:
+        number = next(n for n in waiting if _ready(values, n, done, block_of))
+        stretch = block_of.get(number)
+        unit = list(stretch.nodes) if stretch else _unit(values, number)
+        if stretch:
+            runs.append(("block", unit))
+        elif runs and runs[-1][0] == "trunk":
+            runs[-1][1].extend(unit)
+        else:
+            runs.append(("trunk", unit))
+        done.update(unit)
+        waiting = [n for n in waiting if n not in done]
+    return _named(values, runs)
+
+
+def _ready(values: _ValueGraph, number: int, done: set[int], block_of: Mapping[int, _Stretch]) -> bool:
+    stretch = block_of.get(number)
+    members = set(stretch.nodes) if stretch else {number}
+    return all(p in done or p in members for m in members for p in values.predecessors[m])
+
+
+def _unit(values: _ValueGraph, number: int) -> list[int]:
+    """A node, with the parts taken from its result where that is a tuple: segments pass tensors only."""
+    unit = [number]
+    if not facts(values.nodes[number - 1]).is_tensor:
+        for after in sorted(set(values.successors[number])):
+            if after != values.sink and values.predecessors[after] == [number]:
+                unit.extend(_unit(values, after))
+    return unit
+
+
+def _named(values: _ValueGraph, runs: Sequence[tuple[str, list[int]]]) -> list[Segment]:
+    segments: list[Segment] = []
+    counts = {"block": 0, "trunk": 0}
+    for kind, numbers in runs:
+        inside = set(numbers)
+        nodes = tuple(values.nodes[n - 1] for n in sorted(inside))
+        inputs = dict.fromkeys(s for n in nodes for s in values.sources[n] if values.number[s] not in inside)
+        outputs = [n for n in nodes if any(after not in inside for after in values.successors[values.number[n]])]
+        segments.append(Segment(f"{kind}{counts[kind]}", kind, nodes, tuple(inputs), tuple(outputs)))
+        counts[kind] += 1
+    return segments
+
+
+def extract(teacher: fx.GraphModule, segment: Segment) -> fx.GraphModule:
+    """A segment as a graph module: tensors in the order of ``segment.inputs``, one tensor or a tuple of them out."""
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    for source in segment.inputs:
+        copies[source] = graph.placeholder(source.name)
+        copies[source].meta = dict(source.meta)
+
+    def copied(node: fx.Node) -> fx.Node:
+        """The node's copy, made with everything free (sizes, parameters, constants) that it reads."""
+        if node not in copies:
+            for source in node.all_input_nodes:
+                copied(source)
+            copies[node] = graph.node_copy(node, lambda n: copies[n])
+            copies[node].meta = dict(node.meta)
+        return copies[node]
+
+    for node in segment.nodes:
+        copied(node)
+    results = tuple(copies[n] for n in segment.outputs)
+    output = graph.output(results[0] if len(results) == 1 else results)
+    output.meta = {}
+    graph.lint()
+    return fx.GraphModule(teacher, graph, class_name="Segment").eval()

@@ -1,0 +1,106 @@
+"""Everything that can go wrong, as one tree; each also is the builtin exception that old ``except`` clauses expect.
+
+    LegoError
+    ├── UsageError (ValueError)             an argument nobody can act on
+    │   ├── UnitError                       a time or a size without a unit, or not a positive number
+    │   ├── RecipeError                     a recipe's mistakes, all of them
+    │   └── SelectionError                  a block or variant that does not exist
+    ├── ModelError (ValueError)             the teacher: its factory, its weights, its graph
+    ├── DataError (ValueError)              a loader that yields nothing, or the wrong thing
+    ├── WorkError (RuntimeError)            a work directory that cannot be used
+    ├── BundleError (ValueError)            a file that is not a whole, trustworthy bundle
+    │   ├── BundleVersionError              written in a format this version does not read
+    │   └── OperatorError                   a program that wants to do more than compute
+    ├── InputError (ValueError)             a frame of the wrong shape or dtype
+    ├── InfeasibleBudget (ValueError)       no selection fits; says what would
+    ├── CompositionError (RuntimeError)     a selection that could not be made to run
+    └── MissingExtra (ImportError)          a part of LegoDNN that is not installed
+"""
+
+from __future__ import annotations
+
+from typing import Mapping, Optional, Sequence
+
+
+class LegoError(Exception):
+    """The root of the tree: catch this to catch everything LegoDNN raises on purpose."""
+
+
+class UsageError(LegoError, ValueError):
+    """An argument nobody can act on."""
+
+
+class UnitError(UsageError):
+    """A time or a size that has no unit or is not a positive number."""
+
+
+class RecipeError(UsageError):
+    """All mistakes of a recipe, one line each in ``mistakes``."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = list(mistakes)
+
+
+class SelectionError(UsageError):
+    """A selection that names a block or a variant the bundle does not have."""
+
+
+class ModelError(LegoError, ValueError):
+    """The teacher cannot be made, loaded, traced or cut."""
+
+
+class DataError(LegoError, ValueError):
+    """A loader that yields nothing, or something the network cannot take."""
+
+
+class WorkError(LegoError, RuntimeError):
+    """A work directory that cannot be used."""
+
+
+class BundleError(LegoError, ValueError):
+    """A file that is not a whole, trustworthy bundle."""
+
+
+class BundleVersionError(BundleError):
+    """A bundle of a format this version does not read."""
+
+
+class OperatorError(BundleError):
+    """A program in a bundle that wants to do more than compute."""
+
+
+class InputError(LegoError, ValueError):
+    """An input of the wrong shape or dtype."""
+
+
+class CompositionError(LegoError, RuntimeError):
+    """A selection that could not be made to run; what ran before still does."""
+
+
+class MissingExtra(LegoError, ImportError):
+    """A part of LegoDNN that is not installed."""
+
+
+class InfeasibleBudget(LegoError, ValueError):
+    """No selection fits the budget.
+
+    ``minimum_seconds`` and ``minimum_bytes`` are the least that can be had, each taken alone; ``closest`` is the
+    selection that misses the budget least, and ``closest_seconds`` and ``closest_bytes`` are what it needs.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        minimum_seconds: Optional[float] = None,
+        minimum_bytes: Optional[int] = None,
+        closest: Optional[Mapping[str, str]] = None,
+        closest_seconds: Optional[float] = None,
+        closest_bytes: Optional[int] = None,
+    ) -> None:
+        super().__init__(message)
+        self.minimum_seconds = minimum_seconds
+        self.minimum_bytes = minimum_bytes
+        self.closest = dict(closest or {})
+        self.closest_seconds = closest_seconds
+        self.closest_bytes = closest_bytes
