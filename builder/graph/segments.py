@@ -187,7 +187,7 @@ class _Finder:
         sink = self.values.sink
         pieces = [[n for n in self.values.between(a, b) if n != sink] for a, b in _pairs(chain)]
         chosen = self._choose(chain, pieces)
-        bounds = [first for first, _ in chosen[1:]] + [len(pieces)]
+        bounds = [*[first for first, _ in chosen], len(pieces)][1:] if chosen else []
         taken: set[int] = set()
         for (first, last), bound in zip(chosen, bounds, strict=True):
             last = self._with_followers(chain, pieces, last, bound)

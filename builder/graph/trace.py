@@ -64,9 +64,8 @@ def trace(model: nn.Module, inputs: Sequence[Tensor]) -> fx.GraphModule:
         shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
         raise ModelError(f"the network does not run on an input of shape {shapes}: {one_line(error)}") from error
     module = _symbolic(model, len(inputs))
-    observations = _observe(module, inputs)
-    _functionalise(module, observations)
-    _observe(module, inputs)
+    _functionalise(module, observe(module, inputs))
+    observe(module, inputs)
     return module
 
 
@@ -167,7 +166,8 @@ class _Observer(fx.Interpreter):
         return value
 
 
-def _observe(module: fx.GraphModule, inputs: Sequence[Tensor]) -> _Observer:
+def observe(module: fx.GraphModule, inputs: Sequence[Tensor]) -> _Observer:
+    """Run the graph once on example inputs and store every node's facts anew."""
     observer = _Observer(module)
     with torch.no_grad():
         observer.run(*[x.clone() for x in inputs])

@@ -1,0 +1,54 @@
+"""Networks put together from segments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch.nn as nn
+from torch import Tensor, fx
+
+from legodnn.builder.graph.segments import Segment, SegmentGraph
+
+Values = dict[fx.Node, Tensor]
+
+
+def run_segment(segment: Segment, module: nn.Module, values: Values) -> None:
+    """Run one segment on the values it reads and add what it makes."""
+    made = module(*[values[source] for source in segment.inputs])
+    values.update(zip(segment.outputs, made if isinstance(made, tuple) else (made,), strict=True))
+
+
+def forget(graph: SegmentGraph, values: Values, position: int) -> None:
+    """Drop the values that no segment from ``position`` on reads and that are not the network's outputs."""
+    needed = {source for segment in graph.segments[position:] for source in segment.inputs} | set(graph.outputs)
+    for node in [n for n in values if n not in needed]:
+        del values[node]
+
+
+def run_from(graph: SegmentGraph, modules: Sequence[nn.Module], values: Values, position: int) -> Any:
+    """Run the segments from ``position`` on; one tensor, or a tuple where the network has several outputs."""
+    values = dict(values)
+    for i in range(position, len(graph.segments)):
+        run_segment(graph.segments[i], modules[i], values)
+        forget(graph, values, i + 1)
+    results = tuple(values[node] for node in graph.outputs)
+    return results[0] if len(results) == 1 else results
+
+
+class Composition(nn.Module):
+    """The network of one selection: a module per segment, run in the segments' order."""
+
+    def __init__(self, graph: SegmentGraph, modules: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.graph = graph
+        self.segments = nn.ModuleList(modules)
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """The network's output for its inputs."""
+        return run_from(self.graph, list(self.segments), dict(zip(self.graph.inputs, inputs, strict=True)), 0)
+
+
+def compose(graph: SegmentGraph, modules: Mapping[str, nn.Module], chosen: Mapping[str, nn.Module]) -> Composition:
+    """A composition of ``modules`` (by segment name) with the blocks in ``chosen`` put in their place."""
+    return Composition(graph, [chosen.get(s.name, modules[s.name]) for s in graph.segments]).eval()

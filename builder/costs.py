@@ -1,0 +1,67 @@
+"""What a piece of a network costs: parameters, bytes, floating-point operations, activations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn as nn
+from torch import Tensor, fx
+from torch.utils.flop_counter import FlopCounterMode
+
+from legodnn.builder.graph.trace import facts, observe
+
+
+@dataclass(frozen=True)
+class Costs:
+    """``flops`` counts a multiplication and an addition as two; ``activation_bytes`` is the peak of live tensors."""
+
+    parameters: int
+    weight_bytes: int
+    flops: int
+    activation_bytes: int
+
+
+def weights(module: nn.Module) -> dict[int, Tensor]:
+    """Parameters and buffers, each tensor once."""
+    return {id(t): t for t in [*module.parameters(), *module.buffers()]}
+
+
+def weight_bytes(module: nn.Module) -> int:
+    """Bytes of all parameters and buffers."""
+    return sum(t.numel() * t.element_size() for t in weights(module).values())
+
+
+def count_flops(module: nn.Module, inputs: Sequence[Tensor]) -> int:
+    """Floating-point operations of one run on ``inputs``, as counted by torch."""
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        module(*inputs)
+    return int(counter.get_total_flops())
+
+
+def measure(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Costs:
+    """The costs of a segment on example inputs; its nodes' facts are brought up to date on the way."""
+    observe(module, inputs)
+    return Costs(
+        parameters=sum(p.numel() for p in module.parameters()),
+        weight_bytes=weight_bytes(module),
+        flops=count_flops(module, inputs),
+        activation_bytes=peak_activation_bytes(module),
+    )
+
+
+def peak_activation_bytes(module: fx.GraphModule) -> int:
+    """The largest sum of bytes of tensors alive at once while the graph runs node by node, inputs included."""
+    nodes = list(module.graph.nodes)
+    last_use = {source: i for i, node in enumerate(nodes) for source in node.all_input_nodes}
+    alive = peak = 0
+    for i, node in enumerate(nodes):
+        if node.op not in ("get_attr", "output"):
+            alive += facts(node).bytes
+            peak = max(peak, alive)
+        for source in node.all_input_nodes:
+            if last_use[source] == i and source.op != "get_attr":
+                alive -= facts(source).bytes
+    return peak

@@ -1,0 +1,69 @@
+"""Batch normalisation folded into the layer before it.
+
+A normalisation with fixed statistics is a scale and a shift per channel; a convolution or linear layer whose result
+only it reads can do both itself. What is distilled and exported is folded, so training and inference compute the same.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch.nn as nn
+from torch import fx
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def fold_norms(module: fx.GraphModule) -> fx.GraphModule:
+    """A copy of ``module`` (eval mode) with every batch normalisation folded that directly follows its only feeder.
+
+    Layers that are used more than once keep their normalisation. Nodes keep their facts.
+    """
+    module = copy.deepcopy(module)
+    uses: dict[str, int] = {}
+    for node in module.graph.nodes:
+        if node.op == "call_module":
+            uses[str(node.target)] = uses.get(str(node.target), 0) + 1
+    for node in list(module.graph.nodes):
+        feeder = _feeder(module, node, uses)
+        if feeder is None:
+            continue
+        layer, norm = module.get_submodule(str(feeder.target)), module.get_submodule(str(node.target))
+        _replace(module, str(feeder.target), _fused(layer, norm))
+        node.replace_all_uses_with(feeder)
+        module.graph.erase_node(node)
+    module.delete_all_unused_submodules()
+    module.graph.lint()
+    module.recompile()
+    return module
+
+
+def _feeder(module: fx.GraphModule, node: fx.Node, uses: dict[str, int]) -> fx.Node | None:
+    """The node whose layer can take over the normalisation ``node``, if it is one and there is such a layer."""
+    if node.op != "call_module" or uses[str(node.target)] > 1 or not node.all_input_nodes:
+        return None
+    norm, feeder = module.get_submodule(str(node.target)), node.all_input_nodes[0]
+    if not isinstance(norm, _NORMS) or norm.running_mean is None or feeder.op != "call_module":
+        return None
+    if uses[str(feeder.target)] > 1 or len(feeder.users) > 1:
+        return None
+    layer = module.get_submodule(str(feeder.target))
+    if isinstance(layer, _TRANSPOSED) and layer.groups > 1:
+        return None
+    if isinstance(layer, nn.Linear) and len(feeder.meta["value"].shape) != 2:
+        return None
+    return feeder if isinstance(layer, (*_CONVOLUTIONS, nn.Linear)) else None
+
+
+def _fused(layer: nn.Module, norm: nn.Module) -> nn.Module:
+    if isinstance(layer, nn.Linear):
+        return fuse_linear_bn_eval(layer, norm)
+    return fuse_conv_bn_eval(layer, norm, transpose=isinstance(layer, _TRANSPOSED))
+
+
+def _replace(module: fx.GraphModule, name: str, layer: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(module.get_submodule(parent), child, layer.eval().requires_grad_(False))

@@ -1,0 +1,166 @@
+"""Structured pruning: a block without some of its inner channels.
+
+Channels that must go together are one class, and a class is judged as a whole. The descendant is *built* smaller, so
+that it needs no masks and no special runtime.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn as nn
+from torch import Tensor, fx
+
+from legodnn.builder.graph.channels import ChannelMap, Family, Literal, Slice
+from legodnn.shared.errors import UsageError
+
+Scores = npt.NDArray[np.float64]
+Importance = Callable[[ChannelMap, Family], Scores]
+
+
+def _squared_norms(channels: ChannelMap, family: Family, roles: tuple[str, ...]) -> Scores:
+    """For each class of the family: the sum of squares of the weights with these roles that would go with it."""
+    row = {int(root): i for i, root in enumerate(family.classes.tolist())}
+    total = np.zeros(len(row))
+    for piece in channels.slices.values():
+        if piece.role not in roles or piece.parameter != "weight":
+            continue
+        value = tensor_of(channels.module, piece)
+        norms = value.detach().double().movedim(piece.axis, 0)
+        norms = norms.square().reshape(len(norms), -1).sum(1)
+        for root, norm in zip(channels.roots(piece.ids).tolist(), norms.tolist(), strict=True):
+            if root in row:
+                total[row[root]] += norm
+    return total
+
+
+def l2(channels: ChannelMap, family: Family) -> Scores:
+    """The L2 norm of everything that would go with a class."""
+    return np.sqrt(_squared_norms(channels, family, ("out", "in", "carry")))
+
+
+def throughput(channels: ChannelMap, family: Family) -> Scores:
+    """What a class can pass on: the norm of the filters that make it times the norm of the weights that read it."""
+    made = _squared_norms(channels, family, ("out",))
+    read = _squared_norms(channels, family, ("in",))
+    return np.sqrt(made * read) if read.any() else np.sqrt(made)
+
+
+IMPORTANCE: Mapping[str, Importance] = {"l2": l2, "throughput": throughput}
+
+
+def kept_count(total: int, sparsity: float, round_to: int = 8) -> int:
+    """Channels kept of ``total``: at least one, and a multiple of ``round_to`` where that moves it by a tenth at most."""
+    kept = max(1, total - math.floor(total * sparsity + 1e-9))
+    rounded = max(round_to, round_to * math.floor(kept / round_to + 0.5))
+    return rounded if rounded < total and abs(rounded - kept) <= 0.1 * total else kept
+
+
+def derive(
+    block: fx.GraphModule,
+    channels: ChannelMap,
+    sparsity: float,
+    *,
+    importance: str | Importance = "l2",
+    round_to: int = 8,
+) -> fx.GraphModule:
+    """A descendant of ``block`` without a share ``sparsity`` of the channels of every family.
+
+    ``channels`` is the analysis of this very ``block``, which is left untouched; the facts of the result's nodes are
+    still the block's. Raises `UsageError` for a sparsity outside [0, 1) or an unknown importance.
+    """
+    if not 0 <= sparsity < 1:
+        raise UsageError(f"sparsity {sparsity} is outside 0 <= s < 1")
+    removed = _removed_classes(channels, sparsity, _importance(importance), round_to)
+    descendant = copy.deepcopy(block)
+    for piece in channels.slices.values():
+        kept = _kept(channels, piece.ids, removed)
+        if not kept.all():
+            _shrink(descendant, piece, torch.from_numpy(np.flatnonzero(kept)))
+    for literal in channels.literals:
+        _rewrite(descendant, literal, int(_kept(channels, literal.ids, removed).sum()))
+    for name in {piece.owner for piece in channels.slices.values()}:
+        _settle(descendant.get_submodule(name), block.get_submodule(name))
+    descendant.recompile()
+    return descendant
+
+
+def _importance(importance: str | Importance) -> Importance:
+    if callable(importance):
+        return importance
+    if importance not in IMPORTANCE:
+        raise UsageError(f"importance '{importance}' is not one of {', '.join(sorted(IMPORTANCE))}")
+    return IMPORTANCE[importance]
+
+
+def _removed_classes(channels: ChannelMap, sparsity: float, importance: Importance, round_to: int) -> set[int]:
+    removed: set[int] = set()
+    for family in channels.families():
+        if len(family.classes) < 2:
+            continue
+        keep = kept_count(len(family.classes), sparsity, round_to)
+        order = np.argsort(-importance(channels, family), kind="stable")
+        removed.update(family.classes[order[keep:]].tolist())
+    return removed
+
+
+def _kept(channels: ChannelMap, ids: npt.NDArray[np.int64], removed: set[int]) -> npt.NDArray[np.bool_]:
+    return np.array([root not in removed for root in channels.roots(ids).tolist()], dtype=bool)
+
+
+def tensor_of(module: nn.Module, piece: Slice) -> Tensor:
+    """The parameter or buffer of ``module`` that ``piece`` speaks of."""
+    value: Tensor = getattr(module.get_submodule(piece.owner), piece.parameter)
+    return value
+
+
+def _shrink(module: nn.Module, piece: Slice, index: Tensor) -> None:
+    owner = module.get_submodule(piece.owner)
+    value = tensor_of(module, piece)
+    smaller = value.detach().index_select(piece.axis, index.to(value.device)).clone()
+    if isinstance(value, nn.Parameter):
+        setattr(owner, piece.parameter, nn.Parameter(smaller, requires_grad=value.requires_grad))
+    else:
+        setattr(owner, piece.parameter, smaller)
+
+
+def _rewrite(module: fx.GraphModule, literal: Literal, size: int) -> None:
+    node = next(n for n in module.graph.nodes if n.name == literal.node)
+
+    def replaced(value: Any, path: tuple[int, ...]) -> Any:
+        if not path:
+            return size
+        items = list(value)
+        items[path[0]] = replaced(items[path[0]], path[1:])
+        return tuple(items) if isinstance(value, tuple) else items
+
+    node.args = replaced(node.args, literal.path)
+
+
+def _settle(layer: Any, original: Any) -> None:
+    """Make a layer's own description agree with its tensors."""
+    if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+        if original.groups == original.in_channels > 1:
+            layer.groups = layer.weight.shape[0] * original.in_channels // original.out_channels
+        layer.out_channels, layer.in_channels = layer.weight.shape[0], layer.weight.shape[1] * layer.groups
+    elif isinstance(layer, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+        if original.groups > 1:
+            layer.groups = layer.weight.shape[0]
+        layer.in_channels, layer.out_channels = layer.weight.shape[0], layer.weight.shape[1] * layer.groups
+    elif isinstance(layer, nn.Linear):
+        layer.out_features, layer.in_features = layer.weight.shape
+    elif isinstance(layer, nn.LayerNorm) and layer.weight is not None:
+        layer.normalized_shape = tuple(layer.weight.shape)
+    elif isinstance(layer, nn.GroupNorm) and layer.weight is not None:
+        layer.num_channels = layer.weight.shape[0]
+    elif isinstance(layer, nn.PReLU):
+        layer.num_parameters = layer.weight.shape[0]
+    elif hasattr(layer, "num_features"):
+        kept = layer.running_mean if layer.running_mean is not None else layer.weight
+        layer.num_features = len(kept) if kept is not None else layer.num_features
