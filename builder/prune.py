@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,14 @@ def kept_count(total: int, sparsity: float, round_to: int = 8) -> int:
     return rounded if rounded < total and abs(rounded - kept) <= 0.1 * total else kept
 
 
+@dataclass(frozen=True)
+class Descendant:
+    """A smaller block, and which indices of each shrunken tensor it kept, by (layer, parameter, axis)."""
+
+    module: fx.GraphModule
+    kept: dict[tuple[str, str, int], Tensor]
+
+
 def derive(
     block: fx.GraphModule,
     channels: ChannelMap,
@@ -69,7 +78,7 @@ def derive(
     *,
     importance: str | Importance = "l2",
     round_to: int = 8,
-) -> fx.GraphModule:
+) -> Descendant:
     """A descendant of ``block`` without a share ``sparsity`` of the channels of every family.
 
     ``channels`` is the analysis of this very ``block``, which is left untouched; the facts of the result's nodes are
@@ -79,16 +88,18 @@ def derive(
         raise UsageError(f"sparsity {sparsity} is outside 0 <= s < 1")
     removed = _removed_classes(channels, sparsity, _importance(importance), round_to)
     descendant = copy.deepcopy(block)
-    for piece in channels.slices.values():
+    indices: dict[tuple[str, str, int], Tensor] = {}
+    for key, piece in channels.slices.items():
         kept = _kept(channels, piece.ids, removed)
         if not kept.all():
-            _shrink(descendant, piece, torch.from_numpy(np.flatnonzero(kept)))
+            indices[key] = torch.from_numpy(np.flatnonzero(kept))
+            _shrink(descendant, piece, indices[key])
     for literal in channels.literals:
         _rewrite(descendant, literal, int(_kept(channels, literal.ids, removed).sum()))
     for name in {piece.owner for piece in channels.slices.values()}:
         _settle(descendant.get_submodule(name), block.get_submodule(name))
     descendant.recompile()
-    return descendant
+    return Descendant(descendant, indices)
 
 
 def _importance(importance: str | Importance) -> Importance:

@@ -1,0 +1,185 @@
+"""`AutoBlockManager`: a teacher, its blocks, and how each block's variants are made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn as nn
+from torch import Tensor, fx
+
+from legodnn.builder import costs
+from legodnn.builder.graph.analysis import analyse
+from legodnn.builder.graph.channels import ChannelMap
+from legodnn.builder.graph.fold import fold_norms
+from legodnn.builder.graph.segments import SegmentGraph, cut, layers_of
+from legodnn.builder.graph.trace import facts, trace
+from legodnn.builder.managers.abstract import AbstractModelManager
+from legodnn.builder.plan import BlockPlan, Plan
+from legodnn.builder.progress import progress
+from legodnn.builder.prune import Descendant, Importance, derive
+from legodnn.builder.store import Stage, fingerprint, load_tensors, save_tensors
+from legodnn.shared.errors import ModelError, UsageError
+
+ORIGINAL = "original"
+
+
+def variant_name(sparsity: float) -> str:
+    """How a variant is called: ``original`` or ``sparsity=0.6``."""
+    return ORIGINAL if sparsity == 0 else f"sparsity={sparsity:g}"
+
+
+class AutoBlockManager:
+    """Finds a teacher's blocks and makes their descendants.
+
+    Args:
+        block_sparsity: sparsities of the variants, each 0 <= s < 1; 0 (the original) is always among the variants.
+        teacher_model: the trained network; it is copied, never changed.
+        model_manager: how this kind of network is run and judged.
+        model_input_size: shape of the input with the batch dimension, as in ``(1, 3, 224, 224)``.
+        compress_layer_max_ratio: a block holds at most this share of the network's prunable layers.
+        device: where descendants are made and judged.
+        importance: what makes a channel worth keeping, a name of `legodnn.builder.prune.IMPORTANCE` or a function.
+        round_to: kept channel counts are multiples of this where that does not undo the pruning; 1 for none.
+
+    Raises `ModelError` when the network cannot be traced, does not run on the input size or has no block.
+    """
+
+    def __init__(
+        self,
+        block_sparsity: Sequence[float],
+        teacher_model: nn.Module,
+        model_manager: AbstractModelManager,
+        model_input_size: Sequence[int],
+        compress_layer_max_ratio: float = 0.125,
+        device: str | torch.device = "cpu",
+        *,
+        importance: str | Importance = "l2",
+        round_to: int = 8,
+    ) -> None:
+        for sparsity in block_sparsity:
+            if not 0 <= sparsity < 1:
+                raise UsageError(f"sparsity {sparsity} is outside 0 <= s < 1")
+        if not 0 < compress_layer_max_ratio <= 1:
+            raise UsageError(f"the largest share of layers in a block is {compress_layer_max_ratio}, not in (0, 1]")
+        self.sparsities = sorted({float(s) for s in block_sparsity} - {0.0})
+        self.model_manager = model_manager
+        self.input_size = tuple(model_input_size)
+        self.max_ratio = compress_layer_max_ratio
+        self.device = torch.device(device)
+        self.importance = importance
+        self.round_to = round_to
+        _refuse_bad_weights(teacher_model)
+        # A generator of its own: finding blocks must not move the caller's random numbers.
+        sample = torch.randn(self.input_size, generator=torch.Generator().manual_seed(0))
+        self.sample = sample.to(self.device)
+        self.teacher = trace(teacher_model.to(self.device), [self.sample])
+        self.graph: SegmentGraph = cut(self.teacher, compress_layer_max_ratio)
+        if not self.graph.blocks:
+            raise ModelError("no block found: nothing in this network can lose channels unnoticed (try a larger max_ratio)")
+        self.originals = {s.name: self.graph.module(s) for s in self.graph.segments}
+        self.folded = {name: fold_norms(module) for name, module in self.originals.items()}
+        self.channels: dict[str, ChannelMap] = {b.name: analyse(self.folded[b.name]) for b in self.graph.blocks}
+
+    @property
+    def block_names(self) -> list[str]:
+        """The blocks, in the order in which they run."""
+        return [b.name for b in self.graph.blocks]
+
+    @property
+    def descendant_names(self) -> list[str]:
+        """The variants every block has beside the original."""
+        return [variant_name(s) for s in self.sparsities]
+
+    def example_inputs(self, segment: str) -> list[Tensor]:
+        """Random tensors of the shapes a segment reads."""
+        generator = torch.Generator().manual_seed(0)
+        found = next(s for s in self.graph.segments if s.name == segment)
+        return [torch.randn(facts(n).shape, generator=generator).to(self.device) for n in found.inputs]
+
+    def derive(self, block: str, variant: str) -> Descendant:
+        """A fresh, untrained descendant of a block."""
+        sparsity = dict(zip(self.descendant_names, self.sparsities, strict=True))[variant]
+        return derive(
+            self.folded[block],
+            self.channels[block],
+            sparsity,
+            importance=self.importance,
+            round_to=self.round_to,
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identifies the teacher and everything that decides how its descendants are made."""
+        settings = [self.sparsities, self.input_size, self.max_ratio, self.round_to, str(self.importance)]
+        return fingerprint(self.teacher.code, settings, self.teacher.state_dict())
+
+    def extract_all_blocks(self, compressed_blocks_dir: str | Path) -> None:
+        """Make every descendant and write it to ``<dir>/<block>/<variant>.pt``; what is there already stays."""
+        stage = self.compressed(compressed_blocks_dir)
+        if stage.done:
+            return
+        stage.begin()
+        with progress("extract", len(self.block_names) * len(self.sparsities), unit="block") as bar:
+            for block in self.block_names:
+                for variant in self.descendant_names:
+                    path = stage.path(block, f"{variant}.pt")
+                    if not path.exists():
+                        save_tensors(path, self.derive(block, variant).module.state_dict())
+                    bar.advance()
+        stage.finish()
+
+    def compressed(self, directory: str | Path) -> Stage:
+        """The stage that `extract_all_blocks` writes."""
+        return Stage(directory, self.fingerprint)
+
+    def load(self, stage: Stage, block: str, variant: str) -> fx.GraphModule:
+        """A descendant with the weights a stage holds for it. Raises `WorkError` where there are none."""
+        module = self.derive(block, variant).module
+        module.load_state_dict(load_tensors(stage.path(block, f"{variant}.pt")))
+        return module
+
+    def plan(self) -> Plan:
+        """What will be done, and what cannot: blocks, their layers, what they can lose, and the reasons."""
+        blocks = [self._block_plan(name) for name in self.block_names]
+        trunk = [n for s in self.graph.segments if not s.is_block for n in layers_of(self.teacher, s.nodes)]
+        return Plan(
+            blocks=blocks,
+            trunk_layers=trunk,
+            parameters=sum(p.numel() for p in self.teacher.parameters()),
+            flops=costs.count_flops(self.teacher, [self.sample]),
+        )
+
+    def _block_plan(self, name: str) -> BlockPlan:
+        segment = next(s for s in self.graph.blocks if s.name == name)
+        original, inputs = self.folded[name], self.example_inputs(name)
+        full = costs.measure(original, inputs)
+        small = full
+        if self.sparsities:
+            small = costs.measure(self.derive(name, self.descendant_names[-1]).module, inputs)
+        reasons = [
+            f"{', '.join(family.layers)}: {family.protected} channels stay: {'; '.join(family.reasons)}"
+            for family in self.channels[name].families()
+            if family.protected
+        ]
+        return BlockPlan(
+            name=name,
+            layers=layers_of(self.teacher, segment.nodes),
+            parameters=full.parameters,
+            flops=full.flops,
+            removable_parameters=full.parameters - small.parameters,
+            removable_flops=full.flops - small.flops,
+            sparsities=[0.0, *self.sparsities],
+            reasons=reasons,
+        )
+
+
+def _refuse_bad_weights(model: nn.Module) -> None:
+    values: dict[str, Any] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    bad = [name for name, value in values.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    if bad:
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+        raise ModelError(f"weights that are not finite numbers in {', '.join(bad[:3])}{more}")

@@ -1,0 +1,103 @@
+"""What blocks see: the teacher's activations, and those of networks made of descendants.
+
+For every batch the teacher runs once and its values at all segment boundaries are kept: they are what blocks learn
+from. Beside it run one *path* per sparsity, a network made of descendants only. A descendant is fed from the teacher
+or from any path, so that it learns to live behind pruned neighbours; what it should answer is always what the teacher
+answered to the same image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn as nn
+from torch import Tensor, fx
+
+from legodnn.builder.blocks import AutoBlockManager
+from legodnn.builder.compose import Values, run_segment
+from legodnn.builder.graph.segments import Segment
+from legodnn.shared.errors import DataError
+
+Visit = Callable[[Segment, "Batch"], None]
+"""Called for every block of a batch; sets the block's result in each path."""
+
+
+@dataclass
+class Batch:
+    """The values of one batch: the teacher's at every boundary, and each path's so far, by variant name."""
+
+    teacher: Values
+    paths: dict[str, Values] = field(default_factory=dict)
+
+    def seen(self, path: str | None, node: fx.Node) -> Tensor:
+        """A value as a path sees it; None is the teacher's own."""
+        return self.teacher[node] if path is None else self.paths[path][node]
+
+
+class TeacherTap(nn.Module):
+    """The teacher, put together from its segments; remembers the values at their boundaries when it runs."""
+
+    def __init__(self, blocks: AutoBlockManager) -> None:
+        super().__init__()
+        self.graph = blocks.graph
+        self.segments = nn.ModuleList([blocks.folded[s.name] for s in blocks.graph.segments])
+        self.values: Values | None = None
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """Run the teacher; its boundary values are in ``values`` afterwards."""
+        values = {n: fast_layout(x) for n, x in zip(self.graph.inputs, inputs, strict=True)}
+        for segment, module in zip(self.graph.segments, self.segments, strict=True):
+            run_segment(segment, module, values)
+        self.values = values
+        outputs = tuple(values[n] for n in self.graph.outputs)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def batches(self, blocks: AutoBlockManager, loader: Iterable[Any]) -> Iterable[Batch]:
+        """The teacher's values for every batch of a loader. Raises `DataError` where a batch does not reach it."""
+        for number, data in enumerate(loader):
+            self.values = None
+            try:
+                with torch.no_grad():
+                    blocks.model_manager.forward_to_gen_mid_data(self, data, blocks.device)
+            except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
+                if isinstance(error, DataError):
+                    raise
+                raise DataError(f"batch {number} of the loader does not run through the network: {error}") from error
+            if self.values is None:
+                raise DataError(f"batch {number}: the model manager did not run the network")
+            yield Batch(self.values)
+
+
+def fast_layout(value: Tensor) -> Tensor:
+    """Images with the channels innermost, the layout convolutions are fastest in."""
+    return value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
+
+
+def walk(blocks: AutoBlockManager, batch: Batch, names: Sequence[str], visit: Visit) -> None:
+    """Run every path through the segments in order; blocks are left to ``visit``, the trunk is run here.
+
+    Where a path has not yet left the teacher's values, it shares them. The trunk behind the last block is not run.
+    """
+    graph = blocks.graph
+    batch.paths = {name: {n: batch.teacher[n] for n in graph.inputs} for name in names}
+    last = max(i for i, s in enumerate(graph.segments) if s.is_block)
+    for segment in graph.segments[: last + 1]:
+        if segment.is_block:
+            visit(segment, batch)
+            continue
+        for values in batch.paths.values():
+            if all(values[n] is batch.teacher[n] for n in segment.inputs):
+                values.update({n: batch.teacher[n] for n in segment.outputs})
+            else:
+                with torch.no_grad():
+                    run_segment(segment, blocks.folded[segment.name], values)
+
+
+def share_missing(batch: Batch, segment: Segment, variants: Mapping[str, nn.Module]) -> None:
+    """A path without a descendant of this block goes on with what the teacher answered."""
+    for name, values in batch.paths.items():
+        if name not in variants:
+            values[segment.outputs[0]] = batch.teacher[segment.outputs[0]]

@@ -1,0 +1,66 @@
+"""The plug between LegoDNN and a kind of network: six questions about running and judging it."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+import torch.nn as nn
+
+from legodnn.builder import costs
+
+Device = str | torch.device
+
+
+class AbstractModelManager(ABC):
+    """Answers what the builder must know about a kind of network.
+
+    The builder hands in networks it has put together itself: they take what the teacher takes and return what it
+    returns. A manager may call one any number of times but must feed it whole batches, in the loader's order.
+    """
+
+    task = "vision"
+    metric = "accuracy"
+
+    @abstractmethod
+    def forward_to_gen_mid_data(self, model: nn.Module, batch_data: Any, device: Device) -> Any:
+        """Run ``model`` once on the inputs in a batch of the training loader and return its output."""
+
+    @abstractmethod
+    def get_model_acc(self, model: nn.Module, test_loader: Iterable[Any], device: Device) -> float:
+        """The accuracy of ``model`` over a loader, as a fraction in [0, 1]; more is better."""
+
+    def dummy_forward_to_gen_mid_data(self, model: nn.Module, model_input_size: Sequence[int], device: Device) -> Any:
+        """Run ``model`` once on random numbers of the given shape and return its output."""
+        with torch.no_grad():
+            return model(torch.rand(tuple(model_input_size), device=device))
+
+    def get_model_size(self, model: nn.Module) -> int:
+        """Bytes of the model's parameters and buffers."""
+        return costs.weight_bytes(model)
+
+    def get_model_flops_and_param(
+        self, model: nn.Module, model_input_size: Sequence[int], device: Device = "cpu"
+    ) -> tuple[int, int]:
+        """Floating-point operations of one inference, and the number of parameters."""
+        flops = costs.count_flops(model, [torch.rand(tuple(model_input_size), device=device)])
+        return flops, sum(p.numel() for p in model.parameters())
+
+    def get_model_latency(
+        self, model: nn.Module, sample_num: int, model_input_size: Sequence[int], device: Device
+    ) -> float:
+        """The median time of one inference over ``sample_num`` runs on random numbers, in seconds."""
+        inputs = torch.rand(tuple(model_input_size), device=device)
+        seconds = []
+        with torch.no_grad():
+            for _ in range(sample_num + 1):
+                started = time.perf_counter()
+                model(inputs)
+                if torch.device(device).type == "cuda":
+                    torch.cuda.synchronize(device)
+                seconds.append(time.perf_counter() - started)
+        return statistics.median(seconds[1:])

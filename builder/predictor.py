@@ -1,0 +1,97 @@
+"""From the costs of variants to the accuracy of a whole selection.
+
+The accuracy lost by one variant alone is too small to measure well on a few thousand images, and losses do not add up.
+What does add up, nearly, is how far the network's output moves. So a variant's *cost* is the squared distance of the
+output from the teacher's, relative to the output's variance, and a curve fitted on measured compositions turns a sum
+of costs into an accuracy loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from legodnn.shared.tables import Predictor
+
+Table = Mapping[str, Mapping[str, float]]
+"""A number per block and variant."""
+
+_POWERS = (0.5, 1.0, 2.0)
+_KNOTS = 33
+
+
+def fit_predictor(teacher_accuracy: float, measured: Sequence[tuple[float, float]]) -> Predictor:
+    """Fit the curve to measured compositions, given as (sum of costs, accuracy lost).
+
+    The curve is a sum of powers with non-negative weights, hence never falls. Its errors are held out: each
+    composition is predicted by the curve fitted to all others.
+    """
+    points = np.array(sorted(measured), dtype=np.float64).reshape(-1, 2)
+    errors = [
+        abs(_curve(np.delete(points, i, 0), points[i, :1])[0] - points[i, 1]) for i in range(len(points)) if len(points) > 1
+    ]
+    highest = float(points[:, 0].max()) if len(points) else 1.0
+    costs = highest * np.linspace(0, 1, _KNOTS) ** 2
+    return Predictor(
+        teacher_accuracy=teacher_accuracy,
+        curve=tuple(zip(costs.tolist(), _curve(points, costs).tolist(), strict=True)),
+        mean_error=float(np.mean(errors)) if errors else 0.0,
+        worst_error=float(np.max(errors)) if errors else 0.0,
+        compositions=len(points),
+    )
+
+
+def _curve(points: npt.NDArray[np.float64], costs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The fitted curve at ``costs``: the best non-negative least squares over all subsets of the powers."""
+    best, best_error = np.zeros(len(_POWERS)), float(np.square(points[:, 1]).sum())
+    basis = points[:, :1] ** np.array(_POWERS)
+    for count in range(1, len(_POWERS) + 1):
+        for subset in combinations(range(len(_POWERS)), count):
+            solved, *_ = np.linalg.lstsq(basis[:, subset], points[:, 1], rcond=None)
+            error = float(np.square(basis[:, subset] @ solved - points[:, 1]).sum())
+            if (solved >= 0).all() and error < best_error - 1e-15:
+                best, best_error = np.zeros(len(_POWERS)), error
+                best[list(subset)] = solved
+    values: npt.NDArray[np.float64] = costs[:, None] ** np.array(_POWERS) @ best
+    return values
+
+
+def frontier(costs: Table, sizes: Table, count: int) -> list[dict[str, str]]:
+    """Selections that trade bytes for cost as well as any: ``count`` of them, spread evenly over the bytes.
+
+    The best selection for a price per byte takes, in every block, the variant with the lowest cost plus price; the
+    price is searched for each size aimed at.
+    """
+    smallest = sum(min(row.values()) for row in sizes.values())
+    largest = sum(max(row.values()) for row in sizes.values())
+    found: list[dict[str, str]] = []
+    for i in range(count):
+        goal = smallest + (largest - smallest) * i / count
+        selection = _at_most(costs, sizes, goal)
+        if selection not in found:
+            found.append(selection)
+    return found
+
+
+def _at_most(costs: Table, sizes: Table, goal: float) -> dict[str, str]:
+    low, high = 0.0, 1.0
+    while _size(sizes, _at_price(costs, sizes, high)) > goal and high < 1e30:
+        high *= 10
+    for _ in range(60):
+        middle = (low + high) / 2
+        if _size(sizes, _at_price(costs, sizes, middle)) > goal:
+            low = middle
+        else:
+            high = middle
+    return _at_price(costs, sizes, high)
+
+
+def _at_price(costs: Table, sizes: Table, price: float) -> dict[str, str]:
+    return {b: min(row, key=lambda v: (row[v] + price * sizes[b][v], v)) for b, row in costs.items()}  # noqa: B023
+
+
+def _size(sizes: Table, selection: Mapping[str, str]) -> float:
+    return sum(sizes[b][v] for b, v in selection.items())

@@ -1,0 +1,120 @@
+"""The work directory: results written atomically, found again only while what they were made from is unchanged."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from legodnn.shared.errors import WorkError
+from legodnn.shared.files import atomic_write
+
+_MARK = "stage.json"
+
+
+def fingerprint(*parts: Any) -> str:
+    """A hash of plain values (anything JSON can hold) and of mappings from names to tensors."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Mapping) and any(isinstance(v, Tensor) for v in part.values()):
+            for name, value in part.items():
+                digest.update(f"{name}:{value.dtype}:{tuple(value.shape)}".encode())
+                digest.update(tensor_bytes(value))
+        else:
+            digest.update(json.dumps(part, sort_keys=True, default=str).encode())
+    return digest.hexdigest()
+
+
+def tensor_bytes(value: Tensor) -> bytes:
+    """The tensor's elements in order, as they lie in memory."""
+    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+class Stage:
+    """A directory that holds one stage's results for one fingerprint of its inputs."""
+
+    def __init__(self, directory: str | Path, inputs: str) -> None:
+        self.directory = Path(directory)
+        self.inputs = inputs
+
+    def begin(self) -> None:
+        """Make the directory; throw away what was made from other inputs."""
+        if self._mark().get("inputs") == self.inputs:
+            return
+        try:
+            if (self.directory / _MARK).exists():
+                shutil.rmtree(self.directory)
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WorkError(f"{self.directory}: cannot be used as a work directory: {error.strerror}") from error
+        self._write({"inputs": self.inputs, "done": False})
+
+    @property
+    def done(self) -> bool:
+        """Whether the stage has finished for these inputs."""
+        return self._mark() == {"inputs": self.inputs, "done": True}
+
+    @property
+    def recorded_inputs(self) -> str:
+        """The fingerprint the directory's present content was made from; empty where there is none."""
+        return str(self._mark().get("inputs", ""))
+
+    def finish(self) -> None:
+        """Note that everything is there."""
+        self._write({"inputs": self.inputs, "done": True})
+
+    def require(self, command: str) -> None:
+        """Raise `WorkError` unless the stage has finished for these inputs; ``command`` would make it."""
+        if not self.done:
+            raise WorkError(f"{self.directory}: nothing finished here for this teacher and these settings; run {command}")
+
+    def path(self, *parts: str) -> Path:
+        """A file of the stage."""
+        return self.directory.joinpath(*parts)
+
+    def _mark(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads((self.directory / _MARK).read_text())
+        except (OSError, ValueError):
+            return {}
+        return found
+
+    def _write(self, mark: Mapping[str, Any]) -> None:
+        atomic_write(self.directory / _MARK, json.dumps(mark).encode())
+
+
+def save_tensors(path: Path, content: Any) -> None:
+    """Write tensors and plain values in nested dicts and lists."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    atomic_write(path, buffer.getvalue())
+
+
+def load_tensors(path: Path) -> Any:
+    """What `save_tensors` wrote. Raises `WorkError` for a file that is missing or damaged."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise WorkError(f"{path}: missing or damaged; delete the work directory to start afresh") from error
+
+
+def save_json(path: Path, content: Any) -> None:
+    """Write plain values as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, json.dumps(content, indent=1, sort_keys=True).encode())
+
+
+def load_json(path: Path) -> Any:
+    """What `save_json` wrote. Raises `WorkError` for a file that is missing or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise WorkError(f"{path}: missing or damaged; delete the work directory to start afresh") from error

@@ -1,0 +1,42 @@
+"""Files that are either whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Iterable, Union
+
+
+def atomic_write(path: Union[str, Path], data: Union[bytes, Iterable[bytes]]) -> None:
+    """Write ``data`` under a temporary name beside ``path``, sync it, and rename it.
+
+    A reader sees the old content or the new, never a part. Temporary files that killed runs left behind for the same
+    name are removed first. Raises `OSError` (a full disk, a directory that does not exist) with nothing left behind.
+    """
+    path = Path(path)
+    for stale in path.parent.glob(f".{path.name}.*.part"):
+        with contextlib.suppress(FileNotFoundError):
+            stale.unlink()
+    temporary = path.parent / f".{path.name}.{os.getpid()}.part"
+    try:
+        with open(temporary, "wb") as file:
+            file.writelines([data] if isinstance(data, bytes) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    if os.name != "posix":
+        return  # other systems cannot open a directory, and keep the new name without being asked
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
