@@ -1,0 +1,79 @@
+"""Segments as TorchScript archives, taken apart into program and tensors.
+
+What is exported is traced, folded, unoptimised (the device knows best what suits it) and free of source paths, so that
+equal networks give equal bytes.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from legodnn.builder.store import tensor_bytes
+from legodnn.shared.bundle.archive import split_archive
+from legodnn.shared.errors import ModelError
+from legodnn.shared.tables import StorageSpec
+
+PRECISIONS = ("fp32", "fp16")
+
+_HALF_MAX = torch.finfo(torch.float16).max
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An archive taken apart: files of the program by path, raw storages by path, and what each storage holds."""
+
+    program: dict[str, bytes]
+    storages: dict[str, bytes]
+    specs: tuple[StorageSpec, ...]
+
+
+def prepare(module: nn.Module, precision: str) -> nn.Module:
+    """A copy of a segment as the device will see it: on the CPU, contiguous, without denormal numbers.
+
+    Denormals make convolutions many times slower on some CPUs. With ``fp16`` the weights are what half precision
+    leaves of them.
+    """
+    module = copy.deepcopy(module).cpu().to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
+    for value in [*module.parameters(), *module.buffers()]:
+        if value.is_floating_point():
+            tiny = torch.finfo(value.dtype).tiny
+            value[value.abs() < tiny] = 0
+            if precision == "fp16" and _fits_half(value):
+                value.copy_(value.half().to(value.dtype))
+    return module
+
+
+def _fits_half(value: Tensor) -> bool:
+    return value.dtype == torch.float32 and (value.numel() == 0 or float(value.abs().max()) <= _HALF_MAX)
+
+
+def export(module: nn.Module, inputs: Sequence[Tensor], precision: str) -> Exported:
+    """Trace a prepared segment on example inputs. Raises `ModelError` where TorchScript cannot hold it."""
+    buffer = io.BytesIO()
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            # Tracing is deprecated in recent torch and stays the only format that old devices read.
+            warnings.simplefilter("ignore")
+            torch.jit.save(torch.jit.trace(module, tuple(x.cpu() for x in inputs), check_trace=False), buffer)
+    except Exception as error:
+        raise ModelError(f"a segment cannot be written as TorchScript: {error}") from error
+    program, storages = split_archive(buffer.getvalue())
+    known = {tensor_bytes(t): t for t in [*module.parameters(), *module.buffers()]}
+    specs = []
+    for path, data in storages.items():
+        value = known.get(data)
+        if value is None:  # a constant of the program; its type is the program's business
+            specs.append(StorageSpec(path=path, dtype="uint8", count=len(data), stored="uint8"))
+            continue
+        dtype = str(value.dtype).removeprefix("torch.")
+        half = precision == "fp16" and _fits_half(value)
+        specs.append(StorageSpec(path=path, dtype=dtype, count=value.numel(), stored="float16" if half else dtype))
+    return Exported(program, storages, tuple(specs))

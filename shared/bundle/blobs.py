@@ -1,0 +1,88 @@
+"""Blobs: zstd, and the byte planes that make floating-point numbers compressible."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Dict, List
+
+import zstandard
+
+from legodnn.shared.errors import BundleError
+from legodnn.shared.tables import BlobEntry
+
+LEVEL = 19
+
+
+def split_planes(data: bytes, size: int) -> bytes:
+    """All first bytes of the ``size``-byte numbers in ``data``, then all second bytes, and so on."""
+    return b"".join(data[i::size] for i in range(size)) if size > 1 else data
+
+
+def join_planes(data: bytes, size: int) -> bytes:
+    """The inverse of `split_planes`. Raises `BundleError` where the length is no multiple of ``size``."""
+    if size == 1:
+        return data
+    count, rest = divmod(len(data), size)
+    if rest:
+        raise BundleError(f"{len(data)} bytes are not a whole count of {size}-byte numbers")
+    joined = bytearray(len(data))
+    for i in range(size):
+        joined[i::size] = data[i * count : (i + 1) * count]
+    return bytes(joined)
+
+
+def compress(data: bytes) -> bytes:
+    """One zstd frame that declares its content's size."""
+    return zstandard.ZstdCompressor(level=LEVEL, write_content_size=True, write_checksum=False).compress(data)
+
+
+def decompress(data: bytes, size: int) -> bytes:
+    """The content of one zstd frame of exactly ``size`` bytes; never allocates more. Raises `BundleError`."""
+    try:
+        declared = zstandard.frame_content_size(data)
+        if declared != size:
+            raise BundleError(f"a blob declares {declared} bytes where the manifest says {size}")
+        reader = zstandard.ZstdDecompressor().decompressobj()
+        content = reader.decompress(data) if size else b""
+        if size and (len(content) != size or reader.unused_data):
+            raise BundleError(f"a blob holds {len(content)} bytes where the manifest says {size}")
+    except zstandard.ZstdError as error:
+        raise BundleError(f"a blob cannot be unpacked: {error}") from error
+    return content
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A blob as it lies in the file."""
+
+    data: bytes
+    raw_length: int
+    codec: str
+
+
+class BlobStore:
+    """Collects blobs for a bundle; the same content is stored once."""
+
+    def __init__(self) -> None:
+        self.packed: List[Packed] = []
+        self._numbers: Dict[bytes, int] = {}
+
+    def add(self, data: bytes) -> int:
+        """Store ``data``, packed where that makes it smaller; returns the blob's number."""
+        key = hashlib.sha256(data).digest()
+        if key not in self._numbers:
+            squeezed = compress(data)
+            smaller = len(squeezed) < len(data)
+            self._numbers[key] = len(self.packed)
+            self.packed.append(Packed(squeezed if smaller else data, len(data), "zstd" if smaller else "raw"))
+        return self._numbers[key]
+
+    def entries(self) -> List[BlobEntry]:
+        """The manifest's rows, blobs lying one after the other."""
+        rows, offset = [], 0
+        for blob in self.packed:
+            digest = hashlib.sha256(blob.data).digest()
+            rows.append(BlobEntry(offset, len(blob.data), blob.raw_length, blob.codec, digest))
+            offset += len(blob.data)
+        return rows

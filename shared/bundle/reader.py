@@ -1,0 +1,121 @@
+"""Reading a bundle: everything is checked before it is used, and nothing is read before it is needed."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Optional, Set, Tuple, Type, Union
+
+from legodnn.shared.bundle.archive import join_archive, unpack_program
+from legodnn.shared.bundle.blobs import decompress
+from legodnn.shared.bundle.encoding import decode
+from legodnn.shared.bundle.writer import DIGEST_BYTES, HEADER, MAGIC, MAJOR, MAX_MANIFEST_BYTES
+from legodnn.shared.errors import BundleError, BundleVersionError
+from legodnn.shared.tables import Archive, Manifest
+
+
+class BundleReader:
+    """An open bundle. Opening reads the manifest only; blobs are read, and their hashes checked, on first use.
+
+    Raises `BundleError` with the file's name for anything that is not a whole bundle, `OSError` where the file cannot
+    be read. Use it as a context manager, or call `close`.
+    """
+
+    def __init__(self, path: Union[str, Path]) -> None:
+        self.path = Path(path)
+        with open(self.path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size < HEADER.size + DIGEST_BYTES:
+                raise BundleError(f"{self.path}: {size} bytes are too few for a bundle")
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._trusted: Set[int] = set()
+        try:
+            self.manifest, self.digest, self._start = self._read_manifest(size)
+            self._check_layout(size)
+        except BundleError as error:
+            self.close()
+            raise type(error)(f"{self.path}: {error}") from None
+
+    def _read_manifest(self, size: int) -> Tuple[Manifest, str, int]:
+        header = self._map[: HEADER.size]
+        magic, major, minor, length = HEADER.unpack(header)
+        if magic != MAGIC:
+            raise BundleError("not a LegoDNN bundle (its first bytes are others)")
+        if major != MAJOR:
+            raise BundleVersionError(f"format version {major}.{minor}, but this program reads {MAJOR}.x; update it")
+        if length > MAX_MANIFEST_BYTES:
+            raise BundleError(f"declares a manifest of {length} bytes, more than the {MAX_MANIFEST_BYTES} allowed")
+        start = HEADER.size + DIGEST_BYTES
+        if start + length > size:
+            raise BundleError(f"cut off: {size} bytes, but the manifest alone ends at {start + length}")
+        digest, text = self._map[HEADER.size : start], self._map[start : start + length]
+        if hashlib.sha256(header + text).digest() != digest:
+            raise BundleError("damaged: header or manifest do not match their hash")
+        manifest = Manifest.from_plain(decode(text, "manifest"))
+        manifest.check()
+        return manifest, digest.hex(), start + length
+
+    def _check_layout(self, size: int) -> None:
+        """Blobs follow each other without hole or overlap and end where the file ends."""
+        offset = 0
+        for number, entry in enumerate(self.manifest.blobs):
+            if entry.offset != offset:
+                raise BundleError(f"blob {number} begins at {entry.offset}, not where the one before ends ({offset})")
+            offset += entry.length
+        if self._start + offset != size:
+            raise BundleError(f"{size} bytes long where its tables say {self._start + offset}: cut off or added to")
+
+    def blob(self, number: int) -> bytes:
+        """A blob's content. Raises `BundleError` where it does not match its hash or its declared size."""
+        entry = self.manifest.blobs[number]
+        stored = self._stored(number)
+        if entry.codec == "raw":
+            return stored
+        try:
+            return decompress(stored, entry.raw_length)
+        except BundleError as error:
+            raise BundleError(f"{self.path}: blob {number}: {error}") from None
+
+    def _stored(self, number: int) -> bytes:
+        entry = self.manifest.blobs[number]
+        begin = self._start + entry.offset
+        stored = self._map[begin : begin + entry.length]
+        if number not in self._trusted:
+            if hashlib.sha256(stored).digest() != entry.sha256:
+                raise BundleError(f"{self.path}: damaged: blob {number} does not match its hash")
+            self._trusted.add(number)
+        return stored
+
+    def program(self, archive: Archive) -> "dict[str, bytes]":
+        """The files of an archive's program, by path."""
+        return unpack_program(self.blob(archive.program))
+
+    def archive(self, archive: Archive, torch_version: Tuple[int, int]) -> bytes:
+        """An archive put together for ``torch.jit.load`` of the given (major, minor) version."""
+        from legodnn.shared.bundle.tensors import decode_storages  # brings torch, which opening alone does not need
+
+        storages = decode_storages(self.blob(archive.tensors), archive.storages)
+        return join_archive(self.program(archive), storages, torch_version)
+
+    def verify(self) -> None:
+        """Check the hash of every blob."""
+        for number in range(len(self.manifest.blobs)):
+            self._stored(number)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._map.close()
+
+    def __enter__(self) -> "BundleReader":
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self.close()

@@ -1,0 +1,358 @@
+"""What a bundle says about its network: the content of the manifest, as frozen dataclasses.
+
+    Manifest ── InputSpec, TensorSpec      what goes in and comes out
+             ├─ Segment ── Variant ── Archive ── StorageSpec
+             ├─ Predictor                  sum of costs -> accuracy
+             ├─ SelfTest ── SelfTestCase   sample inputs with expected outputs
+             └─ BlobEntry                  where the bytes are
+
+Accuracies are fractions, sizes bytes, times seconds. ``check`` methods verify what types cannot say.
+"""
+
+from __future__ import annotations
+
+import bisect
+from dataclasses import dataclass
+from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Set, Tuple, TypeVar
+
+from legodnn.shared.errors import BundleError, SelectionError
+from legodnn.shared.plain import from_plain, to_plain
+
+ORIGINAL = "original"
+"""The variant every block has: the teacher's own."""
+
+BLOCK, TRUNK = "block", "trunk"
+
+DTYPES: Mapping[str, int] = {
+    "float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1,
+    "bool": 1,
+}  # fmt: skip
+"""Bytes per element of the types a bundle may hold."""
+
+P = TypeVar("P", bound="_Plain")
+
+
+class _Plain:
+    def to_plain(self) -> Dict[str, Any]:
+        """Dicts, lists, strings and numbers."""
+        plain: Dict[str, Any] = to_plain(self)
+        return plain
+
+    @classmethod
+    def from_plain(cls: "type[P]", plain: Any) -> P:
+        """The inverse of `to_plain`; `BundleError` names the field that does not fit."""
+        return from_plain(cls, plain)
+
+
+def _require(condition: bool, reason: str) -> None:
+    if not condition:
+        raise BundleError(reason)
+
+
+@dataclass(frozen=True)
+class TensorSpec(_Plain):
+    """A tensor: its value's name, its shape with the batch dimension, its dtype (``float32``)."""
+
+    name: str
+    shape: Tuple[int, ...]
+    dtype: str
+
+    def __post_init__(self) -> None:
+        _require(self.dtype in DTYPES, f"dtype '{self.dtype}' is not known")
+        _require(all(0 < s < 2**31 for s in self.shape), f"shape {self.shape} is not possible")
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of one such tensor."""
+        count = DTYPES[self.dtype]
+        for size in self.shape:
+            count *= size
+        return count
+
+
+@dataclass(frozen=True)
+class InputSpec(_Plain):
+    """The network's input; ``mean`` and ``std`` are what pixels in [0, 1] are normalised with, where known."""
+
+    shape: Tuple[int, ...]
+    dtype: str
+    layout: str
+    mean: Optional[Tuple[float, ...]]
+    std: Optional[Tuple[float, ...]]
+    labels: Tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _require(len(self.shape) >= 1, "an input has at least a batch dimension")
+        self.frame  # noqa: B018  (its checks are this one's)
+
+    @property
+    def frame(self) -> TensorSpec:
+        """One frame: the input without the batch dimension."""
+        return TensorSpec("frame", self.shape[1:], self.dtype)
+
+
+@dataclass(frozen=True)
+class StorageSpec(_Plain):
+    """One storage of an archive: its path in it, elements and their type, and the type they have in the file."""
+
+    path: str
+    dtype: str
+    count: int
+    stored: str
+
+    def __post_init__(self) -> None:
+        _require(self.dtype in DTYPES and self.stored in DTYPES, f"storage {self.path}: dtype not known")
+        halved = (self.dtype, self.stored) == ("float32", "float16")
+        _require(self.stored == self.dtype or halved, f"storage {self.path}: {self.stored} cannot become {self.dtype}")
+        _require(0 <= self.count < 2**40, f"storage {self.path}: {self.count} elements")
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes in the file, before compression."""
+        return self.count * DTYPES[self.stored]
+
+
+@dataclass(frozen=True)
+class Archive(_Plain):
+    """A TorchScript archive in two blobs: the program, and the tensors it computes with."""
+
+    program: int
+    tensors: int
+    storages: Tuple[StorageSpec, ...]
+
+
+@dataclass(frozen=True)
+class Variant(_Plain):
+    """One implementation of a segment.
+
+    ``accuracy_loss`` is what the teacher loses with this variant alone (may be negative), ``cost`` the additive unit
+    the predictor reads, ``activation_bytes`` the peak while the segment runs, ``flops`` per inference.
+    """
+
+    name: str
+    sparsity: float
+    archive: Archive
+    weight_bytes: int
+    activation_bytes: int
+    flops: int
+    parameters: int
+    accuracy_loss: float
+    cost: float
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.sparsity < 1, f"variant {self.name}: sparsity {self.sparsity}")
+        counts = (self.weight_bytes, self.activation_bytes, self.flops, self.parameters)
+        _require(min(counts) >= 0 and max(counts) < 2**60, f"variant {self.name}: impossible counts")
+        _require(self.cost >= 0, f"variant {self.name}: negative cost")
+
+
+@dataclass(frozen=True)
+class Segment(_Plain):
+    """A piece of the network: value names in and out, its variants, the teacher's layers in it."""
+
+    name: str
+    kind: str
+    inputs: Tuple[str, ...]
+    outputs: Tuple[str, ...]
+    variants: Tuple[Variant, ...]
+    layers: Tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _require(self.kind in (BLOCK, TRUNK), f"segment {self.name}: kind '{self.kind}'")
+        names = [v.name for v in self.variants]
+        _require(len(set(names)) == len(names), f"segment {self.name}: a variant twice")
+        _require(ORIGINAL in names, f"segment {self.name}: no variant '{ORIGINAL}'")
+        _require(self.kind == BLOCK or len(names) == 1, f"segment {self.name}: a trunk with variants")
+        single = len(self.inputs) == 1 and len(self.outputs) == 1
+        _require(self.kind == TRUNK or single, f"segment {self.name}: a block has one tensor in and one out")
+
+    @property
+    def is_block(self) -> bool:
+        """Whether a selection names a variant for this segment."""
+        return self.kind == BLOCK
+
+    @property
+    def original(self) -> Variant:
+        """The teacher's own variant."""
+        return self.variant(ORIGINAL)
+
+    def variant(self, name: str) -> Variant:
+        """The variant of this name. Raises `SelectionError` naming those there are."""
+        for candidate in self.variants:
+            if candidate.name == name:
+                return candidate
+        raise SelectionError(f"{self.name} has no variant '{name}', only {', '.join(v.name for v in self.variants)}")
+
+
+@dataclass(frozen=True)
+class Predictor(_Plain):
+    """Predicts the accuracy of a selection from the sum of its variants' costs.
+
+    ``curve`` lists (sum of costs, accuracy loss), neither ever falling; between knots it is linear, and behind the
+    last it goes on with the last slope. The errors are those on compositions the curve was not fitted to.
+    """
+
+    teacher_accuracy: float
+    curve: Tuple[Tuple[float, float], ...]
+    mean_error: float
+    worst_error: float
+    compositions: int
+
+    def __post_init__(self) -> None:
+        _require(len(self.curve) >= 1, "predictor: an empty curve")
+        pairs = list(zip(self.curve, self.curve[1:]))
+        _require(all(a[0] <= b[0] and a[1] <= b[1] for a, b in pairs), "predictor: the curve falls")
+
+    def accuracy(self, cost: float) -> float:
+        """The accuracy expected at a sum of costs, in [0, 1]."""
+        return min(1.0, max(0.0, self.teacher_accuracy - self._loss(cost)))
+
+    def _loss(self, cost: float) -> float:
+        knots = [c for c, _ in self.curve]
+        if len(knots) == 1:
+            return self.curve[0][1]
+        right = min(max(1, bisect.bisect_left(knots, cost)), len(knots) - 1)
+        (x0, y0), (x1, y1) = self.curve[right - 1], self.curve[right]
+        return y0 if x1 == x0 else y0 + (y1 - y0) * (cost - x0) / (x1 - x0)
+
+
+@dataclass(frozen=True)
+class SelfTestCase(_Plain):
+    """A selection and the blobs of the outputs it must give."""
+
+    selection: Dict[str, str]
+    outputs: Tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SelfTest(_Plain):
+    """Sample inputs (a blob of the input's dtype), their labels, and what must come out, relative to ``tolerance``."""
+
+    inputs: int
+    input_spec: TensorSpec
+    labels: Tuple[int, ...]
+    output_specs: Tuple[TensorSpec, ...]
+    cases: Tuple[SelfTestCase, ...]
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class BlobEntry(_Plain):
+    """Where a blob lies behind the manifest, how it is packed (``raw`` or ``zstd``) and its SHA-256 as stored."""
+
+    offset: int
+    length: int
+    raw_length: int
+    codec: str
+    sha256: bytes
+
+    def __post_init__(self) -> None:
+        _require(min(self.offset, self.length, self.raw_length) >= 0, "a blob with a negative size")
+        _require(self.codec in ("raw", "zstd"), f"codec '{self.codec}' is not known")
+        _require(self.codec == "zstd" or self.length == self.raw_length, "a raw blob with two lengths")
+        _require(len(self.sha256) == 32, "a hash that is not a SHA-256")
+
+
+@dataclass(frozen=True)
+class Manifest(_Plain):
+    """Everything about the network but its weights and programs."""
+
+    task: str
+    metric: str
+    created_with: Dict[str, str]
+    input: InputSpec
+    network_inputs: Tuple[str, ...]
+    network_outputs: Tuple[str, ...]
+    segments: Tuple[Segment, ...]
+    predictor: Predictor
+    self_test: SelfTest
+    precision: str
+    notes: Tuple[str, ...]
+    blobs: Tuple[BlobEntry, ...]
+
+    @property
+    def blocks(self) -> Tuple[Segment, ...]:
+        """The segments that have variants, in order."""
+        return tuple(s for s in self.segments if s.is_block)
+
+    @property
+    def teacher_weight_bytes(self) -> int:
+        """Bytes of the weights of the network made of originals."""
+        return sum(s.original.weight_bytes for s in self.segments)
+
+    @property
+    def original_selection(self) -> Dict[str, str]:
+        """The selection that is the teacher."""
+        return {block.name: ORIGINAL for block in self.blocks}
+
+    def segment(self, name: str) -> Segment:
+        """The segment of this name. Raises `SelectionError` naming those there are."""
+        for segment in self.segments:
+            if segment.name == name:
+                return segment
+        raise SelectionError(f"no segment '{name}', only {', '.join(s.name for s in self.segments)}")
+
+    def chosen(self, selection: Mapping[str, str]) -> Tuple[Variant, ...]:
+        """The variant of every segment, in order. Raises `SelectionError` unless all blocks and only those are named."""
+        names = [b.name for b in self.blocks]
+        for name in selection:
+            if name not in names:
+                raise SelectionError(f"no block '{name}', only {', '.join(names)}")
+        for name in names:
+            if name not in selection:
+                raise SelectionError(f"the selection names no variant for {name}")
+        return tuple(s.variant(selection[s.name]) if s.is_block else s.original for s in self.segments)
+
+    def predicted_accuracy(self, selection: Mapping[str, str]) -> float:
+        """The accuracy a selection can be expected to have."""
+        return self.predictor.accuracy(sum(v.cost for v in self.chosen(selection)))
+
+    def check(self) -> None:
+        """Verify what crosses from part to part: wiring, blob numbers, self-test. Raises `BundleError`."""
+        names = [s.name for s in self.segments]
+        _require(len(set(names)) == len(names), "two segments of the same name")
+        _require(len(self.network_inputs) >= 1 and len(self.network_outputs) >= 1, "a network without input or output")
+        self._check_wiring()
+        self._check_blobs()
+        for case in self.self_test.cases:
+            try:
+                self.chosen(case.selection)
+            except SelectionError as error:
+                raise BundleError(f"self-test: {error}") from None
+            _require(len(case.outputs) == len(self.self_test.output_specs), "self-test: outputs without a shape")
+
+    def _check_wiring(self) -> None:
+        known: Set[str] = set(self.network_inputs)
+        _require(len(known) == len(self.network_inputs), "an input twice")
+        for segment in self.segments:
+            for name in segment.inputs:
+                _require(name in known, f"segment {segment.name} reads '{name}' before anything makes it")
+            for name in segment.outputs:
+                _require(name not in known, f"segment {segment.name} makes '{name}' a second time")
+                known.add(name)
+        for name in self.network_outputs:
+            _require(name in known, f"nothing makes the output '{name}'")
+
+    def _check_blobs(self) -> None:
+        archives = [v.archive for s in self.segments for v in s.variants]
+        used: Set[int] = {self.self_test.inputs}
+        used.update(n for a in archives for n in (a.program, a.tensors))
+        used.update(n for case in self.self_test.cases for n in case.outputs)
+        _require(used == set(range(len(self.blobs))), "blobs that nothing uses, or that do not exist")
+        for archive in archives:
+            self._check_length(archive.tensors, (s.stored_bytes for s in archive.storages), "tensors")
+        self._check_length(self.self_test.inputs, [self.self_test.input_spec.bytes], "sample inputs")
+        for case in self.self_test.cases:
+            for blob, spec in zip(case.outputs, self.self_test.output_specs):
+                self._check_length(blob, [spec.bytes], "expected outputs")
+
+    def _check_length(self, blob: int, parts: Iterable[int], what: str) -> None:
+        total = sum(parts)
+        found = self.blobs[blob].raw_length
+        _require(found == total, f"blob {blob} ({what}) holds {found} bytes where its tables say {total}")
+
+
+def selection_text(manifest: Manifest, selection: Mapping[str, str]) -> str:
+    """A selection in one short line: per block the sparsity in percent, ``0`` for the original."""
+    values: Sequence[Variant] = [manifest.segment(b.name).variant(selection[b.name]) for b in manifest.blocks]
+    return " ".join(f"{100 * v.sparsity:.0f}" for v in values)

@@ -1,0 +1,59 @@
+"""Times and sizes as people write them. Inside, times are seconds and sizes are bytes."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Mapping
+
+from legodnn.shared.errors import UnitError
+
+_SECONDS: Mapping[str, float] = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
+_BYTES: Mapping[str, int] = {
+    "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30,
+}  # fmt: skip
+_QUANTITY = re.compile(r"\s*([-+]?[\d.]+(?:e[-+]?\d+)?|[-+]?nan|[-+]?inf)\s*([^\d\s.]*)\s*\Z", re.IGNORECASE)
+
+
+def parse_seconds(text: str) -> float:
+    """Seconds in ``5ms``, ``1.5 s``, ``200us``, ``1min``. Raises `UnitError` for anything else."""
+    return _parse(text, _SECONDS, "a time", "5ms")
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes in ``4.5MiB``, ``10 MB``, ``512B``, ``3kB``, ``1GiB``. Raises `UnitError` for anything else."""
+    return max(1, int(_parse(text, _BYTES, "a size", "4.5MiB")))
+
+
+def _parse(text: str, units: Mapping[str, float], what: str, example: str) -> float:
+    match = _QUANTITY.match(text)
+    if match is None:
+        raise UnitError(f"'{text}' is not {what}; write it like {example}")
+    number, unit = match.group(1), match.group(2).lower()
+    if not unit:
+        raise UnitError(f"'{text}' has no unit; write {what} like {example} ({', '.join(units)})")
+    if unit not in units:
+        raise UnitError(f"'{text}' has the unknown unit '{match.group(2)}'; write {what} like {example}")
+    try:
+        value = float(number) * units[unit]
+    except ValueError:
+        raise UnitError(f"'{text}' is not {what}; write it like {example}") from None
+    if not math.isfinite(value) or value <= 0:
+        raise UnitError(f"'{text}' is not a positive number; write {what} like {example}")
+    return value
+
+
+def format_seconds(seconds: float) -> str:
+    """Three significant digits with a fitting unit: ``4.93 ms``."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if abs(seconds) >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-6:.3g} us"
+
+
+def format_bytes(count: float) -> str:
+    """Three significant digits with a binary unit: ``4.5 MiB``."""
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if abs(count) >= size:
+            return f"{count / size:.3g} {unit}" if count < 1000 * size else f"{count / size:.0f} {unit}"
+    return f"{count:.0f} B"
