@@ -23,9 +23,7 @@ from legodnn.builder.progress import progress
 from legodnn.builder.prune import Descendant, Importance, derive
 from legodnn.builder.store import Stage, fingerprint, load_tensors, save_tensors
 from legodnn.shared.errors import ModelError, UsageError
-
-ORIGINAL = "original"
-
+from legodnn.shared.tables import ORIGINAL
 
 def variant_name(sparsity: float) -> str:
     """How a variant is called: ``original`` or ``sparsity=0.6``."""
@@ -79,7 +77,7 @@ class AutoBlockManager:
         self.teacher = trace(teacher_model.to(self.device), [self.sample])
         self.graph: SegmentGraph = cut(self.teacher, compress_layer_max_ratio)
         if not self.graph.blocks:
-            raise ModelError("no block found: nothing in this network can lose channels unnoticed (try a larger max_ratio)")
+            raise ModelError("no block found: nothing here can lose channels unnoticed (try a larger max_ratio)")
         self.originals = {s.name: self.graph.module(s) for s in self.graph.segments}
         self.folded = {name: fold_norms(module) for name, module in self.originals.items()}
         self.channels: dict[str, ChannelMap] = {b.name: analyse(self.folded[b.name]) for b in self.graph.blocks}
@@ -94,6 +92,14 @@ class AutoBlockManager:
         """The variants every block has beside the original."""
         return [variant_name(s) for s in self.sparsities]
 
+    def sparsity_of(self, variant: str) -> float:
+        """The sparsity a variant's name stands for."""
+        return {variant_name(s): s for s in [0.0, *self.sparsities]}[variant]
+
+    def layers(self, segment: str) -> list[str]:
+        """The teacher's convolutions and linear layers in a segment."""
+        return layers_of(self.teacher, next(s for s in self.graph.segments if s.name == segment).nodes)
+
     def example_inputs(self, segment: str) -> list[Tensor]:
         """Random tensors of the shapes a segment reads."""
         generator = torch.Generator().manual_seed(0)
@@ -102,11 +108,10 @@ class AutoBlockManager:
 
     def derive(self, block: str, variant: str) -> Descendant:
         """A fresh, untrained descendant of a block."""
-        sparsity = dict(zip(self.descendant_names, self.sparsities, strict=True))[variant]
         return derive(
             self.folded[block],
             self.channels[block],
-            sparsity,
+            self.sparsity_of(variant),
             importance=self.importance,
             round_to=self.round_to,
         )
@@ -154,7 +159,6 @@ class AutoBlockManager:
         )
 
     def _block_plan(self, name: str) -> BlockPlan:
-        segment = next(s for s in self.graph.blocks if s.name == name)
         original, inputs = self.folded[name], self.example_inputs(name)
         full = costs.measure(original, inputs)
         small = full
@@ -167,7 +171,7 @@ class AutoBlockManager:
         ]
         return BlockPlan(
             name=name,
-            layers=layers_of(self.teacher, segment.nodes),
+            layers=self.layers(name),
             parameters=full.parameters,
             flops=full.flops,
             removable_parameters=full.parameters - small.parameters,

@@ -30,9 +30,8 @@ def fit_predictor(teacher_accuracy: float, measured: Sequence[tuple[float, float
     composition is predicted by the curve fitted to all others.
     """
     points = np.array(sorted(measured), dtype=np.float64).reshape(-1, 2)
-    errors = [
-        abs(_curve(np.delete(points, i, 0), points[i, :1])[0] - points[i, 1]) for i in range(len(points)) if len(points) > 1
-    ]
+    left_out = range(len(points)) if len(points) > 1 else range(0)
+    errors = [abs(_curve(np.delete(points, i, 0), points[i, :1])[0] - points[i, 1]) for i in left_out]
     highest = float(points[:, 0].max()) if len(points) else 1.0
     costs = highest * np.linspace(0, 1, _KNOTS) ** 2
     return Predictor(
@@ -60,16 +59,16 @@ def _curve(points: npt.NDArray[np.float64], costs: npt.NDArray[np.float64]) -> n
 
 
 def frontier(costs: Table, sizes: Table, count: int) -> list[dict[str, str]]:
-    """Selections that trade bytes for cost as well as any: ``count`` of them, spread evenly over the bytes.
+    """Selections that trade bytes for cost as well as any: ``count`` of them, closer together where bytes are few.
 
-    The best selection for a price per byte takes, in every block, the variant with the lowest cost plus price; the
+    There the accuracy falls fastest. The best selection for a price per byte takes, in every block, the variant with the lowest cost plus price; the
     price is searched for each size aimed at.
     """
     smallest = sum(min(row.values()) for row in sizes.values())
     largest = sum(max(row.values()) for row in sizes.values())
     found: list[dict[str, str]] = []
     for i in range(count):
-        goal = smallest + (largest - smallest) * i / count
+        goal = smallest + (largest - smallest) * (i / count) ** 2
         selection = _at_most(costs, sizes, goal)
         if selection not in found:
             found.append(selection)
@@ -90,7 +89,7 @@ def _at_most(costs: Table, sizes: Table, goal: float) -> dict[str, str]:
 
 
 def _at_price(costs: Table, sizes: Table, price: float) -> dict[str, str]:
-    return {b: min(row, key=lambda v: (row[v] + price * sizes[b][v], v)) for b, row in costs.items()}  # noqa: B023
+    return {b: min(row, key=lambda v: (row[v] + price * sizes[b][v], v)) for b, row in costs.items()}
 
 
 def _size(sizes: Table, selection: Mapping[str, str]) -> float:

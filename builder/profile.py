@@ -18,7 +18,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from legodnn.builder import costs
-from legodnn.builder.blocks import ORIGINAL, AutoBlockManager
+from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.compose import Values, forget, run_from, run_segment
 from legodnn.builder.distill.paths import fast_layout
 from legodnn.builder.distill.retrainer import trained_results
@@ -27,7 +27,7 @@ from legodnn.builder.predictor import fit_predictor, frontier
 from legodnn.builder.progress import progress
 from legodnn.builder.store import Stage, fingerprint, load_json, save_json
 from legodnn.shared.errors import DataError, ModelError
-from legodnn.shared.tables import Predictor
+from legodnn.shared.tables import ORIGINAL, Predictor
 
 RECORDED_BYTES = 4 * 1024**3
 """Memory for recorded activations; batches beyond it are run from the images every time."""
@@ -92,7 +92,7 @@ class BlockProfiler:
         self.manager = model_manager
         self.loader = test_loader
         self.compositions = compositions
-        self.trained = _trained_stage(trained_blocks_dir)
+        self.trained = trained_stage(trained_blocks_dir)
         made_from = fingerprint(block_manager.fingerprint, self.trained.inputs, compositions, data_name)
         self.stage = Stage(Path(trained_blocks_dir) / "profile", made_from)
 
@@ -155,7 +155,7 @@ class BlockProfiler:
         return Profile(teacher, loss, cost, table, predictor, measured)
 
 
-def _trained_stage(directory: str | Path) -> Stage:
+def trained_stage(directory: str | Path) -> Stage:
     """The finished training in a directory, whatever its settings were."""
     return Stage(directory, Stage(directory, "").recorded_inputs)
 
@@ -185,7 +185,7 @@ class _Recording:
             return float(self.manager.get_model_acc(network.eval(), self.loader, self.blocks.device))
 
     def judge(self, chosen: Mapping[str, nn.Module]) -> tuple[float, float]:
-        """Accuracy of the teacher with ``chosen`` blocks, all at or behind the position; and how far its output moves."""
+        """Accuracy with the ``chosen`` blocks, all at or behind the position; and how far the output moves."""
         replay = _Replay(self, chosen)
         accuracy = self._accuracy(replay)
         if replay.number != len(self.inputs):

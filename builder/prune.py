@@ -57,7 +57,7 @@ IMPORTANCE: Mapping[str, Importance] = {"l2": l2, "throughput": throughput}
 
 
 def kept_count(total: int, sparsity: float, round_to: int = 8) -> int:
-    """Channels kept of ``total``: at least one, and a multiple of ``round_to`` where that moves it by a tenth at most."""
+    """Channels kept of ``total``: at least one; a multiple of ``round_to`` where that moves it by a tenth at most."""
     kept = max(1, total - math.floor(total * sparsity + 1e-9))
     rounded = max(round_to, round_to * math.floor(kept / round_to + 0.5))
     return rounded if rounded < total and abs(rounded - kept) <= 0.1 * total else kept

@@ -73,7 +73,7 @@ class Stage:
     def require(self, command: str) -> None:
         """Raise `WorkError` unless the stage has finished for these inputs; ``command`` would make it."""
         if not self.done:
-            raise WorkError(f"{self.directory}: nothing finished here for this teacher and these settings; run {command}")
+            raise WorkError(f"{self.directory}: nothing finished here for these settings; run {command}")
 
     def path(self, *parts: str) -> Path:
         """A file of the stage."""

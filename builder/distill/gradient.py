@@ -89,7 +89,8 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on after a restart, beside the descendants' weights."""
-        return {"step": self.step, "failed": [list(k) for k in sorted(self.failed)], "optimizer": self.optimizer.state_dict()}
+        failed = [list(key) for key in sorted(self.failed)]
+        return {"step": self.step, "failed": failed, "optimizer": self.optimizer.state_dict()}
 
     def resume(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned; the descendants hold the weights they had then."""

@@ -267,7 +267,7 @@ class BlockRetrainer:
 
 
 def trained_results(stage: Stage) -> list[Result]:
-    """What `BlockRetrainer.train_all_blocks` found, from its directory. Raises `WorkError` where it has not finished."""
+    """What `BlockRetrainer.train_all_blocks` found. Raises `WorkError` where it has not finished."""
     if not stage.done:
         raise WorkError(f"{stage.directory}: training has not finished; run train_all_blocks")
     return [Result(**row) for row in load_json(stage.path("results.json"))]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch.nn as nn
 from torch import Tensor, fx
@@ -214,7 +215,7 @@ class _Finder:
                 yield from self.search(chain)
 
     def _choose(self, chain: Sequence[int], pieces: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
-        """Stretches (first piece, last piece + 1): most removable parameters, then fewest blocks, then fewest pieces."""
+        """Stretches (first piece, last piece + 1): most removable parameters, fewest blocks, fewest pieces."""
         layers = [layers_of(self.values.teacher, [self.values.nodes[n - 1] for n in piece]) for piece in pieces]
         best: list[tuple[tuple[int, int, int], list[tuple[int, int]]]] = [((0, 0, 0), [])]
         for end in range(1, len(pieces) + 1):
@@ -259,7 +260,7 @@ class _Finder:
 
 
 def _pairs(chain: Sequence[int]) -> Iterator[tuple[int, int]]:
-    return zip(chain, chain[1:], strict=False)
+    return pairwise(chain)
 
 
 def _removable_parameters(channels: ChannelMap) -> list[int]:

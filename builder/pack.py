@@ -1,0 +1,236 @@
+"""Packing: everything the device needs, into one bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn as nn
+from torch import Tensor, fx
+
+from legodnn.builder.blocks import AutoBlockManager
+from legodnn.builder.compose import compose
+from legodnn.builder.distill.paths import TeacherTap
+from legodnn.builder.distill.retrainer import Result, trained_results
+from legodnn.builder.export import PRECISIONS, export, prepare
+from legodnn.builder.profile import Profile, trained_stage
+from legodnn.builder.progress import progress
+from legodnn.shared.bundle.archive import pack_program
+from legodnn.shared.bundle.blobs import BlobStore
+from legodnn.shared.bundle.tensors import encode_storages, tensor_to_bytes
+from legodnn.shared.bundle.writer import write_bundle
+from legodnn.shared.console import version
+from legodnn.shared.errors import DataError, UsageError
+from legodnn.shared.tables import (
+    BLOCK,
+    ORIGINAL,
+    TRUNK,
+    Archive,
+    InputSpec,
+    Manifest,
+    Segment,
+    SelfTest,
+    SelfTestCase,
+    TensorSpec,
+    Variant,
+)
+
+TOLERANCE = 1e-4
+"""How far, relative to its norm, a device's output may be from the expected one."""
+
+SELF_TEST_SELECTIONS = 2
+"""Measured compositions the self-test covers beside the teacher: the smallest, and the one in the middle."""
+
+
+@dataclass(frozen=True)
+class BundleOptions:
+    """What a bundle should hold beside the network; ``mean`` and ``std`` are the input's normalisation."""
+
+    precision: str = "fp32"
+    labels: Sequence[str] = ()
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    samples: int = 16
+
+
+def pack(
+    path: str | Path,
+    block_manager: AutoBlockManager,
+    trained_blocks_dir: str | Path,
+    profile: Profile,
+    sample_loader: Iterable[Any],
+    options: BundleOptions | None = None,
+) -> int:
+    """Write the bundle of a trained and profiled network; returns its size in bytes.
+
+    ``sample_loader`` gives the images of the self-test (its first batch). Raises `UsageError` for an unknown
+    precision, `DataError` for a loader without batches, `OSError` where the file cannot be written.
+    """
+    options = options or BundleOptions()
+    if options.precision not in PRECISIONS:
+        raise UsageError(f"precision '{options.precision}' is not one of {', '.join(PRECISIONS)}")
+    packer = _Packer(block_manager, profile, options)
+    results = trained_results(trained_stage(trained_blocks_dir))
+    packer.load(trained_stage(trained_blocks_dir), results)
+    segments = packer.segments()
+    self_test = packer.self_test(sample_loader)
+    manifest = Manifest(
+        task=block_manager.model_manager.task,
+        metric=block_manager.model_manager.metric,
+        created_with={"legodnn": version(), "torch": str(torch.__version__)},
+        input=packer.input_spec(),
+        network_inputs=tuple(packer.names[n] for n in block_manager.graph.inputs),
+        network_outputs=tuple(packer.names[n] for n in block_manager.graph.outputs),
+        segments=segments,
+        predictor=profile.predictor,
+        self_test=self_test,
+        precision=options.precision,
+        notes=tuple(left_out(results)),
+        blobs=(),
+    )
+    return write_bundle(path, manifest, packer.blobs)
+
+
+def left_out(results: Iterable[Result]) -> list[str]:
+    """A line for every descendant that could not be trained."""
+    return [
+        f"{r.block} {r.variant}: left out, its training diverged at both learning rates"
+        for r in results
+        if r.method == "failed"
+    ]
+
+
+class _Packer:
+    """Turns segments, one after the other, into blobs and tables."""
+
+    def __init__(self, blocks: AutoBlockManager, profile: Profile, options: BundleOptions) -> None:
+        self.blocks = blocks
+        self.profile = profile
+        self.options = options
+        self.blobs = BlobStore()
+        self.names = _value_names(blocks)
+        self.modules: dict[str, dict[str, nn.Module]] = {}
+
+    def load(self, trained: Any, results: Sequence[Result]) -> None:
+        """Bring in the weights of every variant as the device will see them."""
+        for segment in self.blocks.graph.segments:
+            self.modules[segment.name] = {ORIGINAL: self.blocks.folded[segment.name]}
+        for result in results:
+            if result.method != "failed":
+                module = self.blocks.load(trained, result.block, result.variant)
+                self.modules[result.block][result.variant] = module
+        precision = self.options.precision
+        self.modules = {s: {v: prepare(m, precision) for v, m in row.items()} for s, row in self.modules.items()}
+
+    def segments(self) -> tuple[Segment, ...]:
+        """Every segment with all its variants; their archives go to the blobs."""
+        made = []
+        with progress("pack", sum(len(row) for row in self.modules.values()), unit="variant") as bar:
+            for segment in self.blocks.graph.segments:
+                variants = []
+                for name in self.modules[segment.name]:
+                    variants.append(self._variant(segment.name, name))
+                    bar.advance()
+                made.append(
+                    Segment(
+                        name=segment.name,
+                        kind=BLOCK if segment.is_block else TRUNK,
+                        inputs=tuple(self.names[n] for n in segment.inputs),
+                        outputs=tuple(self.names[n] for n in segment.outputs),
+                        variants=tuple(variants),
+                        layers=tuple(self.blocks.layers(segment.name)),
+                    )
+                )
+        return tuple(made)
+
+    def _variant(self, segment: str, name: str) -> Variant:
+        exported = export(
+            self.modules[segment][name], self.blocks.example_inputs(segment), self.options.precision
+        )
+        archive = Archive(
+            program=self.blobs.add(pack_program(exported.program)),
+            tensors=self.blobs.add(encode_storages(exported.storages, exported.specs)),
+            storages=exported.specs,
+        )
+        measured = self.profile.costs[segment][name]
+        return Variant(
+            name=name,
+            sparsity=self.blocks.sparsity_of(name),
+            archive=archive,
+            weight_bytes=measured.weight_bytes,
+            activation_bytes=measured.activation_bytes,
+            flops=measured.flops,
+            parameters=measured.parameters,
+            accuracy_loss=self.profile.accuracy_loss.get(segment, {}).get(name, 0.0),
+            cost=self.profile.cost.get(segment, {}).get(name, 0.0),
+        )
+
+    def input_spec(self) -> InputSpec:
+        """The network's input as the builder was told it."""
+        mean, std = self.options.mean, self.options.std
+        return InputSpec(
+            shape=self.blocks.input_size,
+            dtype="float32",
+            layout="NCHW",
+            mean=tuple(map(float, mean)) if mean else None,
+            std=tuple(map(float, std)) if std else None,
+            labels=tuple(self.options.labels),
+        )
+
+    def self_test(self, loader: Iterable[Any]) -> SelfTest:
+        """Sample inputs with what the teacher and some selections answer to them."""
+        inputs, labels = self._samples(loader)
+        selections = [{b: ORIGINAL for b in self.blocks.block_names}, *self._measured_selections()]
+        cases, specs = [], None
+        for selection in selections:
+            outputs = self._answers(selection, inputs)
+            specs = tuple(
+                TensorSpec(self.names[n], tuple(o.shape), str(o.dtype).removeprefix("torch."))
+                for n, o in zip(self.blocks.graph.outputs, outputs, strict=True)
+            )
+            numbers = tuple(self.blobs.add(tensor_to_bytes(o)) for o in outputs)
+            cases.append(SelfTestCase(selection, numbers))
+        return SelfTest(
+            inputs=self.blobs.add(tensor_to_bytes(inputs)),
+            input_spec=TensorSpec("input", tuple(inputs.shape), "float32"),
+            labels=labels,
+            output_specs=specs or (),
+            cases=tuple(cases),
+            tolerance=TOLERANCE,
+        )
+
+    def _samples(self, loader: Iterable[Any]) -> tuple[Tensor, tuple[int, ...]]:
+        data = next(iter(loader), None)
+        if data is None:
+            raise DataError("the sample loader yields no batches")
+        batch = next(iter(TeacherTap(self.blocks).batches(self.blocks, [data])))
+        inputs = batch.teacher[self.blocks.graph.inputs[0]][: self.options.samples].float().cpu().contiguous()
+        labels = data[1] if isinstance(data, (tuple, list)) and len(data) > 1 else None
+        if isinstance(labels, Tensor) and labels.dim() == 1 and not labels.is_floating_point():
+            return inputs, tuple(int(v) for v in labels[: len(inputs)])
+        return inputs, ()
+
+    def _measured_selections(self) -> list[Mapping[str, str]]:
+        selections = [m["selection"] for m in sorted(self.profile.compositions, key=lambda m: -m["cost"])]
+        chosen = [selections[0], selections[len(selections) // 2]] if selections else []
+        unique = [s for i, s in enumerate(chosen) if s not in chosen[:i] and set(s.values()) != {ORIGINAL}]
+        return unique[:SELF_TEST_SELECTIONS]
+
+    def _answers(self, selection: Mapping[str, str], inputs: Tensor) -> list[Tensor]:
+        chosen = {block: self.modules[block][variant] for block, variant in selection.items()}
+        originals = {name: row[ORIGINAL] for name, row in self.modules.items()}
+        with torch.no_grad():
+            answer = compose(self.blocks.graph, originals, chosen)(inputs)
+        return list(answer) if isinstance(answer, tuple) else [answer]
+
+
+def _value_names(blocks: AutoBlockManager) -> dict[fx.Node, str]:
+    """Short names for the values that pass between segments: x0, x1, ... for inputs, v0, v1, ... for the rest."""
+    names = {node: f"x{i}" for i, node in enumerate(blocks.graph.inputs)}
+    for segment in blocks.graph.segments:
+        for node in segment.outputs:
+            names[node] = f"v{len(names) - len(blocks.graph.inputs)}"
+    return names
