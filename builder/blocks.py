@@ -25,6 +25,7 @@ from legodnn.builder.store import Stage, fingerprint, load_tensors, save_tensors
 from legodnn.shared.errors import ModelError, UsageError
 from legodnn.shared.tables import ORIGINAL
 
+
 def variant_name(sparsity: float) -> str:
     """How a variant is called: ``original`` or ``sparsity=0.6``."""
     return ORIGINAL if sparsity == 0 else f"sparsity={sparsity:g}"

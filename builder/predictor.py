@@ -61,8 +61,8 @@ def _curve(points: npt.NDArray[np.float64], costs: npt.NDArray[np.float64]) -> n
 def frontier(costs: Table, sizes: Table, count: int) -> list[dict[str, str]]:
     """Selections that trade bytes for cost as well as any: ``count`` of them, closer together where bytes are few.
 
-    There the accuracy falls fastest. The best selection for a price per byte takes, in every block, the variant with the lowest cost plus price; the
-    price is searched for each size aimed at.
+    There the accuracy falls fastest. The best selection for a price per byte takes, in every block, the variant with
+    the lowest cost plus price; the price is searched for each size aimed at.
     """
     smallest = sum(min(row.values()) for row in sizes.values())
     largest = sum(max(row.values()) for row in sizes.values())

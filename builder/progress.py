@@ -1,18 +1,56 @@
-"""Progress with an estimate of the time left."""
+"""Progress with an estimate of the time left: a bar on a terminal, a plain line now and then elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+QUIET_SECONDS = 2.0
+"""Work that is done by then shows nothing."""
+
+LINE_SECONDS = 10.0
+"""How often a line is written where there is no terminal."""
 
 
-class _Quiet:
-    def advance(self, n: int = 1) -> None:
-        """Nothing to show."""
+class progress:  # noqa: N801  (used like a function)
+    """``with progress("distill", total=96) as bar: ... bar.advance()``"""
 
+    def __init__(self, label: str, total: int, unit: str = "batch") -> None:
+        self.label = label
+        self.total = total
+        self.unit = unit
+        self.done = 0
+        self.started = time.monotonic()
+        self._said = self.started
+        self._terminal = sys.stderr.isatty()
+        self._bar = tqdm(
+            total=total, desc=label, unit=unit, delay=QUIET_SECONDS, leave=False, disable=not self._terminal
+        )
 
-@contextmanager
-def progress(label: str, total: int, unit: str = "batch") -> Iterator[Any]:
-    """Placeholder."""
-    yield _Quiet()
+    def advance(self, count: int = 1) -> None:
+        """``count`` more units are done."""
+        self.done += count
+        self._bar.update(count)
+        now = time.monotonic()
+        if not self._terminal and now - self._said >= (LINE_SECONDS if self._said > self.started else QUIET_SECONDS):
+            self._said = now
+            self._write_line(now - self.started)
+
+    def _write_line(self, elapsed: float) -> None:
+        share = self.done / self.total if self.total else 1.0
+        left = tqdm.format_interval(elapsed / share - elapsed) if share else "?"
+        print(f"{self.label}: {self.done}/{self.total} {self.unit} ({share:.0%}), {left} left", file=sys.stderr)
+
+    def __enter__(self) -> progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+        elapsed = time.monotonic() - self.started
+        if kind is None and elapsed >= QUIET_SECONDS:
+            print(f"{self.label}: done in {tqdm.format_interval(elapsed)}", file=sys.stderr)

@@ -1,0 +1,129 @@
+"""What `legodnn-build` does with its arguments."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import torch
+
+from legodnn.builder import pipeline
+from legodnn.builder.plan import Plan
+from legodnn.builder.recipe import builtin_recipes, load_recipe
+from legodnn.shared.console import version
+from legodnn.shared.errors import UsageError
+from legodnn.shared.units import format_bytes
+
+_EXAMPLES = """
+A recipe is a TOML file. The smallest that builds:
+
+  [model]
+  factory = "my_networks:resnet"        # or "torchvision:resnet18"; looked up beside the recipe first
+  weights = "resnet.pt"                 # a state dict
+  input   = [1, 3, 224, 224]            # with the batch dimension
+  [data]
+  train   = "my_data:train_loader"      # a function that returns an iterable of (images, labels)
+  test    = "my_data:test_loader"
+
+examples:
+  legodnn-build --list                          the recipes that come along
+  legodnn-build resnet18 --plan                 which blocks there are and what they can lose; needs [model] alone
+  legodnn-build my.toml -o my.lgb               build; run it again after an interruption and it goes on
+  legodnn-build my.toml -o small.lgb --set bundle.precision=fp16 --set distill.epochs=10
+
+exit status: 0 done, 2 something was wrong (one line on stderr says what), 130 interrupted with Ctrl-C
+"""
+
+
+def run(name: str, arguments: list[str]) -> int:
+    """Parse the arguments and do what they say; returns the exit status."""
+    options = _parser(name).parse_args(arguments)
+    if options.list:
+        return _list()
+    if options.recipe is None:
+        raise UsageError(f"no recipe given; '{name} --list' shows the built-in ones, '{name} --help' the rest")
+    recipe = load_recipe(options.recipe, options.set)
+    if options.plan:
+        return _show_plan(pipeline.plan(recipe, _device(options.device)), options.json)
+    if options.output is None:
+        raise UsageError("where should the bundle go? Give -o FILE.lgb (or --plan to only look)")
+    out = Path(options.output)
+    _check_output(out)
+    work = Path(options.work) if options.work else out.with_name(out.name + ".work")
+    result = pipeline.build(recipe, out, work, _device(options.device), options.seed)
+    for warning in result.warnings:
+        print(f"{name}: warning: {warning}")
+    predictor = result.profile.predictor
+    print(
+        f"{result.path}: {format_bytes(result.bytes)}, {len(result.profile.cost)} blocks, "
+        f"accuracy of the teacher {100 * predictor.teacher_accuracy:.2f} %, "
+        f"predicted to within {100 * predictor.mean_error:.2f} points (worst {100 * predictor.worst_error:.2f})"
+    )
+    return 0
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=name,
+        description="Turn a trained vision network into a bundle of interchangeable blocks that legodnn-run scales.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("recipe", nargs="?", help="a TOML file, or the name of a built-in recipe")
+    parser.add_argument("-o", "--output", metavar="FILE", help="the bundle to write, usually *.lgb")
+    parser.add_argument("--work", metavar="DIR", help="where stages keep their results (default: FILE.work)")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], help="override the recipe")
+    parser.add_argument("--plan", action="store_true", help="show the blocks and what they can lose, then stop")
+    parser.add_argument("--json", action="store_true", help="with --plan: one JSON object instead of a table")
+    parser.add_argument("--list", action="store_true", help="show the built-in recipes")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version()}")
+    return parser
+
+
+def _device(name: str) -> str:
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"--device {name}: not available here ({str(error).splitlines()[0]})") from error
+    return name
+
+
+def _check_output(out: Path) -> None:
+    """Hours of work should not end at a directory that cannot be written to."""
+    if out.is_dir():
+        raise UsageError(f"{out}: is a directory; give the bundle's file name")
+    if not out.resolve().parent.is_dir():
+        raise UsageError(f"{out.parent}: no such directory; create it first")
+    if not os.access(out.resolve().parent, os.W_OK):
+        raise UsageError(f"{out.parent}: cannot be written to")
+
+
+def _list() -> int:
+    for recipe, path in builtin_recipes().items():
+        first = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+        print(f"{recipe:20} {first}")
+    return 0
+
+
+def _show_plan(plan: Plan, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(plan.to_plain(), indent=1))
+        return 0
+    print(f"{plan.parameters:,} parameters, {plan.flops / 1e6:,.1f} MFLOP per inference, {len(plan.blocks)} blocks")
+    for block in plan.blocks:
+        sparsities = ", ".join(f"{s:g}" for s in block.sparsities)
+        print(
+            f"\n{block.name}: {block.parameters:,} parameters, {block.flops / 1e6:,.1f} MFLOP; at sparsities "
+            f"{sparsities}; up to {block.removable_share:.0%} of the parameters and "
+            f"{block.removable_flops_share:.0%} of the FLOPs can go"
+        )
+        print(f"  layers: {', '.join(block.layers)}")
+        for reason in block.reasons:
+            print(f"  stays:  {reason}")
+    if plan.trunk_layers:
+        print(f"\nnot in any block: {', '.join(plan.trunk_layers)}")
+    return 0

@@ -1,0 +1,92 @@
+"""The pipeline: extract, derive, distill, profile, pack, each stage skipped where its results are there already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from legodnn.builder.blocks import AutoBlockManager
+from legodnn.builder.distill.retrainer import BlockRetrainer
+from legodnn.builder.pack import BundleOptions, left_out, pack
+from legodnn.builder.plan import Plan
+from legodnn.builder.profile import BlockProfiler, Profile
+from legodnn.builder.recipe import Recipe
+from legodnn.builder.resolve import build_loader, build_manager, build_model
+from legodnn.builder.seeds import set_random_seed
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """A finished bundle: where it is, its size in bytes, what a person should know, and the profile behind it."""
+
+    path: Path
+    bytes: int
+    warnings: list[str]
+    profile: Profile
+
+
+def block_manager(recipe: Recipe, device: str) -> AutoBlockManager:
+    """The recipe's teacher with its blocks."""
+    return AutoBlockManager(
+        recipe.blocks.sparsity,
+        build_model(recipe),
+        build_manager(recipe),
+        recipe.model.input,
+        recipe.blocks.max_ratio,
+        device,
+        importance=recipe.blocks.importance,
+        round_to=recipe.blocks.round_to,
+    )
+
+
+def plan(recipe: Recipe, device: str = "cpu") -> Plan:
+    """What `build` would do; needs the recipe's ``[model]`` alone."""
+    return block_manager(recipe, device).plan()
+
+
+def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int = 0) -> BuildResult:
+    """Build a bundle; what an interrupted build left in ``work`` is used, and the result is the same.
+
+    Raises the exceptions of the stages: `ModelError`, `DataError`, `WorkError`, `RecipeError`, `OSError`.
+    """
+    set_random_seed(seed)
+    train, test = build_loader(recipe, "train"), build_loader(recipe, "test")
+    blocks = block_manager(recipe, device)
+    compressed, trained = work / "compressed", work / "trained"
+    blocks.extract_all_blocks(compressed)
+    results = BlockRetrainer(
+        blocks.teacher,
+        blocks,
+        blocks.model_manager,
+        compressed,
+        trained,
+        recipe.distill.epochs,
+        train,
+        device,
+        learning_rate=recipe.distill.learning_rate,
+        closed_form_images=recipe.distill.closed_form_images,
+        data_name=repr(recipe.data.train),
+        seed=seed,
+    ).train_all_blocks()
+    set_random_seed(seed)
+    profile = BlockProfiler(
+        blocks.teacher,
+        blocks,
+        blocks.model_manager,
+        trained,
+        test,
+        recipe.model.input,
+        device,
+        compositions=recipe.profile.compositions,
+        data_name=repr(recipe.data.test),
+    ).profile_all_blocks()
+    set_random_seed(seed)
+    options = BundleOptions(
+        precision=recipe.bundle.precision,
+        labels=recipe.bundle.labels,
+        mean=recipe.bundle.mean or None,
+        std=recipe.bundle.std or None,
+        samples=recipe.bundle.samples,
+    )
+    size = pack(out, blocks, trained, profile, test, options)
+    return BuildResult(out, size, left_out(results), profile)

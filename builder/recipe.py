@@ -1,0 +1,306 @@
+"""Recipes: a TOML file that tells `legodnn-build` everything.
+
+Every key has one line in the dataclasses below; reading a recipe checks all of them and reports every mistake at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from legodnn.builder.prune import IMPORTANCE
+from legodnn.shared.errors import RecipeError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT_MANAGER = "legodnn.builder.managers:CommonModelManager"
+
+
+@dataclass(frozen=True)
+class Call:
+    """Something to call: ``package.module:function`` with its arguments."""
+
+    factory: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelSection:
+    """The teacher: how it is made, its weights, the shape of its input with the batch dimension."""
+
+    factory: Call
+    input: tuple[int, ...]
+    weights: Path | None = None
+
+
+@dataclass(frozen=True)
+class DataSection:
+    """Loaders: what distillation learns from, and what accuracy is measured on."""
+
+    train: Call | None = None
+    test: Call | None = None
+
+
+@dataclass(frozen=True)
+class BlocksSection:
+    """How blocks and their variants are made."""
+
+    sparsity: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8)
+    max_ratio: float = 0.125
+    round_to: int = 8
+    importance: str = "l2"
+
+
+@dataclass(frozen=True)
+class DistillSection:
+    """How long and how fast descendants learn."""
+
+    epochs: int = 3
+    learning_rate: float = 0.002
+    closed_form_images: int = 512
+
+
+@dataclass(frozen=True)
+class ProfileSection:
+    """How many whole selections are measured for the predictor."""
+
+    compositions: int = 12
+
+
+@dataclass(frozen=True)
+class BundleSection:
+    """What the bundle holds beside the network."""
+
+    precision: str = "fp32"
+    labels: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    samples: int = 16
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole recipe; ``folder`` is where names and relative paths in it are looked up first."""
+
+    name: str
+    folder: Path
+    model: ModelSection
+    manager: Call = field(default_factory=lambda: Call(DEFAULT_MANAGER))
+    data: DataSection = field(default_factory=DataSection)
+    blocks: BlocksSection = field(default_factory=BlocksSection)
+    distill: DistillSection = field(default_factory=DistillSection)
+    profile: ProfileSection = field(default_factory=ProfileSection)
+    bundle: BundleSection = field(default_factory=BundleSection)
+
+
+_SECTIONS: Mapping[str, type] = {
+    "model": ModelSection,
+    "data": DataSection,
+    "blocks": BlocksSection,
+    "distill": DistillSection,
+    "profile": ProfileSection,
+    "bundle": BundleSection,
+}
+
+
+def builtin_recipes() -> dict[str, Path]:
+    """The recipes that come along, by name."""
+    folder = Path(str(resources.files("legodnn.builder.zoo")))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe from a file, or a built-in one by name, with ``section.key=value`` overrides applied.
+
+    Raises `RecipeError` with all mistakes, each naming its key; `OSError` where the file cannot be read.
+    """
+    path = Path(name)
+    if not path.exists() and name in builtin_recipes():
+        path = builtin_recipes()[name]
+    if not path.exists():
+        known = ", ".join(builtin_recipes())
+        raise RecipeError([f"{name}: no such recipe file, and no built-in of that name ({known})"])
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError([f"{path}: not valid TOML: {error}"]) from error
+    mistakes: list[str] = []
+    for override in overrides:
+        _override(table, override, mistakes)
+    recipe = _Reader(path, table, mistakes).read()
+    if recipe is None or mistakes:
+        raise RecipeError([f"{path}: {mistake}" for mistake in mistakes])
+    return recipe
+
+
+def _override(table: dict[str, Any], override: str, mistakes: list[str]) -> None:
+    key, equals, text = override.partition("=")
+    names = key.strip().split(".")
+    if not equals or len(names) < 2 or not all(names):
+        mistakes.append(f"--set {override}: write it as section.key=value")
+        return
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is a string; asking for quotes inside shell quotes would help nobody
+    for name in names[:-1]:
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            mistakes.append(f"--set {override}: '{name}' is no section")
+            return
+    table[names[-1]] = value
+
+
+class _Reader:
+    """Turns a table into a recipe and collects what is wrong with it."""
+
+    def __init__(self, path: Path, table: Mapping[str, Any], mistakes: list[str]) -> None:
+        self.path = path
+        self.table = table
+        self.mistakes = mistakes
+
+    def read(self) -> Recipe | None:
+        """The recipe, or None where a section could not be made (the mistakes say why)."""
+        for key in self.table:
+            if key not in (*_SECTIONS, "manager"):
+                self._unknown(key, (*_SECTIONS, "manager"))
+        made: dict[str, Any] = {name: self._section(name, kind) for name, kind in _SECTIONS.items()}
+        if "manager" in self.table:
+            made["manager"] = self._call("manager", self.table["manager"])
+        if self.mistakes or any(value is None for value in made.values()):
+            return None
+        return Recipe(name=self.path.stem, folder=self.path.resolve().parent, **made)
+
+    def _section(self, name: str, kind: Any) -> Any:
+        table = self.table.get(name, {})
+        if not isinstance(table, Mapping):
+            self.mistakes.append(f"{name}: a section expected, like [{name}]")
+            return None
+        known = [f.name for f in fields(kind)] + (["args", "kwargs"] if name == "model" else [])
+        for key in table:
+            if key not in known:
+                self._unknown(f"{name}.{key}", [f"{name}.{k}" for k in known])
+        values = {}
+        for f in fields(kind):
+            key = f"{name}.{f.name}"
+            if f.name in table:
+                values[f.name] = _CHECKS[key](self, key, table[f.name])
+        if name == "model":
+            return self._model(table, values)
+        return kind(**{k: v for k, v in values.items() if v is not None})
+
+    def _model(self, table: Mapping[str, Any], values: dict[str, Any]) -> ModelSection | None:
+        for key, example in (("factory", '"torchvision:resnet18"'), ("input", "[1, 3, 224, 224]")):
+            if key not in table:
+                self.mistakes.append(f"model.{key}: missing; write {key} = {example}")
+        if values.get("factory") is None or values.get("input") is None:
+            return None
+        args, kwargs = table.get("args", []), table.get("kwargs", {})
+        if not isinstance(args, list):
+            self.mistakes.append("model.args: a list expected")
+        if not isinstance(kwargs, Mapping):
+            self.mistakes.append("model.kwargs: a table expected, like { num_classes = 10 }")
+        if self.mistakes:
+            return None
+        call = values["factory"]
+        return ModelSection(Call(call.factory, tuple(args), dict(kwargs)), values["input"], values.get("weights"))
+
+    def _unknown(self, key: str, known: Sequence[str]) -> None:
+        close = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}"
+        self.mistakes.append(f"{key}: unknown key; {hint}")
+
+    # ---- values -----------------------------------------------------------------------------------------------------
+    def _call(self, key: str, value: Any) -> Call | None:
+        """``"package.module:function"``, or a table of factory, args and kwargs."""
+        table = {"factory": value} if isinstance(value, str) else value
+        if not isinstance(table, Mapping) or not isinstance(table.get("factory"), str):
+            self.mistakes.append(f'{key}: "package.module:function" expected, not {value!r}')
+            return None
+        for name in table:
+            if name not in ("factory", "args", "kwargs"):
+                self._unknown(f"{key}.{name}", [f"{key}.{k}" for k in ("factory", "args", "kwargs")])
+        module, colon, function = table["factory"].partition(":")
+        if not colon or not module or not function:
+            self.mistakes.append(f'{key}: "package.module:function" expected, not "{table["factory"]}"')
+            return None
+        args, kwargs = table.get("args", []), table.get("kwargs", {})
+        if not isinstance(args, list) or not isinstance(kwargs, Mapping):
+            self.mistakes.append(f"{key}: args is a list and kwargs a table")
+            return None
+        return Call(table["factory"], tuple(args), dict(kwargs))
+
+    def _number(self, key: str, value: Any, low: float, high: float, *, whole: bool = False) -> Any:
+        kinds: tuple[type, ...] = (int,) if whole else (int, float)
+        if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
+            what = "a whole number" if whole else "a number"
+            self.mistakes.append(f"{key}: {what} from {low:g} to {high:g} expected, not {value!r}")
+            return None
+        return value if whole else float(value)
+
+    def _numbers(self, key: str, value: Any, low: float, high: float, *, whole: bool = False) -> Any:
+        if not isinstance(value, list) or not value:
+            self.mistakes.append(f"{key}: a list of numbers expected, not {value!r}")
+            return None
+        return tuple(self._number(f"{key}[{i}]", v, low, high, whole=whole) for i, v in enumerate(value))
+
+    def _choice(self, key: str, value: Any, choices: Sequence[str]) -> Any:
+        if value not in choices:
+            self.mistakes.append(f"{key}: one of {', '.join(choices)} expected, not {value!r}")
+            return None
+        return value
+
+    def _texts(self, key: str, value: Any) -> Any:
+        if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+            self.mistakes.append(f"{key}: a list of texts expected, not {value!r}")
+            return None
+        return tuple(value)
+
+    def _file(self, key: str, value: Any) -> Path | None:
+        if not isinstance(value, str) or not value:
+            self.mistakes.append(f"{key}: a file's path expected, not {value!r}")
+            return None
+        return self.path.resolve().parent / Path(value).expanduser()
+
+
+_Check = Callable[[_Reader, str, Any], Any]
+
+
+def _numbers(low: float, high: float, *, whole: bool = False, many: bool = False) -> _Check:
+    def check(reader: _Reader, key: str, value: Any) -> Any:
+        return (reader._numbers if many else reader._number)(key, value, low, high, whole=whole)
+
+    return check
+
+
+_BELOW_ONE = 0.99
+
+_CHECKS: Mapping[str, _Check] = {
+    "model.factory": _Reader._call,
+    "model.input": _numbers(1, 1 << 20, whole=True, many=True),
+    "model.weights": _Reader._file,
+    "data.train": _Reader._call,
+    "data.test": _Reader._call,
+    "blocks.sparsity": _numbers(0, _BELOW_ONE, many=True),
+    "blocks.max_ratio": _numbers(1e-6, 1),
+    "blocks.round_to": _numbers(1, 256, whole=True),
+    "blocks.importance": lambda r, k, v: r._choice(k, v, sorted(IMPORTANCE)),
+    "distill.epochs": _numbers(0, 100_000, whole=True),
+    "distill.learning_rate": _numbers(1e-9, 1),
+    "distill.closed_form_images": _numbers(1, 1 << 20, whole=True),
+    "profile.compositions": _numbers(2, 1000, whole=True),
+    "bundle.precision": lambda r, k, v: r._choice(k, v, ("fp32", "fp16")),
+    "bundle.labels": _Reader._texts,
+    "bundle.mean": _numbers(-1e9, 1e9, many=True),
+    "bundle.std": _numbers(1e-9, 1e9, many=True),
+    "bundle.samples": _numbers(1, 4096, whole=True),
+}
