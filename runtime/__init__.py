@@ -1,0 +1,34 @@
+"""The runtime: a bundle on a device, always the best network for the time and the memory there is.
+
+    >>> from legodnn.runtime import Network, LatencyEstimator, ScalingOptimizer
+    >>> network = Network.open("fashion.lgb")                  # checks the tables, reads no weights yet
+    >>> LatencyEstimator(network).profile_all_blocks()         # measures on this device; remembered
+    >>> optimizer = ScalingOptimizer(network)
+    >>> choice = optimizer.update_model(0.010, 4.5 * 1024**2)  # seconds, bytes -> what was chosen, and what it predicts
+    >>> y = network(x)                                         # safe while another thread switches
+
+    network       Network: an open bundle that runs and switches
+    composition   how a selection is made to run; operators: what its programs may do
+    latency       LatencyEstimator; seconds: from measurements to seconds per variant
+    memory        what a selection needs
+    optimizer     ScalingOptimizer: the best selection within budgets
+    cache         what was measured here, kept between runs
+    cli, report   the command `legodnn-run`
+"""
+
+from legodnn.runtime.latency import LatencyEstimator
+from legodnn.runtime.network import Network, SelfTestResult
+from legodnn.runtime.optimizer import Choice, ScalingOptimizer
+from legodnn.runtime.seconds import LatencyTable
+from legodnn.shared.errors import InfeasibleBudget, LegoError
+
+__all__ = [
+    "Choice",
+    "InfeasibleBudget",
+    "LatencyEstimator",
+    "LatencyTable",
+    "LegoError",
+    "Network",
+    "ScalingOptimizer",
+    "SelfTestResult",
+]

@@ -1,0 +1,185 @@
+"""`Network`: an open bundle that runs, and that changes what it runs while it runs."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, Union
+
+import torch
+from torch import Tensor
+
+from legodnn.runtime.cache import DeviceCache
+from legodnn.runtime.composition import WAYS, Composer, Composition, Way, relative_error
+from legodnn.runtime.memory import give_back
+from legodnn.runtime.seconds import LatencyTable
+from legodnn.shared.bundle.reader import BundleReader
+from legodnn.shared.bundle.tensors import tensor_from_bytes
+from legodnn.shared.errors import CompositionError, InputError
+from legodnn.shared.tables import InputSpec, Manifest, Segment, SelfTestCase
+
+
+@dataclass(frozen=True)
+class SelfTestResult:
+    """How far a selection's outputs on the samples are from the expected ones, and whether that is near enough."""
+
+    selection: Mapping[str, str]
+    error: float
+    passed: bool
+
+
+class Network:
+    """A network of interchangeable blocks.
+
+    ``network(x)`` runs the current composition, the teacher at first; ``select`` changes it. Both may be called from
+    several threads: whoever is inside an old composition finishes there.
+    """
+
+    def __init__(self, reader: BundleReader, cache: bool = True) -> None:
+        self.reader = reader
+        self.manifest: Manifest = reader.manifest
+        self.cache = DeviceCache(reader.digest, cache)
+        self.latency: Optional[LatencyTable] = None
+        self._current: Optional[Composition] = None
+        self._switching = threading.Lock()
+        self._composing = threading.RLock()  # tracing is not safe from several threads
+        self._composer: Optional[Composer] = None
+
+    @classmethod
+    def open(cls, path: Union[str, Path], cache: bool = True) -> "Network":
+        """Open a bundle: its tables are read and checked, its weights not yet.
+
+        ``cache=False`` neither reads nor writes what was measured on this device. Raises `BundleError` for a file that
+        is not a whole bundle, `OSError` where it cannot be read.
+        """
+        return cls(BundleReader(path), cache)
+
+    # ---- facts ------------------------------------------------------------------------------------------------------
+    @property
+    def digest(self) -> str:
+        """Identifies the bundle's content."""
+        return self.reader.digest
+
+    @property
+    def blocks(self) -> Tuple[Segment, ...]:
+        """The blocks, in the order in which they run."""
+        return self.manifest.blocks
+
+    @property
+    def input(self) -> InputSpec:
+        """What the network takes."""
+        return self.manifest.input
+
+    @property
+    def selection(self) -> Dict[str, str]:
+        """What runs now: a variant's name for every block."""
+        return dict(self._current.selection) if self._current else self.manifest.original_selection
+
+    @property
+    def way(self) -> Optional[Way]:
+        """The way compositions run on this device, once found."""
+        return self._composer.way if self._composer else None
+
+    # ---- running ----------------------------------------------------------------------------------------------------
+    def __call__(self, *inputs: Tensor) -> Any:
+        """The network's output for a batch of any size. Raises `InputError` for a wrong shape or dtype."""
+        self.check_inputs(inputs)
+        current = self._current
+        if current is None:
+            current = self.select(self.manifest.original_selection)
+        return current(*inputs)
+
+    def check_inputs(self, inputs: Tuple[Tensor, ...]) -> None:
+        """Raise `InputError` unless these are what the network takes."""
+        if len(inputs) != len(self.manifest.network_inputs):
+            raise InputError(f"{len(inputs)} inputs given, the network takes {len(self.manifest.network_inputs)}")
+        for value in inputs:
+            wanted = ("n", *self.input.shape[1:])
+            text = f"({', '.join(str(s) for s in wanted)}) {self.input.dtype}"
+            if not isinstance(value, Tensor):
+                raise InputError(f"the network takes a tensor {text}, not {type(value).__name__}")
+            dtype = str(value.dtype).replace("torch.", "")
+            if dtype != self.input.dtype or tuple(value.shape[1:]) != self.input.shape[1:] or value.dim() == 0:
+                raise InputError(f"the network takes {text}, not {tuple(value.shape)} {dtype}")
+            if value.shape[0] == 0:
+                raise InputError("an empty batch")
+
+    def compose(self, selection: Mapping[str, str]) -> Composition:
+        """A composition of a selection, ready to run, without switching to it."""
+        with self._composing:
+            return self._ready_composer().compose(selection)
+
+    def select(self, selection: Mapping[str, str]) -> Composition:
+        """Switch to a selection and return its composition.
+
+        The new one is prepared, warmed and checked beside the old one, then takes its place at once. Where anything
+        fails the old one stays and the failure is raised: `SelectionError`, `BundleError`, `CompositionError`.
+        """
+        with self._switching:
+            if self._current is not None and dict(selection) == dict(self._current.selection):
+                return self._current
+            new = self.compose(selection)
+            self._current = new
+        give_back()
+        return new
+
+    def _ready_composer(self) -> Composer:
+        if self._composer is None:
+            composer = Composer(self.reader, [self.sample_input()])
+            remembered = self.cache.get("way")
+            known = {f"{w.layout} {w.optimized}": w for w in WAYS}
+            if remembered in known:
+                composer.way = known[remembered]
+            else:
+                way = composer.find_way()
+                self.cache.put("way", f"{way.layout} {way.optimized}")
+            self._composer = composer
+        return self._composer
+
+    # ---- samples and self-test --------------------------------------------------------------------------------------
+    def samples(self) -> Tuple[Tensor, Tuple[int, ...]]:
+        """The bundle's sample inputs, one batch, and their labels (empty where there are none)."""
+        test = self.manifest.self_test
+        inputs = tensor_from_bytes(self.reader.blob(test.inputs), test.input_spec.shape, test.input_spec.dtype)
+        return inputs, test.labels
+
+    def sample_input(self) -> Tensor:
+        """One sample with the batch size the network was exported with, repeated where there are too few."""
+        inputs, _ = self.samples()
+        index = torch.arange(self.input.shape[0]) % inputs.shape[0]
+        return inputs[index].contiguous()
+
+    def self_test(self) -> List[SelfTestResult]:
+        """Run the samples through every selection of the self-test and compare with what the builder got."""
+        inputs, _ = self.samples()
+        return [self._test(case, inputs) for case in self.manifest.self_test.cases]
+
+    def _test(self, case: SelfTestCase, inputs: Tensor) -> SelfTestResult:
+        try:
+            answer = self.compose(case.selection)(inputs)
+        except CompositionError:
+            return SelfTestResult(case.selection, float("inf"), False)
+        errors = []
+        for blob, spec, mine in zip(
+            case.outputs, self.manifest.self_test.output_specs, answer if isinstance(answer, tuple) else [answer]
+        ):
+            errors.append(relative_error(mine, tensor_from_bytes(self.reader.blob(blob), spec.shape, spec.dtype)))
+        return SelfTestResult(case.selection, max(errors), max(errors) <= self.manifest.self_test.tolerance)
+
+    def verify(self) -> None:
+        """Check the hash of every byte of the bundle. Raises `BundleError`."""
+        self.reader.verify()
+
+    def close(self) -> None:
+        """Let go of the bundle's file; what runs goes on running."""
+        self.reader.close()
+
+    def __enter__(self) -> "Network":
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.close()

@@ -1,0 +1,116 @@
+"""From measured compositions to seconds per variant.
+
+Seconds of a selection are a base plus the sum of its variants' seconds. They are found by ridge regression: without
+evidence, a variant's seconds are in proportion to its operations; the strength of that belief is chosen by how well
+compositions are predicted that were left out.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+import torch
+from torch import Tensor
+
+from legodnn.shared.errors import LegoError
+from legodnn.shared.plain import from_plain, to_plain
+from legodnn.shared.tables import Manifest
+
+_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Seconds on this device: ``base`` for what every selection has in common, ``variants`` by block and variant.
+
+    ``median_error`` and ``worst_error`` are relative and held out; ``repeat_noise`` is how much the same composition
+    differs between two measurements, the error nothing can beat.
+    """
+
+    base: float
+    variants: Dict[str, Dict[str, float]]
+    median_error: float
+    worst_error: float
+    repeat_noise: float
+    compositions: int
+
+    def predict(self, selection: Mapping[str, str]) -> float:
+        """Seconds per inference of a selection."""
+        return self.base + sum(self.variants[block][variant] for block, variant in selection.items())
+
+    def fits(self, manifest: Manifest) -> bool:
+        """Whether the table is about exactly the variants of a bundle."""
+        names = {block.name: {v.name for v in block.variants} for block in manifest.blocks}
+        return {block: set(row) for block, row in self.variants.items()} == names
+
+    def to_plain(self) -> Dict[str, Any]:
+        """Dicts and numbers."""
+        plain: Dict[str, Any] = to_plain(self)
+        return plain
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> "LatencyTable":
+        """The inverse of `to_plain`. Raises `LegoError` for anything else."""
+        return from_plain(cls, plain)
+
+
+def read_table(plain: Any, manifest: Manifest) -> "LatencyTable | None":
+    """A remembered table, or None where there is none for these variants."""
+    try:
+        table = LatencyTable.from_plain(plain)
+    except LegoError:
+        return None
+    return table if table.fits(manifest) else None
+
+
+def fit_table(
+    manifest: Manifest, selections: Sequence[Mapping[str, str]], seconds: Sequence[float], noise: float
+) -> LatencyTable:
+    """Seconds per variant from measured selections (at least one)."""
+    columns = [(b.name, v.name) for b in manifest.blocks for v in b.variants]
+    place = {column: i + 1 for i, column in enumerate(columns)}
+    design = torch.zeros(len(selections), 1 + len(columns), dtype=torch.float64)
+    design[:, 0] = 1
+    for row, selection in enumerate(selections):
+        for item in selection.items():
+            design[row, place[item]] = 1
+    measured = torch.tensor(list(seconds), dtype=torch.float64)
+    prior = _prior(manifest, design, measured)
+    solution, errors = _ridge(design, measured, prior)
+    values = solution.clamp_min(0).tolist()
+    table: Dict[str, Dict[str, float]] = {}
+    for (block, variant), value in zip(columns, values[1:]):
+        table.setdefault(block, {})[variant] = value
+    return LatencyTable(values[0], table, statistics.median(errors), max(errors), noise, len(selections))
+
+
+def _prior(manifest: Manifest, design: Tensor, measured: Tensor) -> Tensor:
+    """Seconds in proportion to operations, plus a constant: a straight line through the measurements."""
+    flops = [0.0] + [float(v.flops) for b in manifest.blocks for v in b.variants]
+    operations = torch.tensor(flops, dtype=torch.float64)
+    total = design @ operations
+    spread = (total - total.mean()).square().sum()
+    slope = ((total - total.mean()) * (measured - measured.mean())).sum() / spread if float(spread) > 0 else 0.0
+    prior = operations * max(0.0, float(slope))
+    prior[0] = max(0.0, float((measured - design @ prior).mean()))
+    return prior
+
+
+def _ridge(design: Tensor, measured: Tensor, prior: Tensor) -> Tuple[Tensor, List[float]]:
+    """The solution and its left-out relative errors, for the strength of the prior that predicts best."""
+    weights = 1 / measured
+    rows, wanted = design * weights[:, None], (measured - design @ prior) * weights
+    best: Tuple[float, Tensor, List[float]] = (float("inf"), prior, [])
+    for strength in _STRENGTHS:
+        scale = measured.mean().square()
+        gram = rows.T @ rows + torch.eye(rows.shape[1], dtype=torch.float64) * strength / scale
+        inverse = torch.linalg.inv(gram)
+        delta = inverse @ rows.T @ wanted
+        leverage = (rows @ inverse * rows).sum(1).clamp_max(1 - 1e-6)
+        errors = ((rows @ delta - wanted) / (1 - leverage)).abs().tolist()
+        score = statistics.fmean(e * e for e in errors)
+        if score < best[0]:
+            best = (score, prior + delta, errors)
+    return best[1], best[2]
