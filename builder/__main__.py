@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 
 from legodnn.shared.console import run_command
 from legodnn.shared.errors import MissingExtra
 
 NAME = "legodnn-build"
+
+REQUIRED = ("numpy", "torchvision", "tqdm", *(() if sys.version_info >= (3, 11) else ("tomli",)))
+"""What the extra ``builder`` installs."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -16,14 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    try:
-        import numpy  # noqa: F401
-        import torchvision  # noqa: F401
-        import tqdm  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra(
-            f"{error.name} is not installed; the builder needs it: pip install 'legodnn[builder]'"
-        ) from error
+    missing = [name for name in REQUIRED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingExtra(f"{', '.join(missing)} not installed; the builder needs: pip install 'legodnn[builder]'")
     from legodnn.builder.cli import run
 
     return run(NAME, arguments)

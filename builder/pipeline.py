@@ -7,7 +7,7 @@ from pathlib import Path
 
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.distill.retrainer import BlockRetrainer
-from legodnn.builder.pack import BundleOptions, left_out, pack
+from legodnn.builder.packing import BundleOptions, left_out, pack
 from legodnn.builder.plan import Plan
 from legodnn.builder.profile import BlockProfiler, Profile
 from legodnn.builder.recipe import Recipe
