@@ -243,7 +243,7 @@ class _Reader:
         kinds: tuple[type, ...] = (int,) if whole else (int, float)
         if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
             what = "a whole number" if whole else "a number"
-            self.mistakes.append(f"{key}: {what} from {low:g} to {high:g} expected, not {value!r}")
+            self.mistakes.append(f"{key}: {what} from {low:,} to {high:,} expected, not {value!r}")
             return None
         return value if whole else float(value)
 

@@ -192,7 +192,7 @@ class ScalingOptimizer:
         if choice.seconds is not None:
             nearest = f"{format_seconds(choice.seconds)} and {nearest}"
         return InfeasibleBudget(
-            f"no selection fits {' and '.join(wanted)}: the least is {', '.join(least)}, each alone; "
+            f"no selection fits {' and '.join(wanted)}: the least that can be had is {' or '.join(least)}; "
             f"the nearest selection needs {nearest}",
             minimum_seconds=least_seconds,
             minimum_bytes=least_bytes,

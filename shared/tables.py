@@ -293,7 +293,7 @@ class Manifest(_Plain):
         raise SelectionError(f"no segment '{name}', only {', '.join(s.name for s in self.segments)}")
 
     def chosen(self, selection: Mapping[str, str]) -> Tuple[Variant, ...]:
-        """The variant of every segment, in order. Raises `SelectionError` unless all blocks and only those are named."""
+        """The variant of every segment, in order. Raises `SelectionError` unless exactly the blocks are named."""
         names = [b.name for b in self.blocks]
         for name in selection:
             if name not in names:

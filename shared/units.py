@@ -10,7 +10,7 @@ from legodnn.shared.errors import UnitError
 
 _SECONDS: Mapping[str, float] = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
 _BYTES: Mapping[str, int] = {
-    "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30,
+    "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30,
 }  # fmt: skip
 _QUANTITY = re.compile(r"\s*([-+]?[\d.]+(?:e[-+]?\d+)?|[-+]?nan|[-+]?inf)\s*([^\d\s.]*)\s*\Z", re.IGNORECASE)
 
@@ -30,12 +30,13 @@ def _parse(text: str, units: Mapping[str, float], what: str, example: str) -> fl
     if match is None:
         raise UnitError(f"'{text}' is not {what}; write it like {example}")
     number, unit = match.group(1), match.group(2).lower()
+    sizes = {name.lower(): size for name, size in units.items()}
     if not unit:
         raise UnitError(f"'{text}' has no unit; write {what} like {example} ({', '.join(units)})")
-    if unit not in units:
+    if unit not in sizes:
         raise UnitError(f"'{text}' has the unknown unit '{match.group(2)}'; write {what} like {example}")
     try:
-        value = float(number) * units[unit]
+        value = float(number) * sizes[unit]
     except ValueError:
         raise UnitError(f"'{text}' is not {what}; write it like {example}") from None
     if not math.isfinite(value) or value <= 0:

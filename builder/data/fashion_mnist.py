@@ -40,7 +40,7 @@ def read_idx(name: str) -> npt.NDArray[np.uint8]:
     if not path.exists():
         path = folder() / f"{name}.gz"
     if not path.exists():
-        raise DataError(f"{path}: no such file; install Debian's dataset-fashion-mnist or set FASHION_MNIST to a folder")
+        raise DataError(f"{path}: no such file; install dataset-fashion-mnist or point FASHION_MNIST to a folder")
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
@@ -65,11 +65,11 @@ def images(split: str, first: int, last: int) -> tuple[Tensor, Tensor]:
     return x, torch.from_numpy(labels.astype(np.int64))
 
 
-def train(count: int = 4096, batch: int = 128) -> DataLoader[tuple[Tensor, ...]]:
+def train_loader(count: int = 4096, batch: int = 128) -> DataLoader[tuple[Tensor, ...]]:
     """The first ``count`` training images, in a random order."""
     return DataLoader(TensorDataset(*images("train", 0, count)), batch_size=batch, shuffle=True)
 
 
-def test(first: int = 0, last: int = 2000, batch: int = 128) -> DataLoader[tuple[Tensor, ...]]:
+def test_loader(first: int = 0, last: int = 2000, batch: int = 128) -> DataLoader[tuple[Tensor, ...]]:
     """Test images from ``first`` up to ``last``, in order."""
     return DataLoader(TensorDataset(*images("test", first, last)), batch_size=batch)

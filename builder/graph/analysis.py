@@ -17,7 +17,7 @@ def analyse(module: fx.GraphModule) -> ChannelMap:
             if len(facts(node).shape) >= 2:
                 channels.enter(node, facts(node).shape[1])
         elif node.op == "output":
-            protect_all(channels, node.all_input_nodes, "reaches the output")
+            protect_all(channels, node.all_input_nodes, "reaches the block's output")
             channels.note_touch(node)
         elif node.op != "get_attr":
             layer = module.get_submodule(str(node.target)) if node.op == "call_module" else None

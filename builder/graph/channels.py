@@ -110,7 +110,7 @@ class ChannelMap:
     def enter(self, node: fx.Node, count: int) -> Ids:
         """The channels of an input of the graph; they stay."""
         ids = self._classes.grow(count)
-        self.protect(ids, "reaches the input")
+        self.protect(ids, "reaches the block's input")
         self.tags[node] = Tag(1, ids)
         return ids
 

@@ -22,7 +22,7 @@ def train(path: Path, images: int = 12800, epochs: int = 4, rate: float = 2e-3, 
     """Train on the first ``images`` training images and write the state dict to ``path``."""
     set_random_seed(seed)
     model = resnet18().to(memory_format=torch.channels_last)
-    batches = fashion_mnist.train(images)
+    batches = fashion_mnist.train_loader(images)
     optimizer = torch.optim.Adam(model.parameters(), lr=rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=epochs * len(batches))
     model.train()

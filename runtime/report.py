@@ -1,0 +1,167 @@
+"""What `legodnn-run` says: aligned text for people, one JSON object a line for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+from legodnn.runtime.network import Network, SelfTestResult
+from legodnn.runtime.optimizer import Choice
+from legodnn.shared.errors import InfeasibleBudget
+from legodnn.shared.tables import Manifest, selection_text
+from legodnn.shared.units import format_bytes, format_seconds
+
+
+class Reporter:
+    """Prints what happens; every kind of message has a text and a JSON form."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self._started = time.monotonic()
+        self._said = 0.0
+
+    def say(self, kind: str, facts: Mapping[str, Any], text: str) -> None:
+        """One message."""
+        print(json.dumps({"event": kind, **facts}) if self.as_json else text, flush=True)
+
+    def progress(self, done: int, total: int) -> None:
+        """Progress of a measurement on stderr, once it has taken two seconds, with the time left."""
+        elapsed = time.monotonic() - self._started
+        if elapsed < 2 or (elapsed - self._said < 2 and done < total):
+            return
+        self._said = elapsed
+        left = format_seconds(max(0.0, elapsed / done * (total - done)))
+        print(f"measuring latencies: {done}/{total} ({done / total:.0%}), {left} left", file=sys.stderr, flush=True)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells, the first one the heading, in aligned columns."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+
+
+def describe(manifest: Manifest, path: str, digest: str) -> Dict[str, Any]:
+    """A bundle's facts as plain values."""
+    return {
+        "path": path,
+        "digest": digest,
+        "task": manifest.task,
+        "metric": manifest.metric,
+        "created_with": manifest.created_with,
+        "input": manifest.input.to_plain(),
+        "precision": manifest.precision,
+        "weight_bytes": manifest.teacher_weight_bytes,
+        "accuracy": manifest.predictor.teacher_accuracy,
+        "prediction_error": {"mean": manifest.predictor.mean_error, "worst": manifest.predictor.worst_error},
+        "notes": list(manifest.notes),
+        "blocks": [
+            {
+                "name": block.name,
+                "layers": list(block.layers),
+                "variants": [
+                    {
+                        "name": v.name,
+                        "weight_bytes": v.weight_bytes,
+                        "flops": v.flops,
+                        "accuracy_loss": v.accuracy_loss,
+                        "cost": v.cost,
+                    }
+                    for v in block.variants
+                ],
+            }
+            for block in manifest.blocks
+        ],
+    }
+
+
+def info_text(facts: Mapping[str, Any]) -> str:
+    """`describe` for people."""
+    shape = "x".join(str(s) for s in facts["input"]["shape"])
+    lines = [
+        f"{facts['path']}: {facts['task']}, input {shape} {facts['input']['dtype']}",
+        f"teacher: {format_bytes(facts['weight_bytes'])} of weights, {facts['metric']} {facts['accuracy']:.2%}; "
+        f"selections predicted to within {facts['prediction_error']['mean']:.2%} on average",
+        f"stored as {facts['precision']}, written by LegoDNN {facts['created_with'].get('legodnn', '?')} "
+        f"with torch {facts['created_with'].get('torch', '?')}",
+        "",
+    ]
+    rows = [["block", "variant", "weights", "MFLOP", "loses alone", "layers"]]
+    for block in facts["blocks"]:
+        for i, variant in enumerate(block["variants"]):
+            rows.append(
+                [
+                    block["name"] if i == 0 else "",
+                    variant["name"],
+                    format_bytes(variant["weight_bytes"]),
+                    f"{variant['flops'] / 1e6:.2f}",
+                    f"{100 * variant['accuracy_loss']:+.2f} points",
+                    ", ".join(block["layers"]) if i == 0 else "",
+                ]
+            )
+    return "\n".join([*lines, table(rows), *(f"note: {note}" for note in facts["notes"])])
+
+
+def self_test_facts(results: Sequence[SelfTestResult]) -> Dict[str, Any]:
+    """The outcome of a self-test as plain values."""
+    return {
+        "passed": all(r.passed for r in results),
+        "cases": [{"selection": dict(r.selection), "error": r.error, "passed": r.passed} for r in results],
+    }
+
+
+def choice_facts(choice: Choice) -> Dict[str, Any]:
+    """A choice as plain values."""
+    return {
+        "selection": choice.selection,
+        "predicted_seconds": choice.seconds,
+        "memory_bytes": choice.memory_bytes,
+        "predicted_accuracy": choice.accuracy,
+        "prediction_error": choice.accuracy_error,
+    }
+
+
+def choice_text(network: Network, choice: Choice) -> str:
+    """A choice for people."""
+    seconds = format_seconds(choice.seconds) if choice.seconds is not None else "not measured"
+    return (
+        f"chosen: sparsities in percent [{selection_text(network.manifest, choice.selection)}]\n"
+        f"predicted: {seconds} per inference, {format_bytes(choice.memory_bytes)}, "
+        f"accuracy {choice.accuracy:.2%} (give or take {choice.accuracy_error:.2%})"
+    )
+
+
+def offers(network: Network, optimizer: Any, steps: int = 7) -> List[Choice]:
+    """The best choices for memory budgets from the least that can be had to what the teacher needs."""
+    least = optimizer.minimum_bytes()
+    most = optimizer.choose().memory_bytes
+    found: List[Choice] = []
+    for i in range(steps):
+        choice = _offer(optimizer, least + (most - least) * i / max(1, steps - 1))
+        if choice is not None and all(choice.selection != other.selection for other in found):
+            found.append(choice)
+    return found
+
+
+def _offer(optimizer: Any, budget: float) -> Optional[Choice]:
+    try:
+        choice: Choice = optimizer.choose(None, budget)
+    except InfeasibleBudget:
+        return None
+    return choice
+
+
+def offers_text(network: Network, choices: Sequence[Choice]) -> str:
+    """The table of what can be had."""
+    rows = [["memory", "time", "accuracy", "sparsities in percent, block by block"]]
+    for choice in choices:
+        rows.append(
+            [
+                format_bytes(choice.memory_bytes),
+                format_seconds(choice.seconds) if choice.seconds is not None else "?",
+                f"{choice.accuracy:.2%}",
+                selection_text(network.manifest, choice.selection),
+            ]
+        )
+    return table(rows)
