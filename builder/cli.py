@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import sys
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
@@ -44,6 +47,8 @@ def run(name: str, arguments: list[str]) -> int:
         return _list()
     if options.recipe is None:
         raise UsageError(f"no recipe given; '{name} --list' shows the built-in ones, '{name} --help' the rest")
+    if options.json and not options.plan:
+        raise UsageError("--json goes with --plan")
     recipe = load_recipe(options.recipe, options.set)
     if options.plan:
         return _show_plan(pipeline.plan(recipe, _device(options.device)), options.json)
@@ -52,9 +57,11 @@ def run(name: str, arguments: list[str]) -> int:
     out = Path(options.output)
     _check_output(out)
     work = Path(options.work) if options.work else out.with_name(out.name + ".work")
+    if work.exists() and not work.is_dir():
+        raise UsageError(f"--work {work}: not a directory")
     result = pipeline.build(recipe, out, work, _device(options.device), options.seed)
     for warning in result.warnings:
-        print(f"{name}: warning: {warning}")
+        print(f"{name}: warning: {warning}", file=sys.stderr)
     predictor = result.profile.predictor
     print(
         f"{result.path}: {format_bytes(result.bytes)}, {len(result.profile.cost)} blocks, "
@@ -64,8 +71,15 @@ def run(name: str, arguments: list[str]) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, as everything else here does."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see '{self.prog} --help'")
+
+
 def _parser(name: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=name,
         description="Turn a trained vision network into a bundle of interchangeable blocks that legodnn-run scales.",
         epilog=_EXAMPLES,
@@ -75,7 +89,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", metavar="FILE", help="the bundle to write, usually *.lgb")
     parser.add_argument("--work", metavar="DIR", help="where stages keep their results (default: FILE.work)")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--seed", type=_seed, metavar="N", default=0, help="of everything random (default: 0)")
     parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], help="override the recipe")
     parser.add_argument("--plan", action="store_true", help="show the blocks and what they can lose, then stop")
     parser.add_argument("--json", action="store_true", help="with --plan: one JSON object instead of a table")
@@ -84,7 +98,15 @@ def _parser(name: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"a whole number from 0 to 4294967295 expected, not '{text}'")
+    return int(text)
+
+
 def _device(name: str) -> str:
+    if re.fullmatch(r"cpu|cuda(:\d+)?", name) is None:
+        raise UsageError(f"--device {name}: cpu, cuda or cuda:N expected")
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
@@ -96,6 +118,8 @@ def _check_output(out: Path) -> None:
     """Hours of work should not end at a directory that cannot be written to."""
     if out.is_dir():
         raise UsageError(f"{out}: is a directory; give the bundle's file name")
+    if out.exists() and not out.is_file():
+        raise UsageError(f"{out}: is no regular file, and would be replaced by one")
     if not out.resolve().parent.is_dir():
         raise UsageError(f"{out.parent}: no such directory; create it first")
     if not os.access(out.resolve().parent, os.W_OK):
@@ -126,4 +150,6 @@ def _show_plan(plan: Plan, as_json: bool) -> int:
             print(f"  stays:  {reason}")
     if plan.trunk_layers:
         print(f"\nnot in any block: {', '.join(plan.trunk_layers)}")
+    for reason in plan.reasons:
+        print(f"  {reason}")
     return 0

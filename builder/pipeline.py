@@ -11,7 +11,7 @@ from legodnn.builder.packing import BundleOptions, left_out, pack
 from legodnn.builder.plan import Plan
 from legodnn.builder.profile import BlockProfiler, Profile
 from legodnn.builder.recipe import Recipe
-from legodnn.builder.resolve import build_loader, build_manager, build_model
+from legodnn.builder.resolve import build_loaders, build_manager, build_model
 from legodnn.builder.seeds import set_random_seed
 
 
@@ -50,7 +50,8 @@ def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int 
     Raises the exceptions of the stages: `ModelError`, `DataError`, `WorkError`, `RecipeError`, `OSError`.
     """
     set_random_seed(seed)
-    train, test = build_loader(recipe, "train"), build_loader(recipe, "test")
+    train, test = build_loaders(recipe)
+    set_random_seed(seed)  # loaders may have drawn random numbers when they were made and looked at
     blocks = block_manager(recipe, device)
     compressed, trained = work / "compressed", work / "trained"
     blocks.extract_all_blocks(compressed)

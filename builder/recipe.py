@@ -123,9 +123,10 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
 
     Raises `RecipeError` with all mistakes, each naming its key; `OSError` where the file cannot be read.
     """
-    path = Path(name)
-    if not path.exists() and name in builtin_recipes():
-        path = builtin_recipes()[name]
+    path, folder = Path(name), Path(name).parent
+    if not path.is_file() and name in builtin_recipes():
+        # A built-in has no folder of its own: names and files given to it are looked up where the user is.
+        path, folder = builtin_recipes()[name], Path()
     if not path.exists():
         known = ", ".join(builtin_recipes())
         raise RecipeError([f"{name}: no such recipe file, and no built-in of that name ({known})"])
@@ -136,9 +137,9 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     mistakes: list[str] = []
     for override in overrides:
         _override(table, override, mistakes)
-    recipe = _Reader(path, table, mistakes).read()
+    recipe = _Reader(path.stem, folder.resolve(), table, mistakes).read()
     if recipe is None or mistakes:
-        raise RecipeError([f"{path}: {mistake}" for mistake in mistakes])
+        raise RecipeError([f"{name}: {mistake}" for mistake in mistakes])
     return recipe
 
 
@@ -152,6 +153,8 @@ def _override(table: dict[str, Any], override: str, mistakes: list[str]) -> None
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text  # a bare word is a string; asking for quotes inside shell quotes would help nobody
+    if names == ["model", "weights"] and isinstance(value, str) and value:
+        value = str(Path(value).expanduser().resolve())  # typed by someone who is here, not in the recipe's folder
     for name in names[:-1]:
         table = table.setdefault(name, {})
         if not isinstance(table, dict):
@@ -163,8 +166,9 @@ def _override(table: dict[str, Any], override: str, mistakes: list[str]) -> None
 class _Reader:
     """Turns a table into a recipe and collects what is wrong with it."""
 
-    def __init__(self, path: Path, table: Mapping[str, Any], mistakes: list[str]) -> None:
-        self.path = path
+    def __init__(self, name: str, folder: Path, table: Mapping[str, Any], mistakes: list[str]) -> None:
+        self.name = name
+        self.folder = folder
         self.table = table
         self.mistakes = mistakes
 
@@ -176,9 +180,22 @@ class _Reader:
         made: dict[str, Any] = {name: self._section(name, kind) for name, kind in _SECTIONS.items()}
         if "manager" in self.table:
             made["manager"] = self._call("manager", self.table["manager"])
-        if self.mistakes or any(value is None for value in made.values()):
+        if self.mistakes:
             return None
-        return Recipe(name=self.path.stem, folder=self.path.resolve().parent, **made)
+        recipe = Recipe(name=self.name, folder=self.folder, **made)
+        self._together(recipe)
+        return recipe
+
+    def _together(self, recipe: Recipe) -> None:
+        """What only shows when keys are looked at together."""
+        if not any(recipe.blocks.sparsity):
+            self.mistakes.append("blocks.sparsity: only 0, the original; add sparsities above it, as in [0, 0.2, 0.4]")
+        channels = recipe.model.input[1] if len(recipe.model.input) > 1 else 0
+        for key, values in (("mean", recipe.bundle.mean), ("std", recipe.bundle.std)):
+            if values and len(values) != channels:
+                self.mistakes.append(f"bundle.{key}: {len(values)} numbers, but model.input has {channels} channels")
+        if bool(recipe.bundle.mean) != bool(recipe.bundle.std):
+            self.mistakes.append("bundle.mean, bundle.std: give both or neither")
 
     def _section(self, name: str, kind: Any) -> Any:
         table = self.table.get(name, {})
@@ -202,13 +219,11 @@ class _Reader:
         for key, example in (("factory", '"torchvision:resnet18"'), ("input", "[1, 3, 224, 224]")):
             if key not in table:
                 self.mistakes.append(f"model.{key}: missing; write {key} = {example}")
-        if values.get("factory") is None or values.get("input") is None:
-            return None
         args, kwargs = table.get("args", []), table.get("kwargs", {})
         if not isinstance(args, list):
-            self.mistakes.append("model.args: a list expected")
+            self.mistakes.append(f"model.args: a list expected, not {args!r}")
         if not isinstance(kwargs, Mapping):
-            self.mistakes.append("model.kwargs: a table expected, like { num_classes = 10 }")
+            self.mistakes.append(f"model.kwargs: a table expected, like {{ num_classes = 10 }}, not {kwargs!r}")
         if self.mistakes:
             return None
         call = values["factory"]
@@ -269,7 +284,7 @@ class _Reader:
         if not isinstance(value, str) or not value:
             self.mistakes.append(f"{key}: a file's path expected, not {value!r}")
             return None
-        return self.path.resolve().parent / Path(value).expanduser()
+        return self.folder / Path(value).expanduser()
 
 
 _Check = Callable[[_Reader, str, Any], Any]

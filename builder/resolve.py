@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
-from collections.abc import Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.graph.trace import one_line
 from legodnn.builder.managers import AbstractModelManager
-from legodnn.builder.recipe import Call, Recipe
+from legodnn.builder.recipe import DEFAULT_MANAGER, Call, Recipe
 from legodnn.shared.errors import DataError, LegoError, ModelError, RecipeError
 
 
@@ -39,25 +39,44 @@ def build_manager(recipe: Recipe) -> AbstractModelManager:
     return manager
 
 
-def build_loader(recipe: Recipe, key: str) -> Iterable[Any]:
-    """The loader ``data.<key>`` of a recipe, checked batch by batch while it is read."""
-    call: Call | None = getattr(recipe.data, key)
-    if call is None:
-        raise RecipeError([f'data.{key}: missing; write {key} = "package.module:function" that returns a loader'])
-    loader = _called(f"data.{key}", call, recipe.folder, DataError)
-    if not hasattr(loader, "__iter__"):
-        raise DataError(f"data.{key}: '{call.factory}' returned {type(loader).__name__}, which yields no batches")
-    return CheckedLoader(loader, recipe.model.input, f"data.{key}")
+def build_loaders(recipe: Recipe) -> tuple[CheckedLoader, CheckedLoader]:
+    """The recipe's train and test loaders; the first batch of both has been looked at, the rest is checked when read.
+
+    Raises `RecipeError` where they are not named, `DataError` where they give nothing, or what the network cannot take.
+    """
+    calls = {"train": recipe.data.train, "test": recipe.data.test}
+    missing = [
+        f'data.{key}: missing; write {key} = "package.module:function", a function that returns a loader'
+        for key, call in calls.items()
+        if call is None
+    ]
+    if missing:
+        raise RecipeError(missing)
+    train, test = (_loader(f"data.{key}", call, recipe) for key, call in calls.items() if call is not None)
+    for loader in (train, test):
+        next(iter(loader))
+    return train, test
+
+
+def _loader(key: str, call: Call, recipe: Recipe) -> CheckedLoader:
+    loader = _called(key, call, recipe.folder, DataError)
+    if not isinstance(loader, Iterable):
+        raise DataError(f"{key}: '{call.factory}' returned {type(loader).__name__}, which yields no batches")
+    if isinstance(loader, Iterator):
+        raise DataError(
+            f"{key}: '{call.factory}' returned an iterator, which can be read only once; return a DataLoader or a list"
+        )
+    pairs = recipe.manager.factory == DEFAULT_MANAGER
+    return CheckedLoader(loader, recipe.model.input, key, pairs=pairs)
 
 
 def _called(key: str, call: Call, folder: Path, kind: type[LegoError]) -> Any:
     function = _named(key, call, folder)
     try:
-        with _importable(folder):
-            return function(*call.args, **call.kwargs)
+        return function(*call.args, **call.kwargs)
     except LegoError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = f"{key}: '{call.factory}' failed: {type(error).__name__}: {one_line(error)}"
         raise (RecipeError([reason]) if kind is RecipeError else kind(reason)) from error
 
@@ -66,34 +85,32 @@ def _named(key: str, call: Call, folder: Path) -> Any:
     module_name, _, path = call.factory.partition(":")
     if module_name == "torchvision":
         module_name = "torchvision.models"
+    _look_first_in(folder)
     try:
-        with _importable(folder):
-            found = importlib.import_module(module_name)
-    except Exception as error:
+        found = importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise RecipeError([f"{key}: cannot import '{module_name}': {reason}"]) from error
     for part in path.split("."):
         if not hasattr(found, part):
-            raise RecipeError([f"{key}: '{module_name}' has no '{path}'"])
+            close = difflib.get_close_matches(part, dir(found), n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            raise RecipeError([f"{key}: '{module_name}' has no '{path}'{hint}"])
         found = getattr(found, part)
     if not callable(found):
         raise RecipeError([f"{key}: '{call.factory}' cannot be called"])
     return found
 
 
-@contextmanager
-def _importable(folder: Path) -> Any:
-    """The recipe's own folder comes first on the import path."""
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
+def _look_first_in(folder: Path) -> None:
+    """Put the recipe's own folder first on the import path, for good: loaders may import more while they are read."""
+    if sys.path[:1] != [str(folder)]:
+        sys.path.insert(0, str(folder))
 
 
 def _load_weights(model: nn.Module, path: Path) -> None:
-    if not path.exists():
-        raise ModelError(f"model.weights: {path}: no such file")
+    if not path.is_file():
+        raise ModelError(f"model.weights: {path}: {'not a file' if path.exists() else 'no such file'}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -101,10 +118,16 @@ def _load_weights(model: nn.Module, path: Path) -> None:
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ModelError(f"model.weights: {path}: holds no table of tensors")
-    reason = _misfit(dict(model.state_dict()), state)
+        raise ModelError(f"model.weights: {path}: not a state dict, names with a tensor each")
+    wanted = model.state_dict()
+    # Files from before these counters existed are whole without them; evaluation does not read them.
+    state = {**{n: v for n, v in wanted.items() if n.endswith("num_batches_tracked")}, **state}
+    reason = _misfit(wanted, state)
     if reason:
         raise ModelError(f"model.weights: {path}: does not fit the network: {reason}")
+    bad = [n for n, v in state.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())]
+    if bad:
+        raise ModelError(f"model.weights: {path}: numbers that are not finite in {_few(bad)}")
     model.load_state_dict(state)
 
 

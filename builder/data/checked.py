@@ -16,13 +16,15 @@ class CheckedLoader:
     """Passes on the batches of ``loader``; raises `DataError` for the first that the network cannot take.
 
     Where a batch is a tuple or list, its first item is taken for the input: float32 of the recipe's shape, any batch
-    size, finite. Batches of other kinds are the model manager's business and pass unchecked.
+    size, finite. Batches of other kinds are the model manager's business and pass unchecked, unless ``pairs`` says
+    that each must be (inputs, labels) with one whole number per input, as classification has it.
     """
 
-    def __init__(self, loader: Iterable[Any], input_shape: Sequence[int], name: str) -> None:
+    def __init__(self, loader: Iterable[Any], input_shape: Sequence[int], name: str, *, pairs: bool = False) -> None:
         self.loader = loader
         self.shape = tuple(input_shape)
         self.name = name
+        self.pairs = pairs
 
     def __len__(self) -> int:
         """The number of batches, counted where the loader does not know it."""
@@ -33,31 +35,41 @@ class CheckedLoader:
 
     def __iter__(self) -> Iterator[Any]:
         """The loader's batches, each checked."""
-        number = 0
-        batches = iter(self.loader)
-        while True:
-            try:
-                batch = next(batches, None)
-            except DataError:
-                raise
-            except Exception as error:
-                reason = f"{type(error).__name__}: {one_line(error)}"
-                raise DataError(f"{self.name}: failed at batch {number}: {reason}") from error
-            if batch is None:
-                break
+        number = -1
+        for number, batch in enumerate(self._batches()):
             self._check(number, batch)
-            number += 1
             yield batch
-        if number == 0:
+        if number < 0:
             raise DataError(f"{self.name}: the loader yields no batches")
 
+    def _batches(self) -> Iterator[Any]:
+        """The loader's batches; what fails inside it becomes a `DataError` of one line."""
+        number = 0
+        try:
+            for batch in self.loader:
+                yield batch
+                number += 1
+        except Exception as error:
+            # GeneratorExit is no Exception: a reader that stops early passes through here unharmed.
+            raise DataError(f"{self.name}: failed at batch {number}: {_reason(error)}") from error
+
     def _check(self, number: int, batch: Any) -> None:
+        where = f"{self.name}: batch {number}"
+        if self.pairs and (not isinstance(batch, (tuple, list)) or len(batch) != 2):
+            size = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
+            raise DataError(f"{where}: a pair (inputs, labels) expected, not {type(batch).__name__}{size}")
         if not isinstance(batch, (tuple, list)):
             return
-        where = f"{self.name}: batch {number}"
         if not batch or not isinstance(batch[0], Tensor):
-            raise DataError(f"{where}: (inputs, labels) expected")
-        inputs = batch[0]
+            found = type(batch[0]).__name__ if batch else "nothing"
+            raise DataError(f"{where}: (inputs, labels) expected, inputs as a tensor, not {found}")
+        self._check_inputs(where, batch[0])
+        if self.pairs:
+            self._check_labels(where, batch[1])
+        if len(batch) > 1 and isinstance(batch[1], Tensor) and batch[1].dim() and len(batch[1]) != len(batch[0]):
+            raise DataError(f"{where}: {len(batch[0])} inputs but {len(batch[1])} labels")
+
+    def _check_inputs(self, where: str, inputs: Tensor) -> None:
         if inputs.dtype != torch.float32:
             raise DataError(f"{where}: inputs are {inputs.dtype}, the network takes torch.float32")
         if tuple(inputs.shape[1:]) != self.shape[1:] or inputs.dim() != len(self.shape):
@@ -67,9 +79,20 @@ class CheckedLoader:
             raise DataError(f"{where}: empty")
         if not bool(torch.isfinite(inputs).all()):
             raise DataError(f"{where}: inputs hold numbers that are not finite")
-        if len(batch) > 1 and isinstance(batch[1], Tensor) and len(batch[1]) != len(inputs):
-            raise DataError(f"{where}: {len(inputs)} inputs but {len(batch[1])} labels")
+
+    def _check_labels(self, where: str, labels: Any) -> None:
+        if not isinstance(labels, Tensor) or labels.dim() != 1 or labels.is_floating_point():
+            found = f"{labels.dtype} {_text(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
+            raise DataError(f"{where}: labels must be a tensor of whole numbers, one per input, not {found}")
 
 
 def _text(shape: Sequence[Any]) -> str:
     return "(" + ", ".join(str(s) for s in shape) + ")"
+
+
+def _reason(error: Exception) -> str:
+    """One line; an error from a loader's worker process carries a traceback, whose last line says what it was."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and "worker process" in lines[0]:
+        return lines[-1]
+    return one_line(error) if isinstance(error, DataError) else f"{type(error).__name__}: {one_line(error)}"
