@@ -30,6 +30,9 @@ HELD_BACK = 0.08
 USELESS = 1.0
 """A relative error from which on a descendant is no better than a constant."""
 
+DIVERGED = 0.1
+"""A descendant has diverged when its error is not finite, or above this and twice what it started from."""
+
 LOWER_RATE = 0.1
 """What the learning rate is multiplied with for descendants that diverged."""
 
@@ -111,7 +114,7 @@ class BlockRetrainer:
         self.held_back = max(1, round(HELD_BACK * self.count)) if self.count > 1 else 0
         solved = self._closed_form(descendants)
         trained = self._gradient("gradient", self.rate, set())
-        troubled = {k for k, (error, _) in trained.items() if not error < max(2 * solved[k][0], 1e-6)}
+        troubled = {k for k, (error, _) in trained.items() if not error < max(2 * solved[k][0], DIVERGED)}
         retried: dict[Key, tuple[float, dict[str, Tensor]]] = {}
         if troubled:
             self._restore(solved)
