@@ -1,0 +1,203 @@
+"""Closed form and gradient make descendants better; what fails is retried, then left out, never swallowed."""
+
+import math
+
+import pytest
+import torch
+import torch.nn as nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from legodnn.builder import AutoBlockManager, BlockRetrainer, CommonModelManager, set_random_seed
+from legodnn.builder.distill import closed_form, retrainer
+from legodnn.builder.distill.gradient import relative_error
+from legodnn.builder.graph.analysis import analyse
+from legodnn.builder.graph.trace import trace
+from legodnn.builder.profile import trained_stage
+from legodnn.builder.prune import derive
+from legodnn.shared.errors import DataError, WorkError
+from tests.networks import conv, images, network
+
+
+def manager(name="gated", sparsities=(0.0, 0.25, 0.5)):
+    return AutoBlockManager(sparsities, network(name), CommonModelManager(), (1, 3, 8, 8), 0.5, round_to=1)
+
+
+def batches(count=5, size=16):
+    return [(images(size, seed=i), torch.arange(size) % 4) for i in range(count)]
+
+
+def retrain(folder, blocks=None, loader=None, epochs=2, seed=0, **kwargs):
+    blocks = blocks or manager()
+    blocks.extract_all_blocks(folder / "compressed")
+    loader = batches() if loader is None else loader
+    return BlockRetrainer(
+        blocks.teacher, blocks, blocks.model_manager, folder / "compressed", folder / "trained", epochs, loader, seed=seed,
+        **kwargs,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (conv(3, 8), conv(8, 5)),
+        (conv(3, 8), nn.Conv2d(8, 6, 3, stride=2, padding=2, dilation=2)),
+        (conv(3, 8), conv(8, 8, groups=2)),
+        (conv(3, 8), conv(8, 4, bias=False)),
+        (conv(3, 8), nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))),
+    ],
+    ids=["plain", "strided dilated", "grouped", "without bias", "linear"],
+)
+def test_closed_form_recovers_a_block_whose_channels_were_redundant(first, second):
+    # Channels 4 to 7 repeat channels 0 to 3: half of them can go with little loss, once the reader is solved anew.
+    with torch.no_grad():
+        first.weight[4:], first.bias[4:] = first.weight[:4] * 0.9, first.bias[:4] * 0.9
+    block = trace(nn.Sequential(first, second).eval(), [images()])
+    channels = analyse(block)
+    descendant = derive(block, channels, 0.5, round_to=1)
+    x = images(32)
+    before = relative_error(descendant.module(x), block(x))
+    closed_form.fit(block, descendant, channels, [closed_form.Sample(x, x)])
+    after = relative_error(descendant.module(x), block(x))
+    assert before > 0.05
+    assert after < 0.15 * before
+
+
+def test_closed_form_makes_up_for_a_wrong_input_of_a_residual_block():
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = conv(3, 16), conv(16, 3)
+
+        def forward(self, x):
+            return self.b(torch.relu(self.a(x))) + x
+
+    torch.manual_seed(0)
+    block = trace(Residual().eval(), [images()])
+    channels = analyse(block)
+    x = images(64)
+    seen = x + 0.3 * x.flip(1)
+    errors = {}
+    for name, samples in {"teacher": [closed_form.Sample(x, x)], "path": [closed_form.Sample(seen, x)]}.items():
+        descendant = derive(block, channels, 0.25, round_to=1)
+        closed_form.fit(block, descendant, channels, samples)
+        errors[name] = float(relative_error(descendant.module(seen), block(x)))
+    assert errors["path"] < 0.8 * errors["teacher"]
+
+
+def test_the_loss_does_not_depend_on_the_scale_of_the_activations():
+    answer, wanted = images(seed=1), images(seed=2)
+    assert torch.allclose(relative_error(answer, wanted), relative_error(1e4 * answer, 1e4 * wanted))
+    assert float(relative_error(wanted.mean().expand_as(wanted), wanted)) == pytest.approx(1.0)
+
+
+def test_training_improves_every_descendant_and_keeps_the_better_step(tmp_path):
+    blocks = manager()
+    set_random_seed(0)
+    results = retrain(tmp_path, blocks, epochs=4).train_all_blocks()
+    expected = {(b, v) for b in blocks.block_names for v in blocks.descendant_names}
+    assert {(r.block, r.variant) for r in results} == expected
+    assert all(r.method in ("closed form", "gradient") and r.error < 1 for r in results)
+    for result in results:
+        trained = blocks.load(blocks_stage(tmp_path, blocks), result.block, result.variant)
+        untrained = blocks.derive(result.block, result.variant).module
+        x = blocks.example_inputs(result.block)[0]
+        wanted = blocks.folded[result.block](x)
+        assert trained(x).shape == wanted.shape
+        assert any(not torch.equal(a, b) for a, b in zip(trained.parameters(), untrained.parameters(), strict=True))
+
+
+def blocks_stage(folder, blocks):
+    return trained_stage(folder / "trained")
+
+
+def test_no_gradient_reaches_a_blocks_input(tmp_path, monkeypatch):
+    seen = []
+    original = retrainer.Trainer._train_block
+
+    def watch(self, segment, batch, generator):
+        original(self, segment, batch, generator)
+        seen.extend(v for v in batch.teacher.values())
+        seen.extend(v for values in batch.paths.values() for v in values.values())
+
+    monkeypatch.setattr(retrainer.Trainer, "_train_block", watch)
+    retrain(tmp_path, epochs=1).train_all_blocks()
+    assert seen
+    assert not any(v.requires_grad for v in seen)
+
+
+def test_same_seed_same_weights_and_other_seed_other_weights(tmp_path):
+    data = TensorDataset(images(64), torch.arange(64) % 4)
+
+    def weights(folder, seed):
+        blocks = manager()
+        retrain(tmp_path / folder, blocks, DataLoader(data, 16, shuffle=True), seed=seed).train_all_blocks()
+        stage = blocks_stage(tmp_path / folder, blocks)
+        modules = [blocks.load(stage, b, v) for b in blocks.block_names for v in blocks.descendant_names]
+        return [p for module in modules for p in module.parameters()]
+
+    first, again, other = weights("a", 0), weights("b", 0), weights("c", 1)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_a_diverging_rate_is_noticed_and_never_gets_into_the_results(tmp_path):
+    results = retrain(tmp_path, epochs=2, learning_rate=1.0).train_all_blocks()
+    assert all(math.isfinite(r.error) for r in results)
+    assert {r.method for r in results} <= {"closed form", "gradient, lower rate", "gradient"}
+    assert any(r.method != "gradient" for r in results)
+
+
+def test_a_descendant_that_cannot_be_trained_is_marked_failed(tmp_path, monkeypatch):
+    monkeypatch.setattr(retrainer, "USELESS", 0.0)
+    results = retrain(tmp_path, epochs=1).train_all_blocks()
+    assert {r.method for r in results} == {"failed"}
+
+
+@pytest.mark.parametrize("kill_after", [1, 6, 9])
+def test_an_interrupted_training_goes_on_to_the_same_result(tmp_path, monkeypatch, kill_after):
+    retrain(tmp_path / "whole", epochs=3).train_all_blocks()
+    steps = 0
+    original = retrainer.Trainer.train_batch
+
+    def interrupted(self, batch):
+        nonlocal steps
+        steps += 1
+        if steps == kill_after:
+            raise KeyboardInterrupt
+        original(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(retrainer.Trainer, "train_batch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            retrain(tmp_path / "cut", epochs=3).train_all_blocks()
+    retrain(tmp_path / "cut", epochs=3).train_all_blocks()
+    for path in (tmp_path / "whole" / "trained").rglob("sparsity*.pt"):
+        other = tmp_path / "cut" / path.relative_to(tmp_path / "whole")
+        mine, theirs = (torch.load(p, weights_only=True) for p in (path, other))
+        assert all(torch.equal(mine[k], theirs[k]) for k in mine)
+
+
+def test_a_finished_training_is_not_repeated(tmp_path, monkeypatch):
+    first = retrain(tmp_path).train_all_blocks()
+    monkeypatch.setattr(retrainer.BlockRetrainer, "_gradient", None)
+    assert retrain(tmp_path).train_all_blocks() == first
+
+
+def test_other_settings_train_anew(tmp_path):
+    retrain(tmp_path, epochs=1).train_all_blocks()
+    assert retrain(tmp_path, epochs=2).stage.done is False
+
+
+@pytest.mark.parametrize("loader", [[], [(torch.randn(4, 5, 8, 8), torch.zeros(4))]], ids=["empty", "wrong shape"])
+def test_a_loader_the_network_cannot_take_is_a_data_error(tmp_path, loader):
+    with pytest.raises(DataError):
+        retrain(tmp_path, loader=loader).train_all_blocks()
+
+
+def test_training_needs_the_extracted_blocks(tmp_path):
+    blocks = manager()
+    lonely = BlockRetrainer(
+        blocks.teacher, blocks, blocks.model_manager, tmp_path / "none", tmp_path / "trained", 1, batches()
+    )
+    with pytest.raises(WorkError, match="extract_all_blocks"):
+        lonely.train_all_blocks()

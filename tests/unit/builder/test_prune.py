@@ -1,0 +1,197 @@
+"""Which channels may go, and that a block built without them is what masking them would give."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from legodnn.builder.costs import measure, weight_bytes
+from legodnn.builder.graph.analysis import analyse
+from legodnn.builder.graph.fold import fold_norms
+from legodnn.builder.graph.trace import trace
+from legodnn.builder.prune import derive, kept_count, throughput
+from legodnn.shared.errors import UsageError
+from tests.networks import NETWORKS, conv, images, network
+
+
+def whole(name):
+    """A test network as one block: folded, with its analysis."""
+    module = fold_norms(trace(network(name), [images()]))
+    return module, analyse(module)
+
+
+def families(name):
+    return {f.layers: (len(f.classes), f.protected) for f in whole(name)[1].families()}
+
+
+def masked(block, descendant):
+    """The block with the removed channels' weights set to zero wherever they are made, scaled or read."""
+    state = {k: v.clone() for k, v in block.state_dict().items()}
+    for (owner, parameter, axis), kept in descendant.kept.items():
+        value = state[f"{owner}.{parameter}"]
+        mask = torch.zeros(value.shape[axis], dtype=torch.bool)
+        mask[kept] = True
+        value.movedim(axis, 0)[~mask] = 0
+    return state
+
+
+@pytest.mark.parametrize("sparsity", [0.25, 0.5, 0.8])
+@pytest.mark.parametrize("name", ["pre-activation", "functional", "shared", "dynamic", "branches", "gated"])
+def test_pruned_by_construction_equals_pruned_by_masking(name, sparsity):
+    block, channels = whole(name)
+    descendant = derive(block, channels, sparsity, round_to=1)
+    smaller = descendant.module
+    state = masked(block, descendant)
+    with torch.no_grad():
+        built = smaller(images())
+        block.load_state_dict(state)
+        expected = block(images())
+    assert descendant.kept
+    assert (built - expected).norm() <= 1e-5 * expected.norm()
+
+
+@pytest.mark.parametrize("sparsity", [0.3, 0.7])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_descendants_run_keep_their_output_shape_and_are_smaller(name, sparsity):
+    block, channels = whole(name)
+    descendant = derive(block, channels, sparsity, round_to=1).module
+    with torch.no_grad():
+        assert descendant(images(3)).shape == (3, 4)
+    assert weight_bytes(descendant) < weight_bytes(block)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_layers_of_a_descendant_describe_themselves_rightly(name):
+    block, channels = whole(name)
+    for module in derive(block, channels, 0.5, round_to=1).module.modules():
+        if isinstance(module, nn.Conv2d):
+            assert module.weight.shape[0] == module.out_channels
+            assert module.weight.shape[1] * module.groups == module.in_channels
+        if isinstance(module, nn.Linear):
+            assert tuple(module.weight.shape) == (module.out_features, module.in_features)
+
+
+def test_a_depthwise_convolution_goes_with_what_feeds_it():
+    descendant = derive(*whole("gated"), 0.5, round_to=1).module
+    depth = descendant.get_submodule("depth")
+    assert (depth.in_channels, depth.out_channels, depth.groups) == (12, 12, 12)
+
+
+def test_an_excitation_goes_with_the_channels_it_scales():
+    assert families("gated")[("expand", "excite")] == (24, 0)
+    descendant = derive(*whole("gated"), 0.5, round_to=1).module
+    assert descendant.get_submodule("excite").out_channels == descendant.get_submodule("expand").out_channels
+
+
+def test_every_group_of_a_grouped_convolution_keeps_as_many_channels():
+    grouped = derive(*whole("branches"), 0.5, round_to=1).module.get_submodule("grouped")
+    assert grouped.in_channels % grouped.groups == 0
+    assert grouped.out_channels % grouped.groups == 0
+    assert grouped.groups == 4
+
+
+def test_both_uses_of_a_shared_layer_lose_the_same_channels():
+    assert families("shared")[("stem", "twice")] == (8, 0)
+
+
+def test_a_residual_stream_that_leaves_the_block_stays():
+    block, channels = whole("pre-activation")
+    stem = next(f for f in channels.families() if "stem" in f.layers)
+    assert "b" in stem.layers
+
+
+def test_an_unknown_operation_keeps_its_channels_and_is_named():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = conv(3, 8), conv(8, 8), conv(8, 4)
+
+        def forward(self, x):
+            return self.c(torch.relu(self.b(torch.cumsum(self.a(x), 1))))
+
+    channels = analyse(trace(Odd().eval(), [images()]))
+    found = {f.layers: f for f in channels.families()}
+    assert len(found[("a",)].classes) == 0
+    assert "cumsum" in found[("a",)].reasons[0]
+    assert len(found[("b",)].classes) == 8
+
+
+def test_written_down_sizes_shrink_with_the_channels():
+    class Literal(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = conv(3, 8), nn.Linear(8 * 64, 4)
+
+        def forward(self, x):
+            return self.b(F.relu(self.a(x)).view(-1, 8 * 64))
+
+    block = trace(Literal().eval(), [images()])
+    descendant = derive(block, analyse(block), 0.5, round_to=1).module
+    with torch.no_grad():
+        assert descendant(images()).shape == (2, 4)
+    assert descendant.get_submodule("b").in_features == 4 * 64
+
+
+def test_a_split_with_written_sizes_shrinks():
+    class Split(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = conv(3, 12), conv(4, 4), conv(8, 4)
+
+        def forward(self, x):
+            left, right = torch.split(self.a(x), [4, 8], 1)
+            return self.b(left) + self.c(right)
+
+    block = trace(Split().eval(), [images()])
+    descendant = derive(block, analyse(block), 0.5, round_to=1).module
+    with torch.no_grad():
+        assert descendant(images()).shape == (2, 4, 8, 8)
+    parts = descendant.get_submodule("b").in_channels + descendant.get_submodule("c").in_channels
+    assert parts == descendant.get_submodule("a").out_channels == 6
+
+
+@pytest.mark.parametrize(("total", "sparsity", "round_to", "kept"), [
+    (16, 0.2, 1, 13), (16, 0.8, 1, 4), (128, 0.8, 1, 26), (64, 0.2, 8, 56), (64, 0.8, 8, 16), (16, 0.8, 8, 4),
+    (10, 0.3, 1, 7), (4, 0.99, 1, 1), (100, 0.29, 1, 71),
+])  # fmt: skip
+def test_kept_counts(total, sparsity, round_to, kept):
+    assert kept_count(total, sparsity, round_to) == kept
+
+
+def test_the_weakest_channels_go():
+    block, channels = whole("dynamic")
+    strong = torch.tensor([0, 3, 4, 6])
+    with torch.no_grad():
+        block.get_submodule("a").weight.mul_(1e-3)
+        block.get_submodule("a").weight[strong] *= 1e6
+    kept = derive(block, channels, 0.5, round_to=1).kept["a", "weight", 0]
+    assert torch.equal(kept, strong)
+
+
+def test_importance_is_pluggable():
+    block, channels = whole("dynamic")
+    backwards = derive(block, channels, 0.5, round_to=1, importance=lambda c, f: -throughput(c, f))
+    forwards = derive(block, channels, 0.5, round_to=1, importance="throughput")
+    both = np.intersect1d(backwards.kept["a", "weight", 0], forwards.kept["a", "weight", 0])
+    assert len(both) == 0
+
+
+@pytest.mark.parametrize("sparsity", [-0.1, 1.0, float("nan")])
+def test_impossible_sparsities_are_refused(sparsity):
+    with pytest.raises(UsageError, match="sparsity"):
+        derive(*whole("dynamic"), sparsity)
+
+
+def test_an_unknown_importance_names_the_known():
+    with pytest.raises(UsageError, match="l2, throughput"):
+        derive(*whole("dynamic"), 0.5, importance="magic")
+
+
+def test_costs_of_a_convolution_are_what_arithmetic_says():
+    block = trace(nn.Sequential(conv(3, 8), nn.ReLU()).eval(), [images(1)])
+    found = measure(block, [images(1)])
+    assert found.parameters == 3 * 8 * 9 + 8
+    assert found.weight_bytes == 4 * found.parameters
+    assert found.flops == 2 * 3 * 8 * 9 * 64
+    assert found.activation_bytes == 4 * 64 * (8 + 8)
