@@ -96,7 +96,7 @@ def test_both_uses_of_a_shared_layer_lose_the_same_channels():
 
 
 def test_a_residual_stream_that_leaves_the_block_stays():
-    block, channels = whole("pre-activation")
+    _, channels = whole("pre-activation")
     stem = next(f for f in channels.families() if "stem" in f.layers)
     assert "b" in stem.layers
 
