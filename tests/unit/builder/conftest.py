@@ -1,0 +1,73 @@
+"""A folder to write recipes and the code they name into, forgotten after each test."""
+
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+PARTS = """
+import torch
+import torch.nn as nn
+from torch.utils.data import DataLoader, TensorDataset
+
+
+def network(classes=4, width=16):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(8, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(),
+        nn.Conv2d(width, 8, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(8, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(),
+        nn.Conv2d(width, 8, 3, padding=1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes),
+    )
+
+
+def batches(count=4, shape=(3, 8, 8), size=8, classes=4):
+    generator = torch.Generator().manual_seed(1)
+    return [
+        (torch.randn(size, *shape, generator=generator), torch.randint(0, classes, (size,), generator=generator))
+        for _ in range(count)
+    ]
+"""
+
+RECIPE = """
+[model]
+factory = "parts:network"
+input = [1, 3, 8, 8]
+[data]
+train = "parts:batches"
+test = "parts:batches"
+[blocks]
+sparsity = [0, 0.5]
+max_ratio = 0.5
+[distill]
+epochs = 1
+[profile]
+compositions = 2
+"""
+
+
+class Folder:
+    """Writes files; ``recipe`` is a whole one that builds within seconds."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.write("parts.py", PARTS)
+        self.recipe = self.write("small.toml", RECIPE)
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.path / name
+        path.write_text(textwrap.dedent(text))
+        return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    before, path = set(sys.modules), list(sys.path)
+    yield Folder(tmp_path)
+    sys.path[:] = path
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]

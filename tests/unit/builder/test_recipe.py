@@ -1,0 +1,183 @@
+"""Recipes: what is read, what is overridden, and every mistake at once."""
+
+from pathlib import Path
+
+import pytest
+
+from legodnn.builder.recipe import DEFAULT_MANAGER, Call, builtin_recipes, load_recipe
+from legodnn.shared.errors import RecipeError
+
+
+def mistakes(path, *overrides):
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(str(path), overrides)
+    assert all("\n" not in line for line in caught.value.mistakes)
+    return caught.value.mistakes
+
+
+def test_the_smallest_recipe_has_defaults_for_everything_else(folder):
+    path = folder.write("least.toml", '[model]\nfactory = "parts:network"\ninput = [1, 3, 8, 8]\n')
+    recipe = load_recipe(str(path))
+    assert recipe.name == "least"
+    assert recipe.folder == folder.path
+    assert recipe.model.factory == Call("parts:network")
+    assert recipe.manager == Call(DEFAULT_MANAGER)
+    assert recipe.data.train is None
+    assert recipe.blocks.sparsity == (0, 0.2, 0.4, 0.6, 0.8)
+    assert recipe.blocks.max_ratio == 0.125
+    assert recipe.bundle.precision == "fp32"
+
+
+def test_every_section_is_read(folder):
+    path = folder.write(
+        "whole.toml",
+        """
+        manager = "legodnn.builder.managers:CommonModelManager"
+        [model]
+        factory = "parts:network"
+        args = [7]
+        kwargs = { width = 32 }
+        weights = "w.pt"
+        input = [2, 3, 8, 8]
+        [data]
+        train = { factory = "parts:batches", kwargs = { count = 2 } }
+        test = "parts:batches"
+        [blocks]
+        sparsity = [0, 0.5]
+        max_ratio = 1
+        round_to = 4
+        importance = "l2"
+        [distill]
+        epochs = 0
+        learning_rate = 0.01
+        closed_form_images = 64
+        [profile]
+        compositions = 5
+        [bundle]
+        precision = "fp16"
+        labels = ["cat", "dog"]
+        mean = [0, 0, 0]
+        std = [1, 1, 1]
+        samples = 3
+        """,
+    )
+    recipe = load_recipe(str(path))
+    assert recipe.model.factory == Call("parts:network", (7,), {"width": 32})
+    assert recipe.model.weights == folder.path / "w.pt"
+    assert recipe.data.train == Call("parts:batches", (), {"count": 2})
+    assert recipe.blocks.sparsity == (0, 0.5)
+    assert recipe.blocks.round_to == 4
+    assert (recipe.distill.epochs, recipe.distill.learning_rate) == (0, 0.01)
+    assert recipe.bundle.labels == ("cat", "dog")
+    assert recipe.bundle.std == (1, 1, 1)
+
+
+def test_all_mistakes_are_reported_at_once_with_the_keys_names(folder):
+    path = folder.write(
+        "wrong.toml",
+        """
+        [model]
+        factory = "no colon"
+        [blocks]
+        sparsity = [0, 0.4, 1.5]
+        max_ration = 0.2
+        [distill]
+        epochs = "many"
+        [bundle]
+        precision = "int3"
+        """,
+    )
+    found = mistakes(path)
+    expected = (
+        ("model.factory", "package.module:function"),
+        ("model.input", "missing"),
+        ("blocks.sparsity[2]", "from 0 to 0.99 expected, not 1.5"),
+        ("blocks.max_ration", "did you mean 'blocks.max_ratio'?"),
+        ("distill.epochs", "a whole number"),
+        ("bundle.precision", "fp32, fp16"),
+    )
+    assert len(found) == len(expected)
+    for key, reason in expected:
+        assert any(f"{key}: " in line and reason in line for line in found), (key, found)
+    assert all(line.startswith(f"{path}: ") for line in found)
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("blocks.sparsity=[0]", "blocks.sparsity: only 0"),
+        ("blocks.sparsity=0.5", "blocks.sparsity: a list"),
+        ("blocks.sparsity=[]", "blocks.sparsity: a list"),
+        ("blocks.max_ratio=nan", "blocks.max_ratio: a number"),
+        ("blocks.max_ratio=true", "blocks.max_ratio: a number"),
+        ("blocks.importance=l7", "blocks.importance: one of"),
+        ("distill.epochs=1.5", "distill.epochs: a whole number"),
+        ("distill.epochs=-1", "distill.epochs: a whole number"),
+        ("bundle.mean=[0.5]", "bundle.mean: 1 numbers, but model.input has 3 channels"),
+        ("bundle.mean=[0, 0, 0]", "give both or neither"),
+        ("bundle.labels=[1]", "bundle.labels: a list of texts"),
+        ("model.input=[1, 3, 0, 8]", "model.input[2]: a whole number"),
+        ("model.args=3", "model.args: a list"),
+        ("model.kwargs=[3]", "model.kwargs: a table"),
+        ("model.weights=3", "model.weights: a file's path"),
+        ("data.train=parts", "data.train: \"package.module:function\" expected"),
+        ("blocks=3", "section.key=value"),
+        ("blocks", "section.key=value"),
+        ("model.factory.x=3", "'factory' is no section"),
+        ("bloks.sparsity=[0]", "did you mean 'blocks'?"),
+    ],
+)
+def test_values_nobody_can_act_on_are_mistakes(folder, override, reason):
+    found = mistakes(folder.recipe, override)
+    assert any(reason in line for line in found), found
+
+
+def test_overrides_are_toml_or_plain_words(folder):
+    recipe = load_recipe(
+        str(folder.recipe), ["blocks.sparsity=[0, 0.3]", "bundle.precision=fp16", 'model.kwargs={ classes = 4 }']
+    )
+    assert recipe.blocks.sparsity == (0, 0.3)
+    assert recipe.bundle.precision == "fp16"
+    assert recipe.model.factory.kwargs == {"classes": 4}
+
+
+def test_a_file_given_on_the_command_line_is_relative_to_where_the_user_is(folder, tmp_path_factory, monkeypatch):
+    here = tmp_path_factory.mktemp("here")
+    monkeypatch.chdir(here)
+    assert load_recipe(str(folder.recipe), ["model.weights=w.pt"]).model.weights == here / "w.pt"
+    builtin = load_recipe("resnet18", ["model.weights=w.pt"])
+    assert builtin.model.weights == here / "w.pt"
+    assert builtin.folder == here
+
+
+def test_built_in_recipes_are_whole():
+    names = builtin_recipes()
+    assert {"fashion-resnet18", "resnet18", "vgg16_bn", "mobilenet_v2"} <= set(names)
+    for name in names:
+        assert load_recipe(name).name == name
+
+
+def test_a_file_is_preferred_to_a_built_in_of_the_same_name(folder, monkeypatch):
+    folder.write("resnet18", '[model]\nfactory = "parts:network"\ninput = [1, 3, 8, 8]\n')
+    monkeypatch.chdir(folder.path)
+    assert load_recipe("resnet18").model.factory.factory == "parts:network"
+
+
+def test_a_folder_does_not_hide_a_built_in(tmp_path, monkeypatch):
+    (tmp_path / "resnet18").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe("resnet18").model.factory.factory == "torchvision:resnet18"
+
+
+@pytest.mark.parametrize("content", [b"[model\n", b"\xff\xfe", b"a = 1\na = 2\n"])
+def test_what_is_no_toml_is_said_in_one_line(tmp_path, content):
+    path = tmp_path / "bad.toml"
+    path.write_bytes(content)
+    [line] = mistakes(path)
+    assert "not valid TOML" in line
+
+
+def test_a_missing_recipe_names_the_built_ins():
+    [line] = mistakes(Path("nowhere.toml"))
+    assert "nowhere.toml" in line
+    assert "mobilenet_v2" in line
