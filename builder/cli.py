@@ -8,14 +8,13 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 
 from legodnn.builder import pipeline
 from legodnn.builder.plan import Plan
 from legodnn.builder.recipe import builtin_recipes, load_recipe
-from legodnn.shared.console import version
+from legodnn.shared.console import CommandParser, version
 from legodnn.shared.errors import UsageError
 from legodnn.shared.units import format_bytes
 
@@ -71,15 +70,8 @@ def run(name: str, arguments: list[str]) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong, as everything else here does."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see '{self.prog} --help'")
-
-
 def _parser(name: str) -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = CommandParser(
         prog=name,
         description="Turn a trained vision network into a bundle of interchangeable blocks that legodnn-run scales.",
         epilog=_EXAMPLES,

@@ -16,6 +16,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from legodnn.builder.graph.trace import one_line
 from legodnn.builder.store import tensor_bytes
 from legodnn.shared.bundle.archive import split_archive
 from legodnn.shared.errors import ModelError
@@ -55,17 +56,31 @@ def _fits_half(value: Tensor) -> bool:
     return value.dtype == torch.float32 and (value.numel() == 0 or float(value.abs().max()) <= _HALF_MAX)
 
 
+_traced_kinds: set[type] = set()
+
+
+def _archive(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
+    kinds = {type(m) for m in module.modules()}
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        # Tracing is deprecated in recent torch and stays the only format that old devices read.
+        warnings.simplefilter("ignore")
+        if not kinds <= _traced_kinds:
+            # The first trace of a class in a process names its type without a number, all later ones with one. Names
+            # must not depend on what was traced before, so the first does not count.
+            torch.jit.trace(module, inputs, check_trace=False)
+            _traced_kinds.update(kinds)
+        torch.jit.save(torch.jit.trace(module, inputs, check_trace=False), buffer)
+    return buffer.getvalue()
+
+
 def export(module: nn.Module, inputs: Sequence[Tensor], precision: str) -> Exported:
     """Trace a prepared segment on example inputs. Raises `ModelError` where TorchScript cannot hold it."""
-    buffer = io.BytesIO()
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            # Tracing is deprecated in recent torch and stays the only format that old devices read.
-            warnings.simplefilter("ignore")
-            torch.jit.save(torch.jit.trace(module, tuple(x.cpu() for x in inputs), check_trace=False), buffer)
+        archive = _archive(module, tuple(x.cpu() for x in inputs))
     except Exception as error:
-        raise ModelError(f"a segment cannot be written as TorchScript: {error}") from error
-    program, storages = split_archive(buffer.getvalue())
+        raise ModelError(f"a segment cannot be written as TorchScript: {one_line(error)}") from error
+    program, storages = split_archive(archive)
     known = {tensor_bytes(t): t for t in [*module.parameters(), *module.buffers()]}
     specs = []
     for path, data in storages.items():

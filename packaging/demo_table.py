@@ -58,11 +58,11 @@ def main(bundle: str, command: str, unseen: str) -> None:
         choice, summary = event(events, "choice"), event(events, "summary")
         answers = [e["class"] for e in events if e["event"] == "frame"]
         right = sum(int(a == b) for a, b in zip(answers, labels.tolist(), strict=True))
-        percents = " ".join(v.replace("sparsity=", "").replace("original", "0") for v in choice["selection"].values())
+        sparsities = [v.partition("=")[2] or "0" for v in choice["selection"].values()]
         rows.append(
             [
                 " ".join(value for value in budget if not value.startswith("--")),
-                percents,
+                " ".join(sparsities),
                 format_seconds(choice["predicted_seconds"]),
                 format_seconds(summary["median_seconds"]),
                 format_bytes(choice["memory_bytes"]),

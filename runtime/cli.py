@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any, Dict, Iterator, List, Optional
 
-from legodnn.shared.console import run_command, version
+from legodnn.shared.console import CommandParser, run_command, version
 from legodnn.shared.errors import BundleError, UsageError
 from legodnn.shared.units import format_seconds, parse_bytes, parse_seconds
 
@@ -36,7 +36,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=NAME,
         description="Run a LegoDNN bundle: the most accurate network that fits the time and the memory there is.",
         epilog=_EXAMPLES,
@@ -62,6 +62,10 @@ def _run(arguments: List[str]) -> int:
     for name, value in (("--frames", options.frames), ("--threads", options.threads)):
         if value is not None and value < 1:
             raise UsageError(f"{name} {value}: give a number of at least 1")
+
+    if options.input not in (None, "-"):
+        with open(options.input, "rb"):
+            pass  # better to know now than after measuring
 
     import torch  # after the arguments are known to be right: it takes a second to load
 

@@ -24,7 +24,7 @@ MIN_ROUNDS, MAX_ROUNDS = 7, 41
 GROUP_SECONDS = 1.0
 """Time spent on the rounds of a group, within the bounds above."""
 
-PER_UNKNOWN = 1.5
+PER_UNKNOWN = 2.0
 """Compositions measured for every number to be found."""
 
 

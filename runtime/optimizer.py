@@ -73,7 +73,7 @@ class ScalingOptimizer:
         if seconds is not None and self.network.latency is None:
             raise UsageError("a time budget needs latencies: call LatencyEstimator(network).profile_all_blocks() first")
         choice = self._solve(seconds, memory_bytes, 0.0)
-        if not choice.within_budget and self._fits_within(seconds, memory_bytes, _MARGIN):
+        if not choice.within_budget and _by_a_hair(choice, seconds, memory_bytes):
             # The solver's own tolerance let it step over a budget by a hair: ask again for a little less.
             choice = self._solve(seconds, memory_bytes, _MARGIN)
         if choice.within_budget or self.closest:
@@ -174,12 +174,6 @@ class ScalingOptimizer:
             within_budget=fits,
         )
 
-    def _fits_within(self, seconds: Optional[float], memory_bytes: Optional[float], margin: float) -> bool:
-        """Whether the budgets are far enough above the minima that a hair less can still be met."""
-        least = self.minimum_seconds()
-        time_fits = seconds is None or least is None or least <= seconds * (1 - margin)
-        return time_fits and (memory_bytes is None or self.minimum_bytes() <= memory_bytes * (1 - margin))
-
     def _infeasible(
         self, seconds: Optional[float], memory_bytes: Optional[float], choice: Choice
     ) -> InfeasibleBudget:
@@ -204,6 +198,12 @@ class ScalingOptimizer:
 
 def _exact_seconds(table: LatencyTable, selection: Mapping[str, str]) -> Fraction:
     return Fraction(table.base) + sum((Fraction(table.variants[b][v]) for b, v in selection.items()), Fraction(0))
+
+
+def _by_a_hair(choice: Choice, seconds: Optional[float], memory_bytes: Optional[float]) -> bool:
+    """Whether a choice is over its budgets by no more than the solver's tolerance."""
+    time_fits = seconds is None or choice.seconds is None or choice.seconds <= seconds * (1 + _MARGIN)
+    return time_fits and (memory_bytes is None or choice.memory_bytes <= memory_bytes * (1 + _MARGIN))
 
 
 def _check_budget(what: str, value: Optional[float], unit: str) -> None:

@@ -79,7 +79,7 @@ def fit_table(
     measured = torch.tensor(list(seconds), dtype=torch.float64)
     prior = _prior(manifest, design, measured)
     solution, errors = _ridge(design, measured, prior)
-    values = solution.clamp_min(0).tolist()
+    values = solution.tolist()
     table: Dict[str, Dict[str, float]] = {}
     for (block, variant), value in zip(columns, values[1:]):
         table.setdefault(block, {})[variant] = value
@@ -101,16 +101,33 @@ def _prior(manifest: Manifest, design: Tensor, measured: Tensor) -> Tensor:
 def _ridge(design: Tensor, measured: Tensor, prior: Tensor) -> Tuple[Tensor, List[float]]:
     """The solution and its left-out relative errors, for the strength of the prior that predicts best."""
     weights = 1 / measured
-    rows, wanted = design * weights[:, None], (measured - design @ prior) * weights
+    rows = design * weights[:, None]
     best: Tuple[float, Tensor, List[float]] = (float("inf"), prior, [])
     for strength in _STRENGTHS:
         scale = measured.mean().square()
-        gram = rows.T @ rows + torch.eye(rows.shape[1], dtype=torch.float64) * strength / scale
-        inverse = torch.linalg.inv(gram)
-        delta = inverse @ rows.T @ wanted
+        solution, inverse = _non_negative(rows, measured * weights, prior, strength / scale)
         leverage = (rows @ inverse * rows).sum(1).clamp_max(1 - 1e-6)
-        errors = ((rows @ delta - wanted) / (1 - leverage)).abs().tolist()
+        errors = ((rows @ solution - measured * weights) / (1 - leverage)).abs().tolist()
         score = statistics.fmean(e * e for e in errors)
         if score < best[0]:
-            best = (score, prior + delta, errors)
+            best = (score, solution, errors)
     return best[1], best[2]
+
+
+def _non_negative(rows: Tensor, wanted: Tensor, prior: Tensor, strength: Tensor) -> Tuple[Tensor, Tensor]:
+    """Ridge regression towards a prior without negative seconds: those that would be are held at zero.
+
+    Also returns the inverse of the normal equations, zero where a number is held, for leverages.
+    """
+    free = torch.ones(rows.shape[1], dtype=torch.bool)
+    while True:
+        chosen = rows[:, free]
+        inverse = torch.linalg.inv(chosen.T @ chosen + torch.eye(chosen.shape[1], dtype=torch.float64) * strength)
+        found = prior[free] + inverse @ chosen.T @ (wanted - chosen @ prior[free])
+        if bool((found >= 0).all()):
+            break
+        free[free.nonzero().flatten()[found < 0]] = False
+    solution, whole = torch.zeros_like(prior), torch.zeros(len(prior), len(prior), dtype=torch.float64)
+    solution[free] = found
+    whole[free.nonzero(), free.nonzero().flatten()] = inverse
+    return solution, whole

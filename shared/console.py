@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from importlib import metadata
-from typing import Callable
+from typing import Callable, NoReturn
 
-from legodnn.shared.errors import LegoError
+from legodnn.shared.errors import LegoError, UsageError
 
 EXIT_OK, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PIPE = 0, 2, 130, 141
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the arguments, as everything else does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `UsageError` with argparse's reason."""
+        raise UsageError(f"{message}; see '{self.prog} --help'")
 
 
 def version() -> str:

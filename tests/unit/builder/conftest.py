@@ -3,8 +3,10 @@
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch.nn as nn
 
 PARTS = """
 import torch
@@ -58,9 +60,16 @@ class Folder:
         self.recipe = self.write("small.toml", RECIPE)
 
     def write(self, name: str, text: str) -> Path:
+        """Write a file into the folder."""
         path = self.path / name
         path.write_text(textwrap.dedent(text))
         return path
+
+    def network(self) -> nn.Module:
+        """The network the recipe names."""
+        names: dict[str, Any] = {}
+        exec(PARTS, names)
+        return names["network"]()
 
 
 @pytest.fixture

@@ -1,0 +1,33 @@
+"""A small bundle, and a cache of its own for every test."""
+
+import pytest
+
+from legodnn.runtime import Network
+from tests import bundles
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def maker_and_path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bundle") / "small.lgb"
+    return bundles.write(path), path
+
+
+@pytest.fixture
+def maker(maker_and_path):
+    return maker_and_path[0]
+
+
+@pytest.fixture
+def path(maker_and_path):
+    return maker_and_path[1]
+
+
+@pytest.fixture
+def network(path):
+    with Network.open(path) as opened:
+        yield opened

@@ -1,0 +1,111 @@
+"""`legodnn-run` as a user meets it: output, exit status, one line for what is wrong."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from legodnn.shared.bundle.tensors import tensor_to_bytes
+
+
+@pytest.fixture(autouse=True)
+def common_cache(tmp_path_factory, monkeypatch):
+    """Latencies are measured once for all tests here, as they are for a user."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def run(*arguments, stdin=None):
+    return subprocess.run(
+        [sys.executable, "-m", "legodnn.runtime.cli", *map(str, arguments)],
+        input=stdin, capture_output=True, check=False, env=os.environ,
+    )  # fmt: skip
+
+
+def refused(result):
+    """The one line on stderr of a run that ended with status 2."""
+    lines = [line for line in result.stderr.decode().splitlines() if not line.startswith("measuring")]
+    assert result.returncode == 2, lines
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("legodnn-run: ")
+    return lines[0]
+
+
+def test_samples_are_run_within_a_budget_as_json(path):
+    result = run(path, "--memory", "1MiB", "--time", "1s", "--json")
+    assert result.returncode == 0, result.stderr
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    kinds = [e["event"] for e in events]
+    assert kinds == ["choice"] + ["frame"] * 6 + ["summary"]
+    assert events[0]["memory_bytes"] <= 2**20
+    assert events[-1]["judged"] == 6
+
+
+def test_without_a_budget_it_shows_what_can_be_had(path):
+    result = run(path)
+    text = result.stdout.decode()
+    assert result.returncode == 0
+    assert "what can be had" in text
+    assert "chosen: sparsities in percent [0 0 0]" in text
+    assert "6 of 6 samples right" in text
+
+
+@pytest.mark.parametrize("source", ["file", "-"])
+def test_frames_come_from_a_file_or_a_pipe(path, tmp_path, maker, source):
+    frames = torch.randn(5, 3, 16, 16)
+    data = tensor_to_bytes(frames)
+    (tmp_path / "frames.raw").write_bytes(data)
+    arguments = [path, "--json", "--memory", "10MB", "--frames", 4, "--input"]
+    result = run(*arguments, *(["-"] if source == "-" else [tmp_path / "frames.raw"]), stdin=data)
+    assert result.returncode == 0, result.stderr
+    classes = [json.loads(line)["class"] for line in result.stdout.splitlines() if b'"frame"' in line]
+    assert classes == maker.answer({}, frames[:4]).argmax(1).tolist()
+
+
+def test_info_and_self_test(path):
+    facts = json.loads(run(path, "--info", "--json").stdout)
+    assert [b["name"] for b in facts["blocks"]] == ["block0", "block1", "block2"]
+    outcome = json.loads(run(path, "--self-test", "--json").stdout)
+    assert outcome["passed"]
+
+
+def test_version_and_help():
+    assert run("--version").stdout.decode().startswith("legodnn-run 0.")
+    assert "examples:" in run("--help").stdout.decode()
+
+
+@pytest.mark.parametrize(("options", "reason"), [
+    (["--time", "5"], "no unit"), (["--time=-5ms"], "not a positive"), (["--time", "0ms"], "not a positive"),
+    (["--time", "nan"], "no unit"), (["--time", "nans"], "not a positive"), (["--memory", "4"], "no unit"),
+    (["--memory", "4 parsecs"], "unknown unit"), (["--frames", "0"], "at least 1"), (["--threads", "-1"], "at least 1"),
+    (["--memory", "10B"], "no selection fits"), (["--time", "1ns"], "no selection fits"),
+    (["--input", "/does/not/exist"], "No such file"), (["--frames", "many"], "invalid int"), (["--bogus"], "--bogus"),
+])  # fmt: skip
+def test_bad_options_are_refused_in_one_line(path, options, reason):
+    assert reason in refused(run(path, *options))
+
+
+def test_bad_files_are_refused_in_one_line(path, tmp_path):
+    assert "No such file" in refused(run(tmp_path / "none.lgb"))
+    assert "irectory" in refused(run(tmp_path))
+    whole = path.read_bytes()
+    flipped = whole[:-50] + bytes([whole[-50] ^ 1]) + whole[-49:]
+    for name, data in {"empty": b"", "cut": whole[:-9], "other": b"PK\3\4" * 100, "flipped": flipped}.items():
+        (tmp_path / name).write_bytes(data)
+        assert str(tmp_path / name) in refused(run(tmp_path / name))
+
+
+@pytest.mark.parametrize("size", [0, 100, 3 * 16 * 16 * 4 + 1])
+def test_frames_that_end_early_are_refused(path, size):
+    result = run(path, "--memory", "10MB", "--input", "-", stdin=bytes(size))
+    assert result.returncode == 2
+    assert b"3x16x16 float32 frame has 3072" in result.stderr
+    assert b"Traceback" not in result.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error(path):
+    command = f"{sys.executable} -m legodnn.runtime.cli {path} --json | head -n 1"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
+    assert b"Traceback" not in result.stderr
