@@ -118,10 +118,15 @@ class ScalingOptimizer:
         lifted = pulp.LpVariable("lifted", cat="Binary")
         over: List[Any] = []
         if seconds is not None and table is not None:
-            row = pulp.lpSum(table.variants[b][v] / seconds * take[b, v] for b, v in take) + table.base / seconds
-            over.append(self._limit(program, "seconds", row, lifted, margin))
+            # Rows are in units of the most any selection uses: whatever the budget, the numbers stay between 0 and 1.
+            most = table.base + sum(max(row.values()) for row in table.variants.values())
+            row = pulp.lpSum(table.variants[b][v] / most * take[b, v] for b, v in take) + table.base / most
+            over.append(self._limit(program, "seconds", row, seconds * (1 - margin) / most, lifted))
         if memory_bytes is not None:
-            over.append(self._limit(program, "bytes", self._memory_row(program, take, memory_bytes), lifted, margin))
+            most = sum(max(v.weight_bytes for v in s.variants) for s in manifest.segments)
+            most += max(v.activation_bytes for s in manifest.segments for v in s.variants)
+            row = self._memory_row(program, take, most)
+            over.append(self._limit(program, "bytes", row, memory_bytes * (1 - margin) / most, lifted))
         scale = sum(max(v.cost for v in block.variants) for block in manifest.blocks) or 1.0
         costs = pulp.lpSum(manifest.segment(b).variant(v).cost / scale * take[b, v] for b, v in take)
         # Equal costs: the smaller network is the better one.
@@ -136,24 +141,24 @@ class ScalingOptimizer:
         return self._choice({b: v for (b, v), x in take.items() if x.value() > 0.5}, seconds, memory_bytes)
 
     @staticmethod
-    def _limit(program: Any, name: str, row: Any, lifted: Any, margin: float) -> Any:
-        """Keep ``row`` (in units of its budget) within 1; what exceeds it when lifted is returned."""
+    def _limit(program: Any, name: str, row: Any, budget: float, lifted: Any) -> Any:
+        """Keep ``row``, which never exceeds 1, within a budget; what exceeds it when lifted is returned."""
         excess = pulp.LpVariable(f"over_{name}", lowBound=0)
-        program += row <= 1 - margin + excess
-        program += excess <= 1e6 * lifted
+        program += row <= min(budget, 1.0) + excess
+        program += excess <= lifted
         return excess
 
-    def _memory_row(self, program: Any, take: Mapping[Tuple[str, str], Any], budget: float) -> Any:
+    def _memory_row(self, program: Any, take: Mapping[Tuple[str, str], Any], most: float) -> Any:
         manifest = self.network.manifest
         trunk = [s.original for s in manifest.segments if not s.is_block]
         fixed = sum(v.weight_bytes for v in trunk)
         variants = {(b, v): manifest.segment(b).variant(v) for b, v in take}
-        row = pulp.lpSum(variants[k].weight_bytes / budget * take[k] for k in take) + fixed / budget
+        row = pulp.lpSum(variants[k].weight_bytes / most * take[k] for k in take) + fixed / most
         if not self.count_activations:
             return row
-        peak = pulp.LpVariable("peak", lowBound=max([v.activation_bytes / budget for v in trunk], default=0))
+        peak = pulp.LpVariable("peak", lowBound=max([v.activation_bytes / most for v in trunk], default=0))
         for key, variant in variants.items():
-            program += peak >= variant.activation_bytes / budget * take[key]
+            program += peak >= variant.activation_bytes / most * take[key]
         return row + peak
 
     # ---- answers ----------------------------------------------------------------------------------------------------

@@ -59,19 +59,21 @@ def everything(network):
 def test_it_equals_trying_everything(network, rows, time, memory):
     other = fake(network.manifest, rows)
     optimizer = ScalingOptimizer(other)
-    fitting = [cost for _, t, m, cost in everything(other) if t <= time * (1 - 1e-9) and m <= memory]
+    # The solver works with tolerances, so budgets met by less than a millionth may be refused, but none exceeded.
+    hair = 1 - 1e-6
+    fitting = [cost for _, t, m, cost in everything(other) if t <= time * hair and m <= memory * hair]
     try:
         choice = optimizer.choose(time, memory)
     except InfeasibleBudget as refusal:
         assert fitting == []
         assert refusal.minimum_seconds == pytest.approx(min(t for _, t, _, _ in everything(other)))
         assert refusal.minimum_bytes == min(m for _, _, m, _ in everything(other))
-        assert optimizer.solves == 1
+        assert optimizer.solves <= 2
         return
     assert choice.seconds <= time
     assert choice.memory_bytes <= memory
     cost = sum(other.manifest.segment(b).variant(v).cost for b, v in choice.selection.items())
-    assert cost <= min(fitting) + 1e-6
+    assert cost <= min(fitting, default=math.inf) + 1e-6
 
 
 def test_without_a_budget_the_most_accurate_is_taken(network):
@@ -98,8 +100,10 @@ def test_memory_may_mean_weights_alone(network):
 
 def test_a_refused_budget_leaves_the_network_as_it_is(network):
     before = network.selection
+    optimizer = ScalingOptimizer(network)
     with pytest.raises(InfeasibleBudget, match="no selection fits 10 B") as refusal:
-        ScalingOptimizer(network).update_model(None, 10)
+        optimizer.update_model(None, 10)
+    assert optimizer.solves == 1
     assert network.selection == before
     assert refusal.value.minimum_bytes == refusal.value.closest_bytes
 
