@@ -19,7 +19,7 @@ from torch import Tensor
 
 from legodnn.builder import costs
 from legodnn.builder.blocks import AutoBlockManager
-from legodnn.builder.compose import Values, forget, run_from, run_segment
+from legodnn.builder.compose import Composition, Values, forget, run_from, run_segment
 from legodnn.builder.distill.paths import fast_layout
 from legodnn.builder.distill.retrainer import trained_results
 from legodnn.builder.managers.abstract import AbstractModelManager
@@ -161,7 +161,10 @@ def trained_stage(directory: str | Path) -> Stage:
 
 
 class _Recording:
-    """Activations of the whole test set at one position of the network, and the teacher's answers."""
+    """Activations of the whole test set at one position of the network, and the teacher's answers.
+
+    What does not fit into the memory there is for it is left out: such batches are run from the images.
+    """
 
     def __init__(self, blocks: AutoBlockManager, manager: AbstractModelManager, loader: Iterable[Any]) -> None:
         self.blocks = blocks
@@ -169,15 +172,13 @@ class _Recording:
         self.loader = loader
         self.seed = torch.initial_seed()
         self.position = 0
-        self.budget = RECORDED_BYTES
-        self.inputs: list[Values] = []
-        self.values: list[Values] = []
-        self.answers: list[list[Tensor]] = []
-        first = _FirstPass(self)
-        self.teacher_accuracy = self._accuracy(first)
-        if not all(bool(torch.isfinite(t).all()) for row in self.answers for t in row):
+        self.checks: list[float] = []
+        self.values: list[Values | None] = []
+        self.answers: list[list[Tensor] | None] = []
+        self.finite = True
+        self.teacher_accuracy = self._accuracy(_FirstPass(self))
+        if not self.finite:
             raise ModelError("the teacher's answers on the test images are not finite numbers")
-        self.rewind()
 
     def _accuracy(self, network: nn.Module) -> float:
         torch.manual_seed(self.seed)
@@ -188,42 +189,69 @@ class _Recording:
         """Accuracy with the ``chosen`` blocks, all at or behind the position; and how far the output moves."""
         replay = _Replay(self, chosen)
         accuracy = self._accuracy(replay)
-        if replay.number != len(self.inputs):
+        if replay.number != len(self.checks):
             raise DataError("the test loader yields a different number of batches in every pass")
         return accuracy, replay.squared / max(replay.variance, 1e-30)
+
+    def note(self, inputs: Sequence[Tensor], answers: list[Tensor]) -> None:
+        """Remember a batch of the first pass, as far as there is room."""
+        self.checks.append(_check(inputs))
+        self.finite = self.finite and all(bool(torch.isfinite(t).all()) for t in answers)
+        values = dict(zip(self.blocks.graph.inputs, map(fast_layout, inputs), strict=True))
+        room = RECORDED_BYTES - self._held()
+        self.answers.append(answers if _bytes(answers) <= room / 2 else None)
+        self.values.append(values if _bytes(values.values()) <= room / 2 else None)
 
     def carry(self, position: int) -> None:
         """Move the recorded activations past the segment at ``position``."""
         segment = self.blocks.graph.segments[position]
-        for number, values in enumerate(self.values):
-            if values is not self.inputs[number] or self.position == position:
-                values = dict(values)
-                with torch.no_grad():
-                    run_segment(segment, self.blocks.folded[segment.name], values)
-                forget(self.blocks.graph, values, position + 1)
+        for number, held in enumerate(self.values):
+            if held is None:
+                continue
+            self.values[number] = None
+            values = dict(held)
+            with torch.no_grad():
+                run_segment(segment, self.blocks.folded[segment.name], values)
+            forget(self.blocks.graph, values, position + 1)
+            if self._held() + _bytes(values.values()) <= RECORDED_BYTES:
                 self.values[number] = values
         self.position = position + 1
 
     def rewind(self) -> None:
-        """Back to the network's inputs."""
+        """Back to the network's inputs, which the loader gives."""
         self.position = 0
-        self.values = list(self.inputs)
+        self.values = [None] * len(self.checks)
+
+    def _held(self) -> int:
+        answers = sum(_bytes(a) for a in self.answers if a is not None)
+        return answers + sum(_bytes(v.values()) for v in self.values if v is not None)
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
+def _check(inputs: Sequence[Tensor]) -> float:
+    """A number that tells one batch from another."""
+    return sum(float(x.double().sum()) + x.shape[0] for x in inputs)
+
+
+def _listed(answer: Any) -> list[Tensor]:
+    return list(answer) if isinstance(answer, tuple) else [answer]
 
 
 class _FirstPass(nn.Module):
-    """The teacher; records its inputs and answers."""
+    """The teacher; notes its inputs and answers."""
 
     def __init__(self, recording: _Recording) -> None:
         super().__init__()
         self.recording = recording
+        blocks = recording.blocks
+        self.network = Composition(blocks.graph, [blocks.folded[s.name] for s in blocks.graph.segments])
 
     def forward(self, *inputs: Tensor) -> Any:
-        recording, blocks = self.recording, self.recording.blocks
-        values = {n: fast_layout(x) for n, x in zip(blocks.graph.inputs, inputs, strict=True)}
-        modules = [blocks.folded[s.name] for s in blocks.graph.segments]
-        answer = run_from(blocks.graph, modules, values, 0)
-        recording.inputs.append(values)
-        recording.answers.append(list(answer) if isinstance(answer, tuple) else [answer])
+        answer = self.network(*map(fast_layout, inputs))
+        self.recording.note(inputs, _listed(answer))
         return answer
 
 
@@ -235,26 +263,23 @@ class _Replay(nn.Module):
         self.recording = recording
         blocks = recording.blocks
         self.segments = [chosen.get(s.name, blocks.folded[s.name]) for s in blocks.graph.segments]
+        self.teacher = [blocks.folded[s.name] for s in blocks.graph.segments]
         self.number = 0
         self.squared = 0.0
         self.variance = 0.0
 
     def forward(self, *inputs: Tensor) -> Any:
-        recording = self.recording
-        if self.number >= len(recording.inputs) or not self._same(inputs):
+        recording, graph = self.recording, self.recording.blocks.graph
+        if self.number >= len(recording.checks) or recording.checks[self.number] != _check(inputs):
             raise DataError("the test loader's order changes from pass to pass; switch shuffling off")
-        values = recording.values[self.number]
-        answer = run_from(recording.blocks.graph, self.segments, values, recording.position)
-        for mine, teachers in zip(
-            answer if isinstance(answer, tuple) else [answer], recording.answers[self.number], strict=True
-        ):
+        images = dict(zip(graph.inputs, map(fast_layout, inputs), strict=True))
+        held = recording.values[self.number]
+        answer = run_from(graph, self.segments, *((images, 0) if held is None else (held, recording.position)))
+        wanted = recording.answers[self.number]
+        if wanted is None:
+            wanted = _listed(run_from(graph, self.teacher, images, 0))
+        for mine, teachers in zip(_listed(answer), wanted, strict=True):
             self.squared += float((mine - teachers).double().square().sum())
             self.variance += float((teachers.double() - teachers.double().mean()).square().sum())
         self.number += 1
         return answer
-
-    def _same(self, inputs: tuple[Tensor, ...]) -> bool:
-        recorded = self.recording.inputs[self.number]
-        return all(
-            torch.equal(recorded[n], x) for n, x in zip(self.recording.blocks.graph.inputs, inputs, strict=True)
-        )

@@ -1,0 +1,205 @@
+"""Profiling measures what running every variant by itself would; packing is deterministic and complete."""
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from legodnn.builder import AutoBlockManager, BlockProfiler, BlockRetrainer, BundleOptions, CommonModelManager, pack
+from legodnn.builder import profile as profile_module
+from legodnn.builder.compose import compose
+from legodnn.builder.export import export, prepare
+from legodnn.builder.profile import trained_stage
+from legodnn.runtime import Network
+from legodnn.shared.bundle.reader import BundleReader
+from legodnn.shared.errors import DataError, UsageError
+from tests.networks import images, network
+
+INPUT = (1, 3, 8, 8)
+
+
+def loader(shuffle=False):
+    x = images(48)
+    labels = network("gated")(x).argmax(1)
+    labels[::5] = (labels[::5] + 1) % 4
+    return DataLoader(TensorDataset(x, labels), batch_size=16, shuffle=shuffle)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("work")
+    torch.manual_seed(0)
+    blocks = AutoBlockManager((0.25, 0.5), network("gated"), CommonModelManager(), INPUT, 0.3, round_to=1)
+    blocks.extract_all_blocks(folder / "compressed")
+    BlockRetrainer(
+        blocks.teacher, blocks, blocks.model_manager, folder / "compressed", folder / "trained", 1, loader(), seed=0
+    ).train_all_blocks()
+    return blocks, folder
+
+
+def profiler(trained, test_loader=None, **kwargs):
+    blocks, folder = trained
+    data = loader() if test_loader is None else test_loader
+    return BlockProfiler(
+        blocks.teacher, blocks, blocks.model_manager, folder / "trained", data, INPUT, compositions=4, **kwargs
+    )
+
+
+@pytest.fixture(scope="module")
+def profile(trained):
+    return profiler(trained).profile_all_blocks()
+
+
+def test_every_variant_is_judged_as_if_run_by_itself(trained, profile):
+    blocks, folder = trained
+    teacher = compose(blocks.graph, blocks.folded, {})
+    x = torch.cat([x for x, _ in loader()])
+    with torch.no_grad():
+        wanted = teacher(x)
+    assert profile.teacher_accuracy == blocks.model_manager.get_model_acc(teacher, loader(), "cpu")
+    for block in blocks.block_names:
+        for variant in blocks.descendant_names:
+            module = blocks.load(trained_stage(folder / "trained"), block, variant)
+            alone = compose(blocks.graph, blocks.folded, {block: module})
+            accuracy = blocks.model_manager.get_model_acc(alone, loader(), "cpu")
+            with torch.no_grad():
+                moved = (alone(x) - wanted).square().mean() / wanted.var(correction=0)
+            assert profile.accuracy_loss[block][variant] == pytest.approx(profile.teacher_accuracy - accuracy)
+            assert profile.cost[block][variant] == pytest.approx(float(moved), rel=0.05)
+
+
+def test_memory_for_recorded_activations_is_bounded(trained, profile, monkeypatch, tmp_path):
+    held = []
+    original = profile_module._Recording.carry
+
+    def watched(self, position):
+        original(self, position)
+        held.append(self._held())
+
+    monkeypatch.setattr(profile_module._Recording, "carry", watched)
+    for limit in (0, 20_000):
+        monkeypatch.setattr(profile_module, "RECORDED_BYTES", limit)
+        again = profiler(trained, data_name=f"within {limit}").profile_all_blocks()
+        assert again.to_plain() == profile.to_plain()
+        assert max(held) <= limit
+        held.clear()
+
+
+def test_the_network_is_not_run_from_the_start_for_every_variant(trained, monkeypatch):
+    from_the_start = []
+    original = profile_module.run_from
+
+    def counted(graph, modules, values, position):
+        from_the_start.append(position == 0)
+        return original(graph, modules, values, position)
+
+    monkeypatch.setattr(profile_module, "run_from", counted)
+    blocks, _ = trained
+    profiler(trained, data_name="counted").profile_all_blocks()
+    behind = [b for b in blocks.block_names if blocks.graph.segments[0].name != b]
+    replays = 3 * len(blocks.descendant_names) * len(behind)
+    assert from_the_start.count(False) == replays > 0
+
+
+def test_a_test_loader_that_changes_its_order_is_refused(trained):
+    class Restless:
+        def __init__(self):
+            self.passes = 0
+
+        def __iter__(self):
+            self.passes += 1
+            yield images(8, seed=self.passes), torch.zeros(8, dtype=torch.int64)
+
+    with pytest.raises(DataError, match="order changes"):
+        profiler(trained, Restless(), data_name="restless").profile_all_blocks()
+
+
+def test_a_shuffling_loader_is_made_repeatable(trained):
+    profiler(trained, loader(shuffle=True), data_name="shuffled").profile_all_blocks()
+
+
+def test_a_finished_profile_is_read_back(trained, profile):
+    first = profiler(trained).profile_all_blocks()
+    assert profiler(trained, []).profile_all_blocks().to_plain() == first.to_plain() == profile.to_plain()
+
+
+# ---- packing ------------------------------------------------------------------------------------------------------
+def test_the_same_work_gives_the_same_bytes(trained, profile, tmp_path):
+    blocks, folder = trained
+    for name in ("a.lgb", "b.lgb"):
+        pack(tmp_path / name, blocks, folder / "trained", profile, loader())
+    assert (tmp_path / "a.lgb").read_bytes() == (tmp_path / "b.lgb").read_bytes()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_what_runs_on_the_device_is_what_was_trained(trained, profile, tmp_path, monkeypatch, precision):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    blocks, folder = trained
+    size = pack(tmp_path / "x.lgb", blocks, folder / "trained", profile, loader(), BundleOptions(precision=precision))
+    assert size == (tmp_path / "x.lgb").stat().st_size
+    x = images(5)
+    with Network.open(tmp_path / "x.lgb") as opened:
+        assert all(result.passed for result in opened.self_test())
+        for variant in ["original", *blocks.descendant_names]:
+            selection = dict.fromkeys(blocks.block_names, variant)
+            modules = {
+                b: blocks.folded[b] if variant == "original" else blocks.load(trained_stage(folder / "trained"), b, variant)
+                for b in blocks.block_names
+            }
+            opened.select(selection)
+            with torch.no_grad():
+                wanted = compose(blocks.graph, blocks.folded, modules)(x)
+            assert (opened(x) - wanted).norm() / wanted.norm() < (1e-5 if precision == "fp32" else 3e-3)
+
+
+def test_the_manifest_tells_what_was_measured(trained, profile, tmp_path):
+    blocks, folder = trained
+    options = BundleOptions(labels=["a", "b", "c", "d"], mean=[0.5] * 3, std=[0.2] * 3, samples=5)
+    pack(tmp_path / "x.lgb", blocks, folder / "trained", profile, loader(), options)
+    with BundleReader(tmp_path / "x.lgb") as reader:
+        manifest = reader.manifest
+    assert [b.name for b in manifest.blocks] == blocks.block_names
+    assert manifest.input.labels == ("a", "b", "c", "d")
+    assert manifest.input.shape == INPUT
+    assert manifest.self_test.input_spec.shape[0] == len(manifest.self_test.labels) == 5
+    for block in manifest.blocks:
+        for variant in block.variants:
+            assert variant.cost == profile.cost[block.name][variant.name]
+            assert variant.weight_bytes == profile.costs[block.name][variant.name].weight_bytes
+    assert sum(v.weight_bytes for v in manifest.chosen(manifest.original_selection)) == manifest.teacher_weight_bytes
+
+
+def test_half_precision_makes_a_smaller_bundle(trained, profile, tmp_path):
+    blocks, folder = trained
+    sizes = [
+        pack(tmp_path / p, blocks, folder / "trained", profile, loader(), BundleOptions(precision=p))
+        for p in ("fp32", "fp16")
+    ]
+    assert sizes[1] < sizes[0]
+
+
+def test_an_unknown_precision_names_the_known(trained, profile, tmp_path):
+    blocks, folder = trained
+    with pytest.raises(UsageError, match="fp32, fp16"):
+        pack(tmp_path / "x.lgb", blocks, folder / "trained", profile, loader(), BundleOptions(precision="fp8"))
+    assert not (tmp_path / "x.lgb").exists()
+
+
+def test_denormal_weights_are_flushed_and_huge_ones_stay_single():
+    layer = torch.nn.Linear(2, 2)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1e-40, 1.0], [7e4, -1e-42]]))
+        layer.bias.zero_()
+    prepared = prepare(layer, "fp16")
+    assert prepared.weight.tolist() == [[0.0, 1.0], [7e4, 0.0]]
+    specs = {s.path: s for s in export(prepared, [torch.randn(1, 2)], "fp16").specs}
+    assert sorted(s.stored for s in specs.values()) == ["float16", "float32"]
+
+
+def test_exporting_depends_on_nothing_traced_before(trained):
+    blocks, _ = trained
+    name = blocks.block_names[0]
+    module = prepare(blocks.folded[name], "fp32")
+    first = export(module, blocks.example_inputs(name), "fp32")
+    torch.jit.trace(torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.SiLU()), images(), check_trace=False)
+    second = export(module, blocks.example_inputs(name), "fp32")
+    assert first == second
