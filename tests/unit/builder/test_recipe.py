@@ -123,7 +123,7 @@ def test_all_mistakes_are_reported_at_once_with_the_keys_names(folder):
         ("data.train=parts", "data.train: \"package.module:function\" expected"),
         ("blocks=3", "section.key=value"),
         ("blocks", "section.key=value"),
-        ("model.factory.x=3", "'factory' is no section"),
+        ("model.input.x=3", "'input' is no section"),
         ("bloks.sparsity=[0]", "did you mean 'blocks'?"),
     ],
 )
