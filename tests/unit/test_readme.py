@@ -1,0 +1,86 @@
+"""What the README says is true: its tables match the code, its commands parse, its Python runs."""
+
+import json
+import re
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import pytest
+
+from legodnn.builder import cli
+from legodnn.builder.recipe import _SECTIONS, DEFAULT_MANAGER, load_recipe, tomllib
+from legodnn.builder.zoo.resnet_cifar import resnet18
+from legodnn.runtime import cli as runtime_cli
+from legodnn.shared.bundle.writer import HEADER, MAGIC
+from tests.unit.builder.conftest import PARTS
+
+TEXT = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def fences(language):
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+
+
+def documented():
+    """Keys of the recipe table with their defaults as text."""
+    table = TEXT.partition("## Recipes")[2].partition("\n## ")[0]
+    for row in re.findall(r"^\| (`.*?) \| (.*?) \|", table, re.MULTILINE):
+        keys, values = (re.findall(r"`([^`]*)`", cell) or [cell] for cell in row)
+        yield from zip(keys, values * len(keys) if len(values) == 1 else values, strict=True)
+
+
+def test_the_recipe_table_has_every_key_and_its_default():
+    found = dict(documented())
+    assert json.loads(found.pop("manager")) == DEFAULT_MANAGER
+    assert (found.pop("model.args"), found.pop("model.kwargs")) == ("[]", "{}")
+    for section, kind in _SECTIONS.items():
+        for field in fields(kind):
+            text = found.pop(f"{section}.{field.name}")
+            if field.default is MISSING:
+                assert text == "required"
+            elif field.default is None:
+                assert text in ("none", "for building")
+            else:
+                assert tomllib.loads(f"x = {text}")["x"] == json.loads(json.dumps(field.default))
+    assert not found
+
+
+def test_its_recipe_is_one(tmp_path):
+    [text] = fences("toml")
+    path = tmp_path / "my.toml"
+    path.write_text(text)
+    assert load_recipe(str(path)).model.input == (1, 3, 224, 224)
+
+
+def test_its_commands_have_the_options_it_shows():
+    for line in "\n".join(fences("sh")).splitlines():
+        name, *arguments = line.partition("#")[0].split() or [""]
+        if name == "legodnn-build":
+            cli._parser(name).parse_args(arguments)
+        elif name == "legodnn-run":
+            runtime_cli._parser().parse_args(arguments)
+    for name, parser in (("legodnn-build", cli._parser("x")), ("legodnn-run", runtime_cli._parser())):
+        [synopsis] = re.findall(rf"^`{name} (.*?)`$", TEXT, re.MULTILINE)
+        options = parser.format_help()
+        assert all(option in options for option in re.findall(r"--?[a-z-]+", synopsis))
+
+
+def test_its_format_table_is_the_format():
+    assert MAGIC.hex(" ").upper() in TEXT
+    assert f"{HEADER.size}      32    SHA-256" in TEXT
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_its_python_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    parts = {}
+    exec(PARTS, parts)
+    loader = parts["batches"](shape=(3, 32, 32))
+    names = {"teacher_model": resnet18(8, 4).eval(), "train_loader": loader, "test_loader": loader}
+    build, run = fences("python")
+    exec(build, names)
+    exec(run, names)
+    assert names["scores"].shape == (len(names["images"]), 4)
+    assert "original" in capsys.readouterr().out
+    names["network"].close()
