@@ -6,6 +6,7 @@ import argparse
 import statistics
 import sys
 import time
+import warnings
 from typing import Any, Dict, Iterator, List, Optional
 
 from legodnn.shared.console import CommandParser, run_command, version
@@ -67,6 +68,8 @@ def _run(arguments: List[str]) -> int:
         with open(options.input, "rb"):
             pass  # better to know now than after measuring
 
+    # torch says at length that numpy is missing, which a device is meant to do without.
+    warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
     import torch  # after the arguments are known to be right: it takes a second to load
 
     from legodnn.runtime.network import Network

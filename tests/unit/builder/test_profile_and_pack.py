@@ -141,10 +141,9 @@ def test_what_runs_on_the_device_is_what_was_trained(trained, profile, tmp_path,
         assert all(result.passed for result in opened.self_test())
         for variant in ["original", *blocks.descendant_names]:
             selection = dict.fromkeys(blocks.block_names, variant)
-            modules = {
-                b: blocks.folded[b] if variant == "original" else blocks.load(trained_stage(folder / "trained"), b, variant)
-                for b in blocks.block_names
-            }
+            stage, modules = trained_stage(folder / "trained"), dict(blocks.folded)
+            if variant != "original":
+                modules.update({b: blocks.load(stage, b, variant) for b in blocks.block_names})
             opened.select(selection)
             with torch.no_grad():
                 wanted = compose(blocks.graph, blocks.folded, modules)(x)
