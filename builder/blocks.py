@@ -157,7 +157,22 @@ class AutoBlockManager:
             trunk_layers=trunk,
             parameters=sum(p.numel() for p in self.teacher.parameters()),
             flops=costs.count_flops(self.teacher, [self.sample]),
+            reasons=self._trunk_reasons(trunk),
         )
+
+    def _trunk_reasons(self, layers: Sequence[str]) -> list[str]:
+        """Why layers are in no block, as far as the channels say it."""
+        reasons = []
+        for family in analyse(self.teacher).families():
+            made_here = [name for name in family.layers if name in layers]
+            if not made_here:
+                continue
+            why = "; ".join(family.reasons).replace("the block's", "the network's")
+            others = [name for name in family.layers if name not in layers]
+            if not why:
+                why = f"its channels are tied to those of {', '.join(others)}" if others else "no block reaches so far"
+            reasons.append(f"{', '.join(made_here)}: {why}")
+        return reasons
 
     def _block_plan(self, name: str) -> BlockPlan:
         original, inputs = self.folded[name], self.example_inputs(name)

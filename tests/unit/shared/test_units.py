@@ -1,0 +1,45 @@
+"""Times and sizes as people write them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from legodnn.shared.errors import UnitError
+from legodnn.shared.units import format_bytes, format_seconds, parse_bytes, parse_seconds
+
+
+@pytest.mark.parametrize(("text", "seconds"), [
+    ("5ms", 0.005), ("1.5 s", 1.5), ("200us", 2e-4), ("1min", 60), (" 3 MS ", 0.003), ("1e-3s", 1e-3), (".5s", 0.5),
+])  # fmt: skip
+def test_times(text, seconds):
+    assert parse_seconds(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(("text", "count"), [
+    ("4.5MiB", 4.5 * 2**20), ("10 MB", 10**7), ("512B", 512), ("3kB", 3000), ("1GiB", 2**30), ("2kib", 2048),
+])  # fmt: skip
+def test_sizes(text, count):
+    assert parse_bytes(text) == count
+
+
+@pytest.mark.parametrize("text", [
+    "", "5", "ms", "-5ms", "0ms", "nan ms", "inf s", "5 parsecs", "5 ms ms", "1e999s", "5,5ms", "--5ms", "1.2.3s",
+])  # fmt: skip
+def test_what_is_no_time_is_refused_with_an_example(text):
+    with pytest.raises(UnitError, match="5ms"):
+        parse_seconds(text)
+
+
+def test_a_time_is_no_size():
+    with pytest.raises(UnitError, match=r"unknown unit 'ms'.*4\.5MiB"):
+        parse_bytes("5ms")
+
+
+@given(st.floats(1e-6, 1e3))
+def test_times_survive_being_shown(seconds):
+    assert parse_seconds(format_seconds(seconds)) == pytest.approx(seconds, rel=0.006)
+
+
+@given(st.integers(1, 2**40))
+def test_sizes_survive_being_shown(count):
+    assert parse_bytes(format_bytes(count)) == pytest.approx(count, rel=0.006, abs=1)

@@ -1,0 +1,109 @@
+"""The arrows between the packages, from the sources and from a fresh interpreter."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SLIM = {"torch", "pulp", "legodnn"}
+THIRD_PARTY = {"msgpack": "shared/bundle/encoding.py", "zstandard": "shared/bundle/blobs.py", "psutil": "shared/host.py"}
+
+
+def sources(*packages):
+    return [path for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+
+
+@pytest.mark.parametrize(
+    ("package", "forbidden"),
+    [("shared", ("builder", "runtime")), ("runtime", ("builder",)), ("builder", ("runtime",))],
+)
+def test_the_halves_never_meet(package, forbidden):
+    wrong = [
+        (path.name, name)
+        for path in sources(package)
+        for name in imports(path)
+        if name.startswith(tuple(f"legodnn.{other}" for other in forbidden))
+    ]
+    assert wrong == []
+
+
+def test_the_runtime_imports_torch_pulp_and_the_standard_library_only():
+    roots = {name.split(".")[0] for path in sources("runtime") for name in imports(path)}
+    assert roots - SLIM <= set(sys.stdlib_module_names)
+
+
+def test_each_third_party_library_of_the_contract_has_one_home():
+    homes = {name: [] for name in THIRD_PARTY}
+    for path in sources("shared", "runtime", "builder"):
+        for root in {name.split(".")[0] for name in imports(path)} & set(homes):
+            homes[root].append(str(path.relative_to(ROOT)))
+    assert homes == {name: [home] for name, home in THIRD_PARTY.items()}
+
+
+@pytest.mark.parametrize("path", sources("shared", "runtime"), ids=lambda p: str(p.relative_to(ROOT)))
+def test_what_runs_on_devices_is_written_for_python_3_8(path):
+    ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
+
+
+def test_nothing_is_unpickled():
+    words = ("import pickle", "from pickle", "weights_only=False")
+    found = [str(p) for p in sources("shared", "runtime", "builder") if any(w in p.read_text() for w in words)]
+    assert found == []
+    assert not any("torch.load(" in p.read_text() for p in sources("shared", "runtime"))
+
+
+BLOCKED = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"blocked: {{name}}", name=name)
+
+sys.meta_path.insert(0, Blocked())
+{body}
+"""
+
+
+def interpret(body, blocked=("torchvision", "numpy", "tqdm")):
+    code = BLOCKED.format(blocked=tuple(blocked), body=body)
+    return subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_the_runtime_needs_neither_torchvision_nor_numpy():
+    result = interpret("import legodnn.runtime, legodnn.runtime.cli; print([m for m in sys.modules if 'builder' in m])")
+    assert result.returncode == 0, result.stderr
+    assert "legodnn.builder" not in result.stdout
+
+
+def test_a_whole_run_needs_neither_torchvision_nor_numpy(tmp_path):
+    from tests import bundles
+
+    bundles.write(tmp_path / "small.lgb")
+    body = f"""
+import os
+os.environ["XDG_CACHE_HOME"] = {str(tmp_path)!r}
+from legodnn.runtime.cli import main
+sys.exit(main([{str(tmp_path / "small.lgb")!r}, "--memory", "1MiB"]))
+"""
+    result = interpret(body)
+    assert result.returncode == 0, result.stderr
+    assert "of 6 samples right" in result.stdout
+
+
+@pytest.mark.parametrize("module", ["errors", "units", "tables", "console", "bundle.reader"])
+def test_questions_about_a_bundle_are_answered_without_torch(module):
+    result = interpret(f"import legodnn.shared.{module}", blocked=("torch", "numpy"))
+    assert result.returncode == 0, result.stderr
