@@ -9,7 +9,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SLIM = {"torch", "pulp", "legodnn"}
-THIRD_PARTY = {"msgpack": "shared/bundle/encoding.py", "zstandard": "shared/bundle/blobs.py", "psutil": "shared/host.py"}
+THIRD_PARTY = {
+    "msgpack": "shared/bundle/encoding.py",
+    "zstandard": "shared/bundle/blobs.py",
+    "psutil": "shared/host.py",
+}
 
 
 def sources(*packages):
