@@ -146,7 +146,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
 def _override(table: dict[str, Any], override: str, mistakes: list[str]) -> None:
     key, equals, text = override.partition("=")
     names = key.strip().split(".")
-    if not equals or len(names) < 2 or not all(names):
+    if not equals or (len(names) < 2 and names != ["manager"]) or not all(names):
         mistakes.append(f"--set {override}: write it as section.key=value")
         return
     try:
@@ -156,10 +156,13 @@ def _override(table: dict[str, Any], override: str, mistakes: list[str]) -> None
     if names == ["model", "weights"] and isinstance(value, str) and value:
         value = str(Path(value).expanduser().resolve())  # typed by someone who is here, not in the recipe's folder
     for name in names[:-1]:
-        table = table.setdefault(name, {})
-        if not isinstance(table, dict):
+        inner = table.setdefault(name, {})
+        if isinstance(inner, str) and names[0] in ("data", "manager"):
+            inner = table[name] = {"factory": inner}  # the short form of a call becomes the long one, to take arguments
+        if not isinstance(inner, dict):
             mistakes.append(f"--set {override}: '{name}' is no section")
             return
+        table = inner
     table[names[-1]] = value
 
 
@@ -230,11 +233,20 @@ class _Reader:
         return ModelSection(Call(call.factory, tuple(args), dict(kwargs)), values["input"], values.get("weights"))
 
     def _unknown(self, key: str, known: Sequence[str]) -> None:
-        close = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}"
+        # Only the last part is compared: what all keys of a section have in common says nothing.
+        whole = {name.rpartition(".")[2]: name for name in known}
+        close = difflib.get_close_matches(key.rpartition(".")[2], whole, n=1)
+        hint = f"did you mean '{whole[close[0]]}'?" if close else f"known are {', '.join(known)}"
         self.mistakes.append(f"{key}: unknown key; {hint}")
 
     # ---- values -----------------------------------------------------------------------------------------------------
+    def _factory(self, key: str, value: Any) -> Call | None:
+        """``"package.module:function"`` alone: its arguments have keys of their own."""
+        if isinstance(value, str):
+            return self._call(key, value)
+        self.mistakes.append(f'{key}: "package.module:function" expected, not {value!r}')
+        return None
+
     def _call(self, key: str, value: Any) -> Call | None:
         """``"package.module:function"``, or a table of factory, args and kwargs."""
         table = {"factory": value} if isinstance(value, str) else value
@@ -300,7 +312,7 @@ def _numbers(low: float, high: float, *, whole: bool = False, many: bool = False
 _BELOW_ONE = 0.99
 
 _CHECKS: Mapping[str, _Check] = {
-    "model.factory": _Reader._call,
+    "model.factory": _Reader._factory,
     "model.input": _numbers(1, 1 << 20, whole=True, many=True),
     "model.weights": _Reader._file,
     "data.train": _Reader._call,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import sys
@@ -73,7 +74,9 @@ def _loader(key: str, call: Call, recipe: Recipe) -> CheckedLoader:
 def _called(key: str, call: Call, folder: Path, kind: type[LegoError]) -> Any:
     function = _named(key, call, folder)
     try:
-        return function(*call.args, **call.kwargs)
+        # Standard output is the command's own, and may be JSON that a program reads.
+        with contextlib.redirect_stdout(sys.stderr):
+            return function(*call.args, **call.kwargs)
     except LegoError:
         raise
     except (Exception, SystemExit) as error:
@@ -87,7 +90,8 @@ def _named(key: str, call: Call, folder: Path) -> Any:
         module_name = "torchvision.models"
     _look_first_in(folder)
     try:
-        found = importlib.import_module(module_name)
+        with contextlib.redirect_stdout(sys.stderr):
+            found = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise RecipeError([f"{key}: cannot import '{module_name}': {reason}"]) from error
@@ -117,7 +121,9 @@ def _load_weights(model: nn.Module, path: Path) -> None:
         raise ModelError(f"model.weights: {path}: not a file of weights, or cut off: {one_line(error)}") from error
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
         raise ModelError(f"model.weights: {path}: not a state dict, names with a tensor each")
     wanted = model.state_dict()
     # Files from before these counters existed are whole without them; evaluation does not read them.

@@ -72,6 +72,9 @@ class ScalingOptimizer:
         _check_budget("memory", memory_bytes, "bytes")
         if seconds is not None and self.network.latency is None:
             raise UsageError("a time budget needs latencies: call LatencyEstimator(network).profile_all_blocks() first")
+        teacher = self._choice(self.network.manifest.original_selection, seconds, memory_bytes)
+        if teacher.within_budget:
+            return teacher  # nothing costs less, and a solver's tolerance might see no difference
         choice = self._solve(seconds, memory_bytes, 0.0)
         if not choice.within_budget and _by_a_hair(choice, seconds, memory_bytes):
             # The solver's own tolerance let it step over a budget by a hair: ask again for a little less.

@@ -8,7 +8,9 @@ normalised with `MEAN` and `STD`, the one channel three times.
 from __future__ import annotations
 
 import gzip
+import math
 import os
+import struct
 import zlib
 from pathlib import Path
 
@@ -34,8 +36,11 @@ def folder() -> Path:
     return Path(os.environ.get("FASHION_MNIST", _DEFAULT_FOLDER))
 
 
-def read_idx(name: str) -> npt.NDArray[np.uint8]:
-    """The array in an IDX file of bytes, ``name`` or ``name.gz``. Raises `DataError` for anything else."""
+def read_idx(name: str, dimensions: int) -> npt.NDArray[np.uint8]:
+    """The array in an IDX file of bytes, ``name`` or ``name.gz``, with this many dimensions.
+
+    Raises `DataError` for a file that is missing, cut off or something else.
+    """
     path = folder() / name
     if not path.exists():
         path = folder() / f"{name}.gz"
@@ -47,18 +52,28 @@ def read_idx(name: str) -> npt.NDArray[np.uint8]:
         raise DataError(f"{path}: cannot be read, or cut off: {error}") from error
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] != _UINT8:
         raise DataError(f"{path}: not an IDX file of bytes")
-    rank = data[3]
-    shape = np.frombuffer(data, ">u4", count=rank, offset=4) if len(data) >= 4 + 4 * rank else np.zeros(0, ">u4")
-    expected = 4 + 4 * rank + int(np.prod(shape, dtype=np.int64))
+    if data[3] != dimensions:
+        raise DataError(f"{path}: {data[3]} dimensions where {dimensions} are expected; is it another file's copy?")
+    header = 4 + 4 * dimensions
+    shape = struct.unpack(f">{dimensions}I", data[4:header]) if len(data) >= header else ()
+    expected = header + math.prod(shape)
     if len(data) != expected:
         raise DataError(f"{path}: {len(data)} bytes where its header says {expected}; cut off?")
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape([int(s) for s in shape])
+    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 
 def images(split: str, first: int, last: int) -> tuple[Tensor, Tensor]:
-    """Images (n, 3, 32, 32) float32 and labels (n,) int64 of ``train`` or ``test``, from ``first`` up to ``last``."""
-    pixels = read_idx(f"{_PREFIX[split]}-images-idx3-ubyte")[first:last]
-    labels = read_idx(f"{_PREFIX[split]}-labels-idx1-ubyte")[first:last]
+    """Images (n, 3, 32, 32) float32 and labels (n,) int64 of ``train`` or ``test``, from ``first`` up to ``last``.
+
+    Raises `DataError` for files that are not what they should be, and where there are fewer images.
+    """
+    pixels = read_idx(f"{_PREFIX[split]}-images-idx3-ubyte", 3)
+    labels = read_idx(f"{_PREFIX[split]}-labels-idx1-ubyte", 1)
+    if len(pixels) != len(labels):
+        raise DataError(f"{folder()}: {len(pixels)} {split} images but {len(labels)} labels")
+    if not 0 <= first < last <= len(labels):
+        raise DataError(f"{split} images from {first} up to {last} asked for, there are {len(labels)}")
+    pixels, labels = pixels[first:last], labels[first:last]
     x = torch.from_numpy(pixels.copy()).float().unsqueeze(1) / 255
     x = F.interpolate(x, size=(32, 32), mode="bilinear", align_corners=False)
     x = ((x - MEAN) / STD).repeat(1, 3, 1, 1).contiguous()

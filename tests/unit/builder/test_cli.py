@@ -54,6 +54,14 @@ def test_a_plan_needs_a_model_alone(folder, capsys):
     assert sorted(p.name for p in folder.path.iterdir() if p.suffix) == ["least.toml", "parts.py", "small.toml"]
 
 
+def test_a_factory_that_prints_does_not_spoil_the_json(folder, capsys):
+    folder.write("chatty.py", "import parts\n\ndef make():\n    print('making it')\n    return parts.network()\n")
+    assert main([str(folder.recipe), "--plan", "--json", "--set", "model.factory=chatty:make"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["blocks"]
+    assert "making it" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

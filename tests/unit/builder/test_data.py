@@ -144,6 +144,7 @@ NAME = "train-images-idx3-ubyte.gz"
         (lambda path: path.write_bytes(b"no gzip"), "cannot be read, or cut off"),
         (lambda path: path.write_bytes(gzip.compress(b"\0\0\x0d\x01\0\0\0\x01x")), "not an IDX file of bytes"),
         (lambda path: path.write_bytes(gzip.compress(b"")), "not an IDX file of bytes"),
+        (lambda path: path.write_bytes(gzip.compress(idx(torch.arange(6)))), "1 dimensions where 3 are expected"),
         (lambda path: path.write_bytes(gzip.compress(b"\0\0\x08\x03\0\0")), "cut off"),
         (lambda path: path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-1])), "cut off"),
     ],
@@ -153,3 +154,15 @@ def test_damaged_files_are_refused_with_their_name(mnist, damage, text):
     with pytest.raises(DataError, match=text) as caught:
         fashion_mnist.images("train", 0, 4)
     assert str(mnist / NAME) in str(caught.value)
+
+
+def test_images_and_labels_that_do_not_belong_together(mnist):
+    (mnist / "train-labels-idx1-ubyte").write_bytes(idx(torch.arange(5, dtype=torch.uint8)))
+    with pytest.raises(DataError, match="6 train images but 5 labels"):
+        fashion_mnist.images("train", 0, 4)
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 7), (6, 6), (4, 2), (-1, 3)])
+def test_images_that_are_not_there(mnist, first, last):
+    with pytest.raises(DataError, match="there are 6"):
+        fashion_mnist.images("test", first, last)

@@ -124,6 +124,9 @@ def test_all_mistakes_are_reported_at_once_with_the_keys_names(folder):
         ("blocks=3", "section.key=value"),
         ("blocks", "section.key=value"),
         ("model.input.x=3", "'input' is no section"),
+        ('model.factory={ factory = "parts:network" }', 'model.factory: "package.module:function" expected'),
+        ("data.train.kwarg={ count = 2 }", "did you mean 'data.train.kwargs'?"),
+        ("data.validation=parts:batches", "data.validation: unknown key; known are data.train, data.test"),
         ("bloks.sparsity=[0]", "did you mean 'blocks'?"),
     ],
 )
@@ -139,6 +142,14 @@ def test_overrides_are_toml_or_plain_words(folder):
     assert recipe.blocks.sparsity == (0, 0.3)
     assert recipe.bundle.precision == "fp16"
     assert recipe.model.factory.kwargs == {"classes": 4}
+
+
+def test_overrides_reach_the_arguments_of_a_loader_and_of_the_manager(folder):
+    recipe = load_recipe(
+        str(folder.recipe), ["data.train.kwargs.count=2", "manager=parts:manager", "manager.kwargs.task=7"]
+    )
+    assert recipe.data.train == Call("parts:batches", (), {"count": 2})
+    assert recipe.manager == Call("parts:manager", (), {"task": 7})
 
 
 def test_a_file_given_on_the_command_line_is_relative_to_where_the_user_is(folder, tmp_path_factory, monkeypatch):

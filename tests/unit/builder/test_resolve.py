@@ -137,6 +137,7 @@ def make_unsafe(path):
         (make_unsafe, "not a file of weights"),
         (lambda path: save(path, [1, 2]), "not a state dict"),
         (lambda path: save(path, {"a": 3}), "not a state dict"),
+        (lambda path: save(path, {1: torch.zeros(1)}), "not a state dict"),
     ],
 )
 def test_files_that_hold_no_weights(folder, make, text):
