@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch.nn as nn
 from torch import Tensor, fx
 
 from legodnn.builder import costs
+from legodnn.builder.compose import compose
 from legodnn.builder.graph.analysis import analyse
 from legodnn.builder.graph.channels import ChannelMap
 from legodnn.builder.graph.fold import fold_norms
@@ -82,6 +83,25 @@ class AutoBlockManager:
         self.originals = {s.name: self.graph.module(s) for s in self.graph.segments}
         self.folded = {name: fold_norms(module) for name, module in self.originals.items()}
         self.channels: dict[str, ChannelMap] = {b.name: analyse(self.folded[b.name]) for b in self.graph.blocks}
+
+    @cached_property
+    def layout(self) -> torch.memory_format:
+        """How images lie in memory while blocks learn and are judged: channels innermost, where the network runs so."""
+        try:
+            with torch.no_grad():
+                compose(self.graph, self.folded, {})(self.sample.contiguous(memory_format=torch.channels_last))
+        except RuntimeError:  # a layer of unknown inside insists on the usual layout
+            return torch.contiguous_format
+        return torch.channels_last
+
+    def arrange(self, value: Tensor) -> Tensor:
+        """A tensor in `layout`, where it is a batch of images."""
+        return value.contiguous(memory_format=self.layout) if value.dim() == 4 else value
+
+    def arrange_weights(self, modules: Iterable[nn.Module]) -> None:
+        """The modules' weights in `layout`."""
+        for module in modules:
+            module.to(memory_format=self.layout)
 
     @property
     def block_names(self) -> list[str]:

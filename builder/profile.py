@@ -20,7 +20,6 @@ from torch import Tensor
 from legodnn.builder import costs
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.compose import Composition, Values, forget, run_from, run_segment
-from legodnn.builder.distill.paths import fast_layout
 from legodnn.builder.distill.retrainer import trained_results
 from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.predictor import fit_predictor, frontier
@@ -110,9 +109,7 @@ class BlockProfiler:
         for result in results:
             modules[result.block][result.variant] = self.blocks.load(self.trained, result.block, result.variant)
         table = self._costs(modules)
-        for row in [*modules.values(), self.blocks.folded]:
-            for module in row.values():
-                module.to(memory_format=torch.channels_last)
+        self.blocks.arrange_weights(m for row in [*modules.values(), self.blocks.folded] for m in row.values())
         profile = self._measure(modules, table)
         save_json(self.stage.path("profile.json"), profile.to_plain())
         self.stage.finish()
@@ -197,7 +194,7 @@ class _Recording:
         """Remember a batch of the first pass, as far as there is room."""
         self.checks.append(_check(inputs))
         self.finite = self.finite and all(bool(torch.isfinite(t).all()) for t in answers)
-        values = dict(zip(self.blocks.graph.inputs, map(fast_layout, inputs), strict=True))
+        values = dict(zip(self.blocks.graph.inputs, map(self.blocks.arrange, inputs), strict=True))
         room = RECORDED_BYTES - self._held()
         self.answers.append(answers if _bytes(answers) <= room / 2 else None)
         self.values.append(values if _bytes(values.values()) <= room / 2 else None)
@@ -250,7 +247,7 @@ class _FirstPass(nn.Module):
         self.network = Composition(blocks.graph, [blocks.folded[s.name] for s in blocks.graph.segments])
 
     def forward(self, *inputs: Tensor) -> Any:
-        answer = self.network(*map(fast_layout, inputs))
+        answer = self.network(*map(self.recording.blocks.arrange, inputs))
         self.recording.note(inputs, _listed(answer))
         return answer
 
@@ -272,7 +269,7 @@ class _Replay(nn.Module):
         recording, graph = self.recording, self.recording.blocks.graph
         if self.number >= len(recording.checks) or recording.checks[self.number] != _check(inputs):
             raise DataError("the test loader's order changes from pass to pass; switch shuffling off")
-        images = dict(zip(graph.inputs, map(fast_layout, inputs), strict=True))
+        images = dict(zip(graph.inputs, map(recording.blocks.arrange, inputs), strict=True))
         held = recording.values[self.number]
         answer = run_from(graph, self.segments, *((images, 0) if held is None else (held, recording.position)))
         wanted = recording.answers[self.number]

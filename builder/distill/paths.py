@@ -42,13 +42,14 @@ class TeacherTap(nn.Module):
 
     def __init__(self, blocks: AutoBlockManager) -> None:
         super().__init__()
+        self.arrange = blocks.arrange
         self.graph = blocks.graph
         self.segments = nn.ModuleList([blocks.folded[s.name] for s in blocks.graph.segments])
         self.values: Values | None = None
 
     def forward(self, *inputs: Tensor) -> Any:
         """Run the teacher; its boundary values are in ``values`` afterwards."""
-        values = {n: fast_layout(x) for n, x in zip(self.graph.inputs, inputs, strict=True)}
+        values = {n: self.arrange(x) for n, x in zip(self.graph.inputs, inputs, strict=True)}
         for segment, module in zip(self.graph.segments, self.segments, strict=True):
             run_segment(segment, module, values)
         self.values = values
@@ -69,11 +70,6 @@ class TeacherTap(nn.Module):
             if self.values is None:
                 raise DataError(f"batch {number}: the model manager did not run the network")
             yield Batch(self.values)
-
-
-def fast_layout(value: Tensor) -> Tensor:
-    """Images with the channels innermost, the layout convolutions are fastest in."""
-    return value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
 
 
 def walk(blocks: AutoBlockManager, batch: Batch, names: Sequence[str], visit: Visit) -> None:

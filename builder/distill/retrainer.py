@@ -107,7 +107,7 @@ class BlockRetrainer:
             return [Result(**row) for row in load_json(self.stage.path("results.json"))]
         self.compressed.require("extract_all_blocks")
         self.stage.begin()
-        _to_fast_layout(self.blocks.folded.values())
+        self.blocks.arrange_weights(self.blocks.folded.values())
         descendants = self._descendants()
         self.variants = {b: {v: d.module for v, d in row.items()} for b, row in descendants.items()}
         self.count = self._count_batches()
@@ -149,7 +149,7 @@ class BlockRetrainer:
                 descendant = self.blocks.derive(block, variant)
                 descendant.module.load_state_dict(load_tensors(self.compressed.path(block, f"{variant}.pt")))
                 made[block][variant] = descendant
-            _to_fast_layout(d.module for d in made[block].values())
+            self.blocks.arrange_weights(d.module for d in made[block].values())
         return made
 
     def _closed_form(self, descendants: dict[str, dict[str, Descendant]]) -> dict[Key, tuple[float, State]]:
@@ -274,8 +274,3 @@ def trained_results(stage: Stage) -> list[Result]:
     if not stage.done:
         raise WorkError(f"{stage.directory}: training has not finished; run train_all_blocks")
     return [Result(**row) for row in load_json(stage.path("results.json"))]
-
-
-def _to_fast_layout(modules: Iterable[nn.Module]) -> None:
-    for module in modules:
-        module.to(memory_format=torch.channels_last)

@@ -191,6 +191,9 @@ def _functionalise(module: fx.GraphModule, observer: _Observer) -> None:
         for user in list(changed.users):
             if user not in (node, result) and order.get(user, -1) > order[node]:
                 user.replace_input_with(changed, result)
+    for node in module.graph.nodes:
+        if node.op == "call_method" and node.target == "view" and not isinstance(node.args[1], torch.dtype):
+            node.target = "reshape"  # the same numbers, also where an image's channels lie innermost in memory
     # In-place layers that no example changed (say, on the network's own input) are harmless but ambiguous.
     for child in module.modules():
         if getattr(child, "inplace", None) is True:

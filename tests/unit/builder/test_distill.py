@@ -206,3 +206,22 @@ def test_training_needs_the_extracted_blocks(tmp_path):
     )
     with pytest.raises(WorkError, match="extract_all_blocks"):
         lonely.train_all_blocks()
+
+
+def test_a_layer_that_insists_on_the_usual_layout_gets_it(tmp_path):
+    class Insists(nn.Module):
+        def forward(self, x):
+            return x.view(len(x), -1) if len(x) else x
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.odd, self.head = conv(3, 8), conv(8, 8), Insists(), nn.Linear(8 * 64, 4)
+
+        def forward(self, x):
+            return self.head(self.odd(self.b(torch.relu(self.a(x)))))
+
+    blocks = AutoBlockManager([0.5], Network().eval(), CommonModelManager(), (1, 3, 8, 8), 0.5, round_to=1)
+    assert "odd" in [str(n.target) for n in blocks.teacher.graph.nodes]
+    assert blocks.layout == torch.contiguous_format
+    assert all(r.method != "failed" for r in retrain(tmp_path, blocks, epochs=1).train_all_blocks())

@@ -7,6 +7,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from legodnn.builder import AutoBlockManager, BlockProfiler, BlockRetrainer, BundleOptions, CommonModelManager, pack
 from legodnn.builder import profile as profile_module
 from legodnn.builder.compose import compose
+from legodnn.builder.distill import retrainer
+from legodnn.builder.distill.retrainer import trained_results
 from legodnn.builder.export import export, prepare
 from legodnn.builder.profile import trained_stage
 from legodnn.runtime import Network
@@ -19,7 +21,7 @@ INPUT = (1, 3, 8, 8)
 
 def loader(shuffle=False):
     x = images(48)
-    labels = network("gated")(x).argmax(1)
+    labels = network("functional")(x).argmax(1)
     labels[::5] = (labels[::5] + 1) % 4
     return DataLoader(TensorDataset(x, labels), batch_size=16, shuffle=shuffle)
 
@@ -28,7 +30,7 @@ def loader(shuffle=False):
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("work")
     torch.manual_seed(0)
-    blocks = AutoBlockManager((0.25, 0.5), network("gated"), CommonModelManager(), INPUT, 0.3, round_to=1)
+    blocks = AutoBlockManager((0.25, 0.5), network("functional"), CommonModelManager(), INPUT, 0.5, round_to=1)
     blocks.extract_all_blocks(folder / "compressed")
     BlockRetrainer(
         blocks.teacher, blocks, blocks.model_manager, folder / "compressed", folder / "trained", 1, loader(), seed=0
@@ -202,3 +204,24 @@ def test_exporting_depends_on_nothing_traced_before(trained):
     torch.jit.trace(torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.SiLU()), images(), check_trace=False)
     second = export(module, blocks.example_inputs(name), "fp32")
     assert first == second
+
+
+def test_a_descendant_that_failed_is_left_out_of_the_bundle_and_named(trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    blocks, folder = trained
+    errors = [r.error for r in trained_results(trained_stage(folder / "trained"))]
+    monkeypatch.setattr(retrainer, "USELESS", sorted(errors)[len(errors) // 2])
+    results = BlockRetrainer(
+        blocks.teacher, blocks, blocks.model_manager, folder / "compressed", tmp_path / "trained", 1, loader(), seed=0
+    ).train_all_blocks()
+    failed = {(r.block, r.variant) for r in results if r.method == "failed"}
+    assert 0 < len(failed) < len(results)
+    found = BlockProfiler(
+        blocks.teacher, blocks, blocks.model_manager, tmp_path / "trained", loader(), INPUT, compositions=4
+    ).profile_all_blocks()
+    pack(tmp_path / "x.lgb", blocks, tmp_path / "trained", found, loader())
+    with Network.open(tmp_path / "x.lgb") as opened:
+        there = {(b.name, v.name) for b in opened.blocks for v in b.variants}
+        assert there.isdisjoint(failed)
+        assert len(opened.manifest.notes) == len(failed)
+        assert all(result.passed for result in opened.self_test())
