@@ -17,7 +17,8 @@ from legodnn.builder.graph.analysis import analyse
 from legodnn.builder.graph.channels import ChannelMap
 from legodnn.builder.graph.fold import fold_norms
 from legodnn.builder.graph.segments import SegmentGraph, cut, layers_of
-from legodnn.builder.graph.trace import facts, trace
+from legodnn.builder.graph.trace import trace
+from legodnn.builder.graph.values import facts
 from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.plan import BlockPlan, Plan
 from legodnn.builder.progress import progress

@@ -10,7 +10,8 @@ import torch.nn as nn
 from torch import Tensor, fx
 from torch.utils.flop_counter import FlopCounterMode
 
-from legodnn.builder.graph.trace import facts, observe
+from legodnn.builder.graph.functional import observe
+from legodnn.builder.graph.values import facts
 
 
 @dataclass(frozen=True)

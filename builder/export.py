@@ -16,7 +16,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from legodnn.builder.graph.trace import one_line
+from legodnn.builder.graph.values import one_line
 from legodnn.builder.store import tensor_bytes
 from legodnn.shared.bundle.archive import split_archive
 from legodnn.shared.errors import ModelError

@@ -21,6 +21,7 @@ from torch import Tensor, fx
 from legodnn.builder.graph.channels import ChannelMap, Family, Literal, Slice
 from legodnn.shared.errors import UsageError
 
+Ids = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
 Importance = Callable[[ChannelMap, Family], Scores]
 
@@ -95,9 +96,9 @@ def derive(
             indices[key] = torch.from_numpy(np.flatnonzero(kept))
             _shrink(descendant, piece, indices[key])
     for literal in channels.literals:
-        _rewrite(descendant, literal, int(_kept(channels, literal.ids, removed).sum()))
+        _rewrite(descendant, literal, _kept_along(channels, literal, removed))
     for name in {piece.owner for piece in channels.slices.values()}:
-        _settle(descendant.get_submodule(name), block.get_submodule(name))
+        _settle(descendant.get_submodule(name), block.get_submodule(name), name in channels.regrouped)
     descendant.recompile()
     return Descendant(descendant, indices)
 
@@ -121,8 +122,14 @@ def _removed_classes(channels: ChannelMap, sparsity: float, importance: Importan
     return removed
 
 
-def _kept(channels: ChannelMap, ids: npt.NDArray[np.int64], removed: set[int]) -> npt.NDArray[np.bool_]:
-    return np.array([root not in removed for root in channels.roots(ids).tolist()], dtype=bool)
+def _kept(channels: ChannelMap, ids: Ids, removed: set[int]) -> npt.NDArray[np.bool_]:
+    return ~np.isin(channels.roots(ids), list(removed))
+
+
+def _kept_along(channels: ChannelMap, literal: Literal, removed: set[int]) -> int:
+    """How many indices along the literal's axis have a channel left."""
+    kept = np.moveaxis(_kept(channels, literal.ids, removed), literal.axis, 0)
+    return int(kept.reshape(len(kept), -1).any(1).sum())
 
 
 def tensor_of(module: nn.Module, piece: Slice) -> Tensor:
@@ -154,15 +161,15 @@ def _rewrite(module: fx.GraphModule, literal: Literal, size: int) -> None:
     node.args = replaced(node.args, literal.path)
 
 
-def _settle(layer: Any, original: Any) -> None:
-    """Make a layer's own description agree with its tensors."""
+def _settle(layer: Any, original: Any, regrouped: bool) -> None:
+    """Make a layer's own description agree with its tensors; ``regrouped`` convolutions have lost whole groups."""
     if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
-        if original.groups == original.in_channels > 1:
-            layer.groups = layer.weight.shape[0] * original.in_channels // original.out_channels
+        if regrouped:
+            layer.groups = layer.weight.shape[0] * original.groups // original.out_channels
         layer.out_channels, layer.in_channels = layer.weight.shape[0], layer.weight.shape[1] * layer.groups
     elif isinstance(layer, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
-        if original.groups > 1:
-            layer.groups = layer.weight.shape[0]
+        if regrouped:
+            layer.groups = layer.weight.shape[0] * original.groups // original.in_channels
         layer.in_channels, layer.out_channels = layer.weight.shape[0], layer.weight.shape[1] * layer.groups
     elif isinstance(layer, nn.Linear):
         layer.out_features, layer.in_features = layer.weight.shape

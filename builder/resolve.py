@@ -15,7 +15,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from legodnn.builder.data.checked import CheckedLoader
-from legodnn.builder.graph.trace import one_line
+from legodnn.builder.graph.values import one_line
 from legodnn.builder.managers import AbstractModelManager
 from legodnn.builder.recipe import DEFAULT_MANAGER, Call, Recipe
 from legodnn.shared.errors import DataError, LegoError, ModelError, RecipeError

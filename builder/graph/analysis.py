@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from torch import fx
 
+from legodnn.builder.graph import mixing, moving
 from legodnn.builder.graph.channels import ChannelMap, protect_all, refuse
 from legodnn.builder.graph.rules import rule_for
-from legodnn.builder.graph.trace import facts
+from legodnn.builder.graph.values import facts
+
+
+CHANNEL_AXES = "channel_axes"
+"""Where a node's ``meta`` keeps the axes its channels lie on."""
 
 
 def analyse(module: fx.GraphModule) -> ChannelMap:
@@ -14,8 +19,7 @@ def analyse(module: fx.GraphModule) -> ChannelMap:
     channels = ChannelMap(module)
     for node in module.graph.nodes:
         if node.op == "placeholder":
-            if len(facts(node).shape) >= 2:
-                channels.enter(node, facts(node).shape[1])
+            _enter(channels, node)
         elif node.op == "output":
             protect_all(channels, node.all_input_nodes, "reaches the block's output")
             channels.note_touch(node)
@@ -29,4 +33,13 @@ def analyse(module: fx.GraphModule) -> ChannelMap:
                 if tag is not None:
                     channels.tags[node] = tag
             channels.note_touch(node)
+    channels.settle()
     return channels
+
+
+def _enter(channels: ChannelMap, node: fx.Node) -> None:
+    """The channels of an input; where nothing else is known, sequences keep them last and images first."""
+    shape = facts(node).shape
+    axes = node.meta.get(CHANNEL_AXES, (2,) if len(shape) == 3 else (1,))
+    if len(axes) == 1 and axes[0] < len(shape):
+        channels.enter(node, axes[0], shape[axes[0]])

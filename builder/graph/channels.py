@@ -9,23 +9,37 @@ graph's input or output, or an operation whose effect is not known, is protected
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from torch import fx
+from torch import Tensor, fx
+
+from legodnn.builder.graph.values import place
 
 Ids = npt.NDArray[np.int64]
+
+FOLLOWED_WEIGHT_ENTRIES = 1 << 18
+"""Weights that are used outside layers are followed entry by entry up to this size."""
 
 
 @dataclass(frozen=True)
 class Tag:
-    """The channels of a tensor: its channel axis, and the number of each index along it."""
+    """Where a tensor's channels lie: the index ``i, j, ...`` along ``axes`` belongs to channel ``ids[i, j, ...]``.
 
-    axis: int
+    Mostly one axis; several where a reshape has taken the channels apart (attention heads, groups).
+    """
+
+    axes: tuple[int, ...]
     ids: Ids
+
+    @property
+    def only_axis(self) -> int | None:
+        """The axis, where there is one only."""
+        return self.axes[0] if len(self.axes) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -44,11 +58,12 @@ class Slice:
 
 @dataclass(frozen=True)
 class Literal:
-    """A size written as a number into the graph (``x.view(-1, 512)``) that shrinks with the channels ``ids``."""
+    """A size written as a number into the graph (``x.view(-1, 512)``) that shrinks with ``axis`` of ``ids``."""
 
     node: str
     path: tuple[int, ...]
     ids: Ids
+    axis: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,28 +81,33 @@ class _Forest:
     """Union-find over small integers; the smallest number of a class is its root."""
 
     def __init__(self) -> None:
-        self.parent: list[int] = []
+        self.parent: Ids = np.zeros(0, dtype=np.int64)
 
     def grow(self, count: int) -> Ids:
         start = len(self.parent)
-        self.parent.extend(range(start, start + count))
-        return np.arange(start, start + count, dtype=np.int64)
-
-    def find(self, item: int) -> int:
-        root = item
-        while self.parent[root] != root:
-            root = self.parent[root]
-        while self.parent[item] != root:
-            self.parent[item], item = root, self.parent[item]
-        return root
-
-    def union(self, a: int, b: int) -> None:
-        a, b = self.find(a), self.find(b)
-        if a != b:
-            self.parent[max(a, b)] = min(a, b)
+        new = np.arange(start, start + count, dtype=np.int64)
+        self.parent = np.concatenate([self.parent, new])
+        return new
 
     def roots(self, ids: Ids) -> Ids:
-        return np.fromiter((self.find(int(i)) for i in ids), dtype=np.int64, count=len(ids))
+        found = self.parent[ids]
+        while True:
+            above = self.parent[found]
+            if np.array_equal(above, found):
+                return found
+            found = above
+
+    def union(self, a: Ids, b: Ids) -> None:
+        pairs = np.stack([self.roots(a.ravel()), self.roots(b.ravel())], axis=1)
+        for left, right in np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0).tolist():
+            left, right = self._find(left), self._find(right)
+            self.parent[max(left, right)] = min(left, right)
+
+    def _find(self, item: int) -> int:
+        while (above := int(self.parent[item])) != item:
+            self.parent[item] = self.parent[above]
+            item = above
+        return item
 
 
 @dataclass
@@ -95,29 +115,48 @@ class ChannelMap:
     """The result of `legodnn.builder.graph.analysis.analyse`; also the workbench the rules write to.
 
     ``tags`` gives the channels of each node's value (absent: not followed), ``slices`` the tensors that shrink,
-    ``literals`` the written-down sizes that shrink.
+    ``literals`` the written-down sizes that shrink, ``regrouped`` the grouped convolutions that lose whole groups.
     """
 
     module: fx.GraphModule
     tags: dict[fx.Node, Tag] = field(default_factory=dict)
     slices: dict[tuple[str, str, int], Slice] = field(default_factory=dict)
     literals: list[Literal] = field(default_factory=list)
+    regrouped: set[str] = field(default_factory=set)
     _classes: _Forest = field(default_factory=_Forest)
     _made: list[tuple[str, Ids]] = field(default_factory=list)
     _protected: list[tuple[Ids, str]] = field(default_factory=list)
     _touches: dict[fx.Node, list[Ids]] = field(default_factory=dict)
+    _grids: list[Ids] = field(default_factory=list)
+    _free_weights: dict[fx.Node, Ids] = field(default_factory=dict)
 
-    def enter(self, node: fx.Node, count: int) -> Ids:
+    def enter(self, node: fx.Node, axis: int, count: int) -> None:
         """The channels of an input of the graph; they stay."""
-        ids = self._classes.grow(count)
-        self.protect(ids, "reaches the block's input")
-        self.tags[node] = Tag(1, ids)
-        return ids
+        self.tags[node] = Tag((axis,), self.fixed(count, "reaches the block's input"))
 
     # ---- what rules say -------------------------------------------------------------------------------------------
     def tag(self, value: Any) -> Tag | None:
         """The channels of an argument, where it is a node whose channels are followed."""
-        return self.tags.get(value) if isinstance(value, fx.Node) else None
+        if not isinstance(value, fx.Node):
+            return None
+        if value.op == "get_attr" and value not in self.tags:
+            self._follow_weight(value)
+        return self.tags.get(value)
+
+    def _follow_weight(self, node: fx.Node) -> None:
+        """A weight that takes part in the computation itself: at first, every entry is a channel of its own."""
+        value = weight_of(self.module, node)
+        if value.is_floating_point() and 0 < value.numel() <= FOLLOWED_WEIGHT_ENTRIES:
+            axes = tuple(i for i, size in enumerate(value.shape) if size > 1)
+            ids = self._classes.grow(value.numel()).reshape([value.shape[i] for i in axes])
+            self.tags[node] = Tag(axes, ids)
+            self._free_weights[node] = ids
+
+    def fixed(self, count: int, reason: str) -> Ids:
+        """New channels that stay."""
+        ids = self._classes.grow(count)
+        self.protect(ids, reason)
+        return ids
 
     def make(self, owner: str, parameter: str, axis: int, count: int) -> Ids:
         """New channels, made by ``owner``; a layer used twice makes the same ones twice."""
@@ -135,19 +174,49 @@ class ChannelMap:
         self.tie(known.ids, ids)
 
     def tie(self, a: Ids, b: Ids) -> None:
-        """Channel ``a[i]`` and channel ``b[i]`` go together."""
+        """Channel ``a[i]`` and channel ``b[i]`` go together; shapes are broadcast."""
         if a is not b:
-            for left, right in zip(a.tolist(), b.tolist(), strict=True):
-                self._classes.union(left, right)
+            self._classes.union(*np.broadcast_arrays(a, b))
 
     def protect(self, ids: Ids, reason: str) -> None:
         """These channels stay, and why."""
-        if len(ids):
+        if ids.size:
             self._protected.append((ids, reason))
 
-    def literal(self, node: fx.Node, path: tuple[int, ...], ids: Ids) -> None:
-        """The number at ``path`` in the node's arguments is the count of these channels."""
-        self.literals.append(Literal(node.name, path, ids))
+    def literal(self, node: fx.Node, path: tuple[int, ...], ids: Ids, axis: int = 0) -> None:
+        """The number at ``path`` in the node's arguments is the count of these channels along ``axis`` of ``ids``."""
+        self.literals.append(Literal(node.name, path, ids, axis))
+
+    def grid(self, ids: Ids) -> None:
+        """These channels fill a rectangle, and what is left must fill one: whole rows go, or whole columns."""
+        self._grids.append(ids)
+
+    def settle(self) -> None:
+        """Decide for every grid along which axis channels go, after all rules have spoken."""
+        for node, ids in self._free_weights.items():
+            if ids.ndim and len(np.unique(self.roots(ids))) < ids.size:
+                self._grids.append(ids)
+        changed = True
+        while changed:
+            changed = any([self._settle_grid(ids) for ids in self._grids])
+        for node, ids in self._free_weights.items():
+            roots, axes = self.roots(ids), self.tags[node].axes
+            for position, axis in enumerate(axes):
+                lines = np.moveaxis(roots, position, 0).reshape(roots.shape[position], -1)
+                if (lines == lines[:, :1]).all() and len(np.unique(roots)) > 1:
+                    owner, _, parameter = str(node.target).rpartition(".")
+                    first = np.moveaxis(ids, position, 0).reshape(roots.shape[position], -1)[:, 0]
+                    self.shrink(owner, parameter, axis, first, "carry")
+
+    def _settle_grid(self, ids: Ids) -> bool:
+        """Tie everything along all axes but the one that leaves the most classes; whether that tied anything new."""
+        roots = self.roots(ids)
+        best = max(range(ids.ndim), key=lambda axis: (_lines(roots, axis), axis))
+        lines = np.moveaxis(ids, best, 0).reshape(ids.shape[best], -1)
+        if (self.roots(lines) == self.roots(lines[:, :1])).all():
+            return False
+        self.tie(lines, lines[:, :1])
+        return True
 
     # ---- what readers ask -----------------------------------------------------------------------------------------
     def roots(self, ids: Ids) -> Ids:
@@ -164,13 +233,12 @@ class ChannelMap:
         groups.grow(len(self._classes.parent))
         for _, ids in self._made:
             roots = self.roots(ids)
-            for root in roots[1:].tolist():
-                groups.union(int(roots[0]), root)
+            groups.union(roots[:1].repeat(len(roots)), roots)
         members: dict[int, set[int]] = {}
         layers: dict[int, dict[str, None]] = {}
         for owner, ids in self._made:
             roots = self.roots(ids)
-            family = groups.find(int(roots[0]))
+            family = int(groups.roots(roots[:1])[0])
             members.setdefault(family, set()).update(roots.tolist())
             layers.setdefault(family, {})[owner] = None
         nodes = self._family_nodes(groups)
@@ -189,14 +257,31 @@ class ChannelMap:
         nodes: dict[int, set[fx.Node]] = {}
         for node, touched in self._touches.items():
             for ids in touched:
-                for root in np.unique(self.roots(ids)).tolist():
-                    nodes.setdefault(groups.find(root), set()).add(node)
+                for family in np.unique(groups.roots(np.unique(self.roots(ids)))).tolist():
+                    nodes.setdefault(family, set()).add(node)
         return nodes
 
     def note_touch(self, node: fx.Node) -> None:
         """Remember which channels a node reads and makes."""
         values = [*node.all_input_nodes, node]
         self._touches[node] = [self.tags[v].ids for v in values if v in self.tags]
+
+
+def _lines(roots: Ids, axis: int) -> int:
+    """How many classes are left when all that lies across ``axis`` goes together."""
+    lines = np.moveaxis(roots, axis, 0).reshape(roots.shape[axis], -1)
+    forest = _Forest()
+    numbers, flat = np.unique(lines, return_inverse=True)
+    forest.grow(len(numbers))
+    flat = flat.reshape(lines.shape)
+    forest.union(flat, np.broadcast_to(flat[:, :1], flat.shape))
+    return len(np.unique(forest.roots(flat[:, 0])))
+
+
+def weight_of(module: fx.GraphModule, node: fx.Node) -> Tensor:
+    """The tensor a ``get_attr`` node stands for."""
+    value: Tensor = operator.attrgetter(str(node.target))(module)
+    return value
 
 
 def refuse(channels: ChannelMap, node: fx.Node, why: str) -> None:
@@ -212,7 +297,8 @@ def protect_all(channels: ChannelMap, values: Iterable[fx.Node], reason: str) ->
 
 
 def describe(module: fx.GraphModule, node: fx.Node) -> str:
-    """A node in words a user knows: the layer's name and kind, or the function's name."""
+    """A node in words a user knows: the layer's name and kind, or the function's name, and the line it is in."""
+    line = f" at {place(node)}" if place(node) else ""
     if node.op == "call_module":
-        return f"{node.target} ({type(module.get_submodule(str(node.target))).__name__})"
-    return f"{node.name} ({getattr(node.target, '__name__', node.target)})"
+        return f"{node.target} ({type(module.get_submodule(str(node.target))).__name__}){line}"
+    return f"{node.name} ({getattr(node.target, '__name__', node.target)}){line}"

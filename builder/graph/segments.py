@@ -16,10 +16,10 @@ from itertools import pairwise
 import torch.nn as nn
 from torch import Tensor, fx
 
-from legodnn.builder.graph.analysis import analyse
+from legodnn.builder.graph.analysis import CHANNEL_AXES, analyse
 from legodnn.builder.graph.channels import ChannelMap
 from legodnn.builder.graph.dominators import immediate_dominators
-from legodnn.builder.graph.trace import facts
+from legodnn.builder.graph.values import facts
 
 PRUNABLE_LAYERS = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear,
@@ -72,10 +72,13 @@ def layers_of(teacher: fx.GraphModule, nodes: Iterable[fx.Node]) -> list[str]:
 
 
 def cut(teacher: fx.GraphModule, max_ratio: float) -> SegmentGraph:
-    """Cut a traced teacher into segments; a block holds at most ``ceil(max_ratio * layers)`` prunable layers."""
+    """Cut a traced teacher into segments; a block holds at most ``ceil(max_ratio * layers)`` prunable layers,
+    and at least two, since one alone has nothing inside that could go."""
     values = _ValueGraph(teacher)
-    limit = max(1, math.ceil(max_ratio * len(layers_of(teacher, values.nodes))))
+    limit = max(2, math.ceil(max_ratio * len(layers_of(teacher, values.nodes))))
     channels = analyse(teacher)
+    for node, tag in channels.tags.items():
+        node.meta[CHANNEL_AXES] = tag.axes  # a segment's analysis starts from what the whole network's has found
     stretches = list(_Finder(values, channels, limit).search(values.top_chain()))
     output = next(n for n in teacher.graph.nodes if n.op == "output")
     return SegmentGraph(
@@ -95,12 +98,12 @@ class _ValueGraph:
 
     def __init__(self, teacher: fx.GraphModule) -> None:
         self.teacher = teacher
+        self.sources = _sources_of_all(teacher)
         self.nodes: list[fx.Node] = [n for n in teacher.graph.nodes if self._computes(n)]
         self.number = {node: i + 1 for i, node in enumerate(self.nodes)}
         self.number.update({n: 0 for n in teacher.graph.nodes if n.op == "placeholder"})
         output = next(n for n in teacher.graph.nodes if n.op == "output")
         self.sink = len(self.nodes) + 1
-        self.sources = {n: self._sources(n) for n in [*self.nodes, output]}
         predecessors = [[]] + [self._numbers(n) for n in self.nodes] + [self._numbers(output)]
         self.predecessors = predecessors
         self.successors: list[list[int]] = [[] for _ in predecessors]
@@ -111,14 +114,16 @@ class _ValueGraph:
         mirrored = [[self.sink - s for s in after] or [0] for after in reversed(self.successors)]
         self.post_dominator = [self.sink - d for d in reversed(immediate_dominators(mirrored))]
 
-    @staticmethod
-    def _computes(node: fx.Node) -> bool:
+    def _computes(self, node: fx.Node) -> bool:
         if node.op in ("placeholder", "output", "get_attr"):
             return False
-        return facts(node).holds_tensors and any(True for _ in _tensor_inputs(node))
+        return facts(node).holds_tensors and bool(self.sources[node])
 
-    def _sources(self, node: fx.Node) -> list[fx.Node]:
-        return list(dict.fromkeys(_tensor_inputs(node)))
+    def positions(self, nodes: Iterable[fx.Node]) -> set[int]:
+        """The numbers of nodes; free ones have none, since every segment has its own copy of them."""
+        return {
+            self.sink if n.op == "output" else self.number[n] for n in nodes if n.op == "output" or n in self.number
+        }
 
     def _numbers(self, node: fx.Node) -> list[int]:
         return sorted({self.number[s] for s in self.sources[node]}) or [0]
@@ -148,18 +153,21 @@ class _ValueGraph:
         return sorted(found)
 
 
-def _tensor_inputs(node: fx.Node) -> Iterator[fx.Node]:
-    """The tensors a node's value is computed from, looking through sizes and other values that hold no tensors."""
-    for source in node.all_input_nodes:
-        if source.op == "get_attr":
-            continue
-        if source.op == "placeholder":
-            yield source
-        elif facts(source).holds_tensors:
-            if any(True for _ in _tensor_inputs(source)):
-                yield source
-        else:
-            yield from _tensor_inputs(source)
+def _sources_of_all(teacher: fx.GraphModule) -> dict[fx.Node, list[fx.Node]]:
+    """For every node the tensors it is computed from, looking through sizes and other values that hold no tensors.
+
+    Weights are not among them, nor what is computed from weights alone.
+    """
+    sources: dict[fx.Node, list[fx.Node]] = {}
+    for node in teacher.graph.nodes:
+        found: dict[fx.Node, None] = {}
+        for source in node.all_input_nodes:
+            if source.op == "placeholder":
+                found[source] = None
+            elif source.op != "get_attr" and sources[source]:
+                found.update(dict.fromkeys([source] if facts(source).holds_tensors else sources[source]))
+        sources[node] = list(found)
+    return sources
 
 
 @dataclass(frozen=True)
@@ -178,7 +186,7 @@ class _Finder:
         self.limit = limit
         weight = _removable_parameters(channels)
         self.families = [
-            (frozenset(values.number.get(n, values.sink) for n in family.nodes), weight[i])
+            (frozenset(values.positions(family.nodes)), weight[i])
             for i, family in enumerate(channels.families())
             if len(family.classes) > 1
         ]

@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn as nn
 
-from legodnn.builder.graph.trace import facts, trace
+from legodnn.builder.graph.trace import trace
+from legodnn.builder.graph.values import facts
 from legodnn.shared.errors import ModelError
 from tests.networks import NETWORKS, images, network
 

@@ -1,0 +1,212 @@
+"""How channels travel through operations on several tensors: sums, products, contractions, concatenation.
+
+All but concatenation are one thing: every axis of every operand has a letter, as in ``einsum``. Channels of two
+operands under the same letters go together; a letter missing from the result is summed over.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx
+
+from legodnn.builder.graph.channels import ChannelMap, Ids, Tag, describe, refuse
+from legodnn.builder.graph.rules import argument, channel_rule, rank
+from legodnn.builder.graph.values import facts
+
+Letters = Sequence[Any]
+
+
+def combine(
+    channels: ChannelMap, node: fx.Node, operands: Sequence[tuple[fx.Node, Letters]], out: Letters
+) -> Tag | None:
+    """The channels of a result with axes ``out`` from operands with lettered axes (None: an axis of size 1)."""
+    tags: list[tuple[fx.Node, dict[Any, int], Tag]] = []
+    for value, letters in operands:
+        tag = _direct(channels, value)
+        if tag is not None:
+            named = {letters[axis]: i for i, axis in enumerate(tag.axes)}
+            if None not in named and len(named) == len(tag.axes):
+                tags.append((value, named, tag))
+    if not tags:
+        return None
+    for value, letters in operands:
+        if not any(value is known for known, _, _ in tags) and not _fits(channels, node, value, letters, tags):
+            return None
+    result: tuple[tuple[Any, ...], Ids] | None = None
+    for _, named, tag in tags:
+        result = _joined(channels, result, (tuple(named), tag.ids))
+    assert result is not None
+    return _result(channels, node, result, out)
+
+
+def _direct(channels: ChannelMap, value: fx.Node) -> Tag | None:
+    """An operand's channels; weights are looked at last, by `_fits`."""
+    return None if value.op == "get_attr" else channels.tag(value)
+
+
+def _fits(channels: ChannelMap, node: fx.Node, value: fx.Node, letters: Letters, tags: Sequence[Any]) -> bool:
+    """A tensor without followed channels may stand beside them where it has no such axis, or is a weight."""
+    shape = facts(value).shape
+    for _, named, tag in tags:
+        for letter, position in named.items():
+            if letter not in letters or shape[letters.index(letter)] == 1:
+                continue
+            if value.op != "get_attr":
+                refuse(channels, node, "mixes followed and unfollowed channels")
+                return False
+            owner, _, parameter = str(value.target).rpartition(".")
+            lines = np.moveaxis(tag.ids, position, 0).reshape(tag.ids.shape[position], -1)
+            channels.tie(lines, lines[:, :1])  # one entry of the weight for all of them
+            channels.shrink(owner, parameter, letters.index(letter), lines[:, 0], "carry")
+    return True
+
+
+def _joined(
+    channels: ChannelMap, known: tuple[tuple[Any, ...], Ids] | None, new: tuple[tuple[Any, ...], Ids]
+) -> tuple[tuple[Any, ...], Ids]:
+    """Two operands' channels made one: what is under the same letters goes together."""
+    if known is None:
+        return new
+    if set(known[0]).isdisjoint(new[0]):
+        small, large = sorted((known, new), key=lambda item: item[1].size)
+        channels.protect(small[1], "a product of two kinds of channels")
+        return large
+    union = (*known[0], *[letter for letter in new[0] if letter not in known[0]])
+    a, b = (np.broadcast_to(*_spread(item, union, (known, new))) for item in (known, new))
+    channels.tie(a, b)
+    return union, np.ascontiguousarray(a)
+
+
+def _spread(item: tuple[tuple[Any, ...], Ids], union: Letters, both: Sequence[tuple[tuple[Any, ...], Ids]]) -> Any:
+    letters, ids = item
+    order = [letter for letter in union if letter in letters]
+    moved = ids.transpose([letters.index(letter) for letter in order])
+    sizes = {letter: size for known, array in both for letter, size in zip(known, array.shape, strict=True)}
+    shaped = moved.reshape([sizes[letter] if letter in letters else 1 for letter in union])
+    return shaped, tuple(sizes[letter] for letter in union)
+
+
+def _result(channels: ChannelMap, node: fx.Node, found: tuple[tuple[Any, ...], Ids], out: Letters) -> Tag | None:
+    letters, ids = found
+    summed = tuple(i for i, letter in enumerate(letters) if letter not in out)
+    left = [letter for letter in letters if letter in out]
+    if not left:
+        return None
+    if summed:
+        ids = np.moveaxis(ids, summed, range(len(summed)))
+        ids = ids.reshape(-1, *ids.shape[len(summed) :])
+        channels.tie(ids, ids[:1])  # what is summed over goes with what is left
+        ids = ids[0]
+    axes = [out.index(letter) for letter in left]
+    order = np.argsort(axes)
+    ids = ids.transpose(order)
+    if ids.ndim > 1:
+        channels.grid(ids)
+    return Tag(tuple(axes[i] for i in order), ids)
+
+
+def _tensors(values: Any) -> list[fx.Node]:
+    return [v for v in values if isinstance(v, fx.Node) and facts(v).is_tensor]
+
+
+@channel_rule(
+    operator.add, operator.sub, operator.mul, operator.truediv, torch.add, torch.sub, torch.mul, torch.div, torch.maximum,
+    torch.minimum, "add", "sub", "mul", "div", "maximum", "minimum", torch.where, "where", "masked_fill",
+    torch.masked_fill, torch.lerp, "lerp", torch.addcmul, "addcmul",
+)  # fmt: skip
+def _elementwise(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
+    if not facts(node).is_tensor:
+        return None
+    shape = facts(node).shape
+    operands = []
+    for value in dict.fromkeys(_tensors([*node.args, *node.kwargs.values()])):
+        sizes = facts(value).shape
+        offset = len(shape) - len(sizes)
+        operands.append(
+            (value, [i + offset if size > 1 or shape[i + offset] == 1 else None for i, size in enumerate(sizes)])
+        )
+    return combine(channels, node, operands, range(len(shape)))
+
+
+@channel_rule(torch.matmul, "matmul", operator.matmul, torch.bmm, "bmm")
+def _matmul(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
+    left, right = _tensors(node.args[:2])
+    ranks = rank(left), rank(right)
+    if min(ranks) < 2:
+        refuse(channels, node, "multiplies by a vector")
+        return None
+    axes = rank(node)
+    batch = list(range(axes - 2))
+    first = [*batch[axes - ranks[0] :], "m", "k"]
+    second = [*batch[axes - ranks[1] :], "k", "n"]
+    out = [*batch, "m", "n"]
+    return combine(channels, node, [(left, _sized(left, first)), (right, _sized(right, second))], out)
+
+
+def _sized(value: fx.Node, letters: list[Any]) -> list[Any]:
+    """An axis of size 1 is repeated along the other operand's and ties nothing."""
+    sizes = facts(value).shape
+    return [
+        None if size == 1 and isinstance(letter, int) else letter for size, letter in zip(sizes, letters, strict=True)
+    ]
+
+
+@channel_rule(torch.einsum)
+def _einsum(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
+    equation, *operands = node.args
+    if len(operands) == 1 and isinstance(operands[0], (tuple, list)):
+        operands = list(operands[0])
+    left, arrow, right = str(equation).replace(" ", "").partition("->")
+    if not arrow or "." in left:
+        refuse(channels, node, "an equation without '->' or with '...'")
+        return None
+    pairs = list(zip(_tensors(operands), [list(part) for part in left.split(",")], strict=True))
+    return combine(channels, node, pairs, list(right))
+
+
+@channel_rule(torch.cat, torch.concat)
+def _cat(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
+    parts = [p for p in argument(node, 0, "tensors")]
+    axis = argument(node, 1, "dim", 0) % rank(node)
+    tags = [channels.tag(p) for p in parts]
+    known = [t for t in tags if t is not None]
+    if not known:
+        return None
+    if any(t.axes != known[0].axes for t in known):
+        refuse(channels, node, "mixes different channel axes")
+        return None
+    if axis in known[0].axes:
+        position = known[0].axes.index(axis)
+        if len(known[0].axes) > 1 and len(known) < len(parts):
+            refuse(channels, node, "concatenates unfollowed channels")
+            return None
+        why = f"{describe(channels.module, node)}: not followed up to here"
+        all_ids = [
+            channels.fixed(facts(p).shape[axis], why) if t is None else t.ids for p, t in zip(parts, tags, strict=True)
+        ]
+        return Tag(known[0].axes, np.concatenate(all_ids, position))
+    if len(known) < len(parts):
+        refuse(channels, node, "concatenates unfollowed channels")
+        return None
+    for other in known[1:]:
+        channels.tie(known[0].ids, other.ids)
+    return known[0]
+
+
+@channel_rule(torch.stack)
+def _stack(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
+    parts = list(argument(node, 0, "tensors"))
+    axis = argument(node, 1, "dim", 0) % rank(node)
+    tags = [channels.tag(p) for p in parts]
+    known = [t for t in tags if t is not None]
+    if len(known) < len(parts) or any(t.axes != known[0].axes for t in known):
+        refuse(channels, node, "stacks unfollowed channels")
+        return None
+    for other in known[1:]:
+        channels.tie(known[0].ids, other.ids)
+    return Tag(tuple(a + (a >= axis) for a in known[0].axes), known[0].ids)

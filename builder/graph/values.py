@@ -1,0 +1,62 @@
+"""What is known of the values that flow through a traced graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+
+def one_line(error: BaseException) -> str:
+    """The first line that says something of an exception's text, or its type's name."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+@dataclass(frozen=True)
+class ValueFacts:
+    """What is known of a node's value: a tensor's shape and dtype, or whether it holds tensors at all."""
+
+    is_tensor: bool
+    holds_tensors: bool
+    shape: tuple[int, ...] = ()
+    dtype: torch.dtype | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the tensor; 0 where the value is none."""
+        if not self.is_tensor or self.dtype is None:
+            return 0
+        return int(torch.Size(self.shape).numel()) * torch.empty(0, dtype=self.dtype).element_size()
+
+
+def facts(node: fx.Node) -> ValueFacts:
+    """The facts that `trace` stored with a node."""
+    found: ValueFacts = node.meta["value"]
+    return found
+
+
+def facts_of(value: Any) -> ValueFacts:
+    """The facts of a value."""
+    if isinstance(value, Tensor):
+        return ValueFacts(True, True, tuple(value.shape), value.dtype)
+    return ValueFacts(False, bool(tensors_in(value)))
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """All tensors in a value, containers opened."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)) and not isinstance(value, torch.Size):
+        return [t for item in value for t in tensors_in(item)]
+    return []
+
+
+def place(node: fx.Node) -> str:
+    """Where in the network's own code a node comes from, as ``file.py:line``; empty where it is not known."""
+    return str(node.meta.get("source", ""))
