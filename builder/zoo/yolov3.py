@@ -1,0 +1,106 @@
+"""YOLOv3, a detector on DarkNet-53.
+
+Redmon, Farhadi, *YOLOv3: an incremental improvement*, arXiv:1804.02767, 2018.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from legodnn.builder.zoo.layers import conv_norm
+
+
+def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    return conv_norm(inputs, outputs, kernel, stride, activation=nn.LeakyReLU(0.1, inplace=True))
+
+
+class DarkResidual(nn.Module):
+    """A 1x1 convolution to half the channels and a 3x3 back, added to the input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(_conv(channels, channels // 2, 1), _conv(channels // 2, channels, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, channels, h, w) to the same shape."""
+        return x + self.body(x)
+
+
+class DarkNet53(nn.Module):
+    """The trunk: 52 convolutions (the 53rd layer is the classifier it was first trained with).
+
+    ``channels`` is that of the stem, 32 in the original.
+    """
+
+    def __init__(self, channels: int = 32) -> None:
+        super().__init__()
+        stages = []
+        for stage, blocks in enumerate((1, 2, 8, 8, 4)):
+            outputs = 2 * channels << stage
+            down = _conv(outputs // 2, outputs, 3, 2)
+            stages.append(nn.Sequential(down, *[DarkResidual(outputs) for _ in range(blocks)]))
+        self.fine = nn.Sequential(_conv(3, channels, 3), *stages[:3])
+        self.middle, self.coarse = stages[3:]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(n, 3, s, s) to features of 32, 16 and 8 times the stem's channels and sizes s / 32, s / 16 and s / 8."""
+        fine = self.fine(x)
+        middle = self.middle(fine)
+        return self.coarse(middle), middle, fine
+
+
+class _Neck(nn.Module):
+    """Five convolutions, at whose end predictions and the way to the next finer map part."""
+
+    def __init__(self, inputs: int, channels: int) -> None:
+        super().__init__()
+        layers = []
+        for _ in range(2):
+            layers += [_conv(inputs, channels, 1), _conv(channels, 2 * channels, 3)]
+            inputs = 2 * channels
+        self.layers = nn.Sequential(*layers, _conv(inputs, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+def _head(channels: int, predictions: int) -> nn.Sequential:
+    return nn.Sequential(_conv(channels, 2 * channels, 3), nn.Conv2d(2 * channels, predictions, 1))
+
+
+def _up(channels: int) -> nn.Sequential:
+    return nn.Sequential(_conv(channels, channels // 2, 1), nn.Upsample(scale_factor=2))
+
+
+class YOLOv3(nn.Module):
+    """Predictions at three sizes, each from features of that size and of all coarser ones."""
+
+    def __init__(self, stem: int, anchors: int, classes: int) -> None:
+        super().__init__()
+        predictions = anchors * (5 + classes)
+        self.trunk = DarkNet53(stem)
+        self.coarse, self.coarse_head = _Neck(32 * stem, 16 * stem), _head(16 * stem, predictions)
+        self.coarse_up = _up(16 * stem)
+        self.middle, self.middle_head = _Neck(24 * stem, 8 * stem), _head(8 * stem, predictions)
+        self.middle_up = _up(8 * stem)
+        self.fine, self.fine_head = _Neck(12 * stem, 4 * stem), _head(4 * stem, predictions)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(n, 3, s, s) to raw predictions (n, anchors * (5 + classes), t, t) for t = s / 32, s / 16 and s / 8."""
+        coarse, middle, fine = self.trunk(x)
+        coarse = self.coarse(coarse)
+        middle = self.middle(torch.cat([self.coarse_up(coarse), middle], 1))
+        fine = self.fine(torch.cat([self.middle_up(middle), fine], 1))
+        return self.coarse_head(coarse), self.middle_head(middle), self.fine_head(fine)
+
+
+def yolov3(width: float = 1.0, classes: int = 80, anchors: int = 3) -> YOLOv3:
+    """YOLOv3 (Redmon, Farhadi, 2018), untrained; images (n, 3, s, s) with s a multiple of 32.
+
+    Gives three maps of raw predictions, coarse to fine: (n, anchors * (5 + classes), t, t) for t = s / 32, s / 16 and
+    s / 8; each anchor has four numbers for its box, one for whether there is an object, one for every class. ``width``
+    multiplies the channels.
+    """
+    return YOLOv3(max(1, round(32 * width)), anchors, classes)
