@@ -17,7 +17,10 @@ from legodnn.shared.errors import BundleError
 
 _STORAGE = re.compile(r"(data|constants)/\d+\Z")
 _MANGLED = re.compile(rb"___torch_mangle_(\d+)")
-_DROPPED = re.compile(r".*\.debug_pkl\Z|\.data/.*|byteorder\Z|\.format_version\Z|\.storage_alignment\Z")
+_DROPPED = re.compile(
+    r".*\.debug_pkl\Z|\.data/.*|byteorder\Z|\.format_version\Z|\.storage_alignment\Z|traced_inputs(\.pkl|/.*)\Z"
+)
+_NEW_VERSION = ".data/version"
 _PROGRAM_PATH = re.compile(r"[\w./-]+\Z")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _OLD_VERSION = b"3\n"
@@ -28,6 +31,8 @@ def split_archive(data: bytes) -> Tuple[Dict[str, bytes], Dict[str, bytes]]:
     """The program's files and the raw storages of an archive, by path without the archive's own folder."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         files = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+    if _NEW_VERSION in files:  # where torch keeps it for programs that use operators whose meaning has changed
+        files["version"] = files[_NEW_VERSION]
     storages = {path: files[path] for path in sorted(files) if _STORAGE.match(path)}
     program = {path: content for path, content in files.items() if path not in storages and not _DROPPED.match(path)}
     return _canonical(program), storages

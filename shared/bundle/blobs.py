@@ -11,7 +11,8 @@ import zstandard
 from legodnn.shared.errors import BundleError
 from legodnn.shared.tables import BlobEntry
 
-LEVEL = 19
+SMALL_BYTES, SMALL_LEVEL, LARGE_LEVEL = 1 << 20, 19, 1
+"""Programs are small and repay effort. Weights do not: level 19 saves 0.1 % of them at a hundredth of the speed."""
 
 
 def split_planes(data: bytes, size: int) -> bytes:
@@ -34,7 +35,8 @@ def join_planes(data: bytes, size: int) -> bytes:
 
 def compress(data: bytes) -> bytes:
     """One zstd frame that declares its content's size."""
-    return zstandard.ZstdCompressor(level=LEVEL, write_content_size=True, write_checksum=False).compress(data)
+    level = SMALL_LEVEL if len(data) <= SMALL_BYTES else LARGE_LEVEL
+    return zstandard.ZstdCompressor(level=level, write_content_size=True, write_checksum=False).compress(data)
 
 
 def decompress(data: bytes, size: int) -> bytes:
