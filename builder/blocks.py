@@ -40,7 +40,8 @@ class AutoBlockManager:
         block_sparsity: sparsities of the variants, each 0 <= s < 1; 0 (the original) is always among the variants.
         teacher_model: the trained network; it is copied, never changed.
         model_manager: how this kind of network is run and judged.
-        model_input_size: shape of the input with the batch dimension, as in ``(1, 3, 224, 224)``.
+        model_input_size: shape of the input with the batch dimension, as in ``(1, 3, 224, 224)``; for a network with
+            several inputs, which must be of one shape, that shape for each.
         compress_layer_max_ratio: a block holds at most this share of the network's prunable layers.
         device: where descendants are made and judged.
         importance: what makes a channel worth keeping, a name of `legodnn.builder.prune.IMPORTANCE` or a function.
@@ -54,7 +55,7 @@ class AutoBlockManager:
         block_sparsity: Sequence[float],
         teacher_model: nn.Module,
         model_manager: AbstractModelManager,
-        model_input_size: Sequence[int],
+        model_input_size: Sequence[int] | Sequence[Sequence[int]],
         compress_layer_max_ratio: float = 0.125,
         device: str | torch.device = "cpu",
         *,
@@ -68,16 +69,17 @@ class AutoBlockManager:
             raise UsageError(f"the largest share of layers in a block is {compress_layer_max_ratio}, not in (0, 1]")
         self.sparsities = sorted({float(s) for s in block_sparsity} - {0.0})
         self.model_manager = model_manager
-        self.input_size = tuple(model_input_size)
+        shapes = _shapes(model_input_size)
+        self.input_size = shapes[0]
         self.max_ratio = compress_layer_max_ratio
         self.device = torch.device(device)
         self.importance = importance
         self.round_to = round_to
         _refuse_bad_weights(teacher_model)
         # A generator of its own: finding blocks must not move the caller's random numbers.
-        sample = torch.randn(self.input_size, generator=torch.Generator().manual_seed(0))
-        self.sample = sample.to(self.device)
-        self.teacher = trace(teacher_model.to(self.device), [self.sample])
+        generator = torch.Generator().manual_seed(0)
+        self.samples = [torch.randn(shape, generator=generator).to(self.device) for shape in shapes]
+        self.teacher = trace(teacher_model, self.samples)
         self.graph: SegmentGraph = cut(self.teacher, compress_layer_max_ratio)
         if not self.graph.blocks:
             raise ModelError("no block found: nothing here can lose channels unnoticed (try a larger max_ratio)")
@@ -90,7 +92,7 @@ class AutoBlockManager:
         """How images lie in memory while blocks learn and are judged: channels innermost, where the network runs so."""
         try:
             with torch.no_grad():
-                compose(self.graph, self.folded, {})(self.sample.contiguous(memory_format=torch.channels_last))
+                compose(self.graph, self.folded, {})(*[_channels_last(x) for x in self.samples])
         except RuntimeError:  # a layer of unknown inside insists on the usual layout
             return torch.contiguous_format
         return torch.channels_last
@@ -177,7 +179,7 @@ class AutoBlockManager:
             blocks=blocks,
             trunk_layers=trunk,
             parameters=sum(p.numel() for p in self.teacher.parameters()),
-            flops=costs.count_flops(self.teacher, [self.sample]),
+            flops=costs.count_flops(self.teacher, self.samples),
             reasons=self._trunk_reasons(trunk),
         )
 
@@ -216,6 +218,17 @@ class AutoBlockManager:
             sparsities=[0.0, *self.sparsities],
             reasons=reasons,
         )
+
+
+def _shapes(size: Sequence[Any]) -> list[tuple[int, ...]]:
+    shapes = [tuple(s) for s in size] if size and not isinstance(size[0], int) else [tuple(size)]
+    if not shapes or len(set(shapes)) > 1:
+        raise UsageError(f"inputs of different shapes, {', '.join(map(str, shapes))}: they must be of one shape")
+    return shapes
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
 
 
 def _refuse_bad_weights(model: nn.Module) -> None:

@@ -119,9 +119,11 @@ def _check_output(out: Path) -> None:
 
 
 def _list() -> int:
-    for recipe, path in builtin_recipes().items():
+    recipes = builtin_recipes()
+    width = max(map(len, recipes))
+    for recipe, path in recipes.items():
         first = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
-        print(f"{recipe:20} {first}")
+        print(f"{recipe:{width}}  {first}")
     return 0
 
 

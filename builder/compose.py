@@ -26,14 +26,13 @@ def forget(graph: SegmentGraph, values: Values, position: int) -> None:
         del values[node]
 
 
-def run_from(graph: SegmentGraph, modules: Sequence[nn.Module], values: Values, position: int) -> Any:
-    """Run the segments from ``position`` on; one tensor, or a tuple where the network has several outputs."""
+def run_from(graph: SegmentGraph, modules: Sequence[nn.Module], values: Values, position: int) -> Values:
+    """Run the segments from ``position`` on; what is left are the values of the network's outputs."""
     values = dict(values)
     for i in range(position, len(graph.segments)):
         run_segment(graph.segments[i], modules[i], values)
         forget(graph, values, i + 1)
-    results = tuple(values[node] for node in graph.outputs)
-    return results[0] if len(results) == 1 else results
+    return values
 
 
 class Composition(nn.Module):
@@ -45,7 +44,15 @@ class Composition(nn.Module):
         self.segments = nn.ModuleList(modules)
 
     def forward(self, *inputs: Tensor) -> Any:
-        """The network's output for its inputs."""
+        """What the teacher returns for its inputs, in the same containers."""
+        return self.graph.answer(self._run(inputs))
+
+    def outputs(self, *inputs: Tensor) -> list[Tensor]:
+        """The tensors among that, each once, in the order of the graph's outputs."""
+        values = self._run(inputs)
+        return [values[node] for node in self.graph.outputs]
+
+    def _run(self, inputs: Sequence[Tensor]) -> Values:
         return run_from(self.graph, list(self.segments), dict(zip(self.graph.inputs, inputs, strict=True)), 0)
 
 

@@ -183,6 +183,7 @@ class _Packer:
     def self_test(self, loader: Iterable[Any]) -> SelfTest:
         """Sample inputs with what the teacher and some selections answer to them."""
         inputs, labels = self._samples(loader)
+        first = inputs[0]
         selections = [{b: ORIGINAL for b in self.blocks.block_names}, *self._measured_selections()]
         cases, specs = [], None
         for selection in selections:
@@ -194,23 +195,24 @@ class _Packer:
             numbers = tuple(self.blobs.add(tensor_to_bytes(o)) for o in outputs)
             cases.append(SelfTestCase(selection, numbers))
         return SelfTest(
-            inputs=self.blobs.add(tensor_to_bytes(inputs)),
-            input_spec=TensorSpec("input", tuple(inputs.shape), "float32"),
+            inputs=tuple(self.blobs.add(tensor_to_bytes(x)) for x in inputs),
+            input_spec=TensorSpec("input", tuple(first.shape), "float32"),
             labels=labels,
             output_specs=specs or (),
             cases=tuple(cases),
             tolerance=TOLERANCE,
         )
 
-    def _samples(self, loader: Iterable[Any]) -> tuple[Tensor, tuple[int, ...]]:
+    def _samples(self, loader: Iterable[Any]) -> tuple[list[Tensor], tuple[int, ...]]:
         data = next(iter(loader), None)
         if data is None:
             raise DataError("the sample loader yields no batches")
         batch = next(iter(TeacherTap(self.blocks).batches(self.blocks, [data])))
-        inputs = batch.teacher[self.blocks.graph.inputs[0]][: self.options.samples].float().cpu().contiguous()
+        read = [batch.teacher[node] for node in self.blocks.graph.inputs]
+        inputs = [x[: self.options.samples].float().cpu().contiguous() for x in read]
         labels = data[1] if isinstance(data, (tuple, list)) and len(data) > 1 else None
         if isinstance(labels, Tensor) and labels.dim() == 1 and not labels.is_floating_point():
-            return inputs, tuple(int(v) for v in labels[: len(inputs)])
+            return inputs, tuple(int(v) for v in labels[: len(inputs[0])])
         return inputs, ()
 
     def _measured_selections(self) -> list[Mapping[str, str]]:
@@ -219,12 +221,11 @@ class _Packer:
         unique = [s for i, s in enumerate(chosen) if s not in chosen[:i] and set(s.values()) != {ORIGINAL}]
         return unique[:SELF_TEST_SELECTIONS]
 
-    def _answers(self, selection: Mapping[str, str], inputs: Tensor) -> list[Tensor]:
+    def _answers(self, selection: Mapping[str, str], inputs: Sequence[Tensor]) -> list[Tensor]:
         chosen = {block: self.modules[block][variant] for block, variant in selection.items()}
         originals = {name: row[ORIGINAL] for name, row in self.modules.items()}
         with torch.no_grad():
-            answer = compose(self.blocks.graph, originals, chosen)(inputs)
-        return list(answer) if isinstance(answer, tuple) else [answer]
+            return compose(self.blocks.graph, originals, chosen).outputs(*inputs)
 
 
 def _value_names(blocks: AutoBlockManager) -> dict[fx.Node, str]:

@@ -21,6 +21,7 @@ from legodnn.builder import costs
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.compose import Composition, Values, forget, run_from, run_segment
 from legodnn.builder.distill.retrainer import trained_results
+from legodnn.builder.graph.values import tensors_in
 from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.predictor import fit_predictor, frontier
 from legodnn.builder.progress import progress
@@ -233,10 +234,6 @@ def _check(inputs: Sequence[Tensor]) -> float:
     return sum(float(x.double().sum()) + x.shape[0] for x in inputs)
 
 
-def _listed(answer: Any) -> list[Tensor]:
-    return list(answer) if isinstance(answer, tuple) else [answer]
-
-
 class _FirstPass(nn.Module):
     """The teacher; notes its inputs and answers."""
 
@@ -248,7 +245,7 @@ class _FirstPass(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Any:
         answer = self.network(*map(self.recording.blocks.arrange, inputs))
-        self.recording.note(inputs, _listed(answer))
+        self.recording.note(inputs, tensors_in(answer))
         return answer
 
 
@@ -271,11 +268,12 @@ class _Replay(nn.Module):
             raise DataError("the test loader's order changes from pass to pass; switch shuffling off")
         images = dict(zip(graph.inputs, map(recording.blocks.arrange, inputs), strict=True))
         held = recording.values[self.number]
-        answer = run_from(graph, self.segments, *((images, 0) if held is None else (held, recording.position)))
+        values = run_from(graph, self.segments, *((images, 0) if held is None else (held, recording.position)))
+        answer = graph.answer(values)
         wanted = recording.answers[self.number]
         if wanted is None:
-            wanted = _listed(run_from(graph, self.teacher, images, 0))
-        for mine, teachers in zip(_listed(answer), wanted, strict=True):
+            wanted = tensors_in(graph.answer(run_from(graph, self.teacher, images, 0)))
+        for mine, teachers in zip(tensors_in(answer), wanted, strict=True):
             self.squared += float((mine - teachers).double().square().sum())
             self.variance += float((teachers.double() - teachers.double().mean()).square().sum())
         self.number += 1

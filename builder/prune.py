@@ -103,6 +103,19 @@ def derive(
     return Descendant(descendant, indices)
 
 
+def removable_parameters(channels: ChannelMap) -> int:
+    """How many numbers of the block's parameters belong to channels that may go."""
+    may_go = {int(root) for family in channels.families() if len(family.classes) > 1 for root in family.classes}
+    stays: dict[tuple[str, str], float] = {}
+    sizes: dict[tuple[str, str], int] = {}
+    for piece in channels.slices.values():
+        value, key = tensor_of(channels.module, piece), (piece.owner, piece.parameter)
+        if isinstance(value, nn.Parameter):
+            sizes[key] = value.numel()
+            stays[key] = stays.get(key, 1.0) * float(_kept(channels, piece.ids, may_go).mean())
+    return sum(round(size * (1 - stays[key])) for key, size in sizes.items())
+
+
 def _importance(importance: str | Importance) -> Importance:
     if callable(importance):
         return importance

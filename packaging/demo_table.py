@@ -62,14 +62,14 @@ def budgets(offers: list[dict[str, Any]]) -> list[list[str]]:
 def growth(bundle: str, selection: dict[str, str]) -> int:
     """Bytes by which this process grows when it makes a composition and runs it."""
     with Network.open(bundle) as network:
-        sample = network.sample_input()
+        inputs = network.sample_inputs()
         with torch.no_grad():
-            torch.nn.Conv2d(sample.shape[1], 8, 3)(sample)  # libraries torch loads on first use are not the network's
+            torch.nn.Conv2d(inputs[0].shape[1], 8, 3)(inputs[0])  # libraries torch loads on first use are not the network's
         give_back()
         before = process_memory()
         network.select(selection)
         for _ in range(INFERENCES):
-            network(sample)
+            network(*inputs)
         give_back()
         return process_memory() - before
 

@@ -92,7 +92,7 @@ def _run(arguments: List[str]) -> int:
         if options.input is not None:
             from legodnn.runtime.frames import read_frames
 
-            frames = ((frame, None) for frame in read_frames(options.input, network.input, options.frames))
+            frames = (([frame], None) for frame in read_frames(options.input, network.input, options.frames))
         _run_frames(network, reporter, frames)
     return 0
 
@@ -127,9 +127,10 @@ def _choose(network: Any, reporter: Any, seconds: Optional[float], memory: Optio
 
 def _samples(network: Any, limit: Optional[int]) -> Iterator[Any]:
     inputs, labels = network.samples()
-    for i in range(inputs.shape[0] if limit is None else limit):
-        place = i % inputs.shape[0]
-        yield inputs[place : place + 1], labels[place] if labels else None
+    count = inputs[0].shape[0]
+    for i in range(count if limit is None else limit):
+        place = i % count
+        yield [x[place : place + 1] for x in inputs], labels[place] if labels else None
 
 
 def _run_frames(network: Any, reporter: Any, frames: Iterator[Any]) -> None:
@@ -137,7 +138,7 @@ def _run_frames(network: Any, reporter: Any, frames: Iterator[Any]) -> None:
     right = judged = 0
     for number, (frame, label) in enumerate(frames):
         started = time.perf_counter()
-        answer = network(frame)
+        answer = network(*frame)
         spent.append(time.perf_counter() - started)
         facts = _answer_facts(network, answer)
         if label is not None and "class" in facts:

@@ -79,7 +79,7 @@ class LatencyEstimator:
         self, selections: Sequence[Mapping[str, str]], progress: Optional[Progress]
     ) -> Tuple[List[float], float]:
         """Seconds of every selection, and how much the reference varied between groups."""
-        sample = [self.network.sample_input()]
+        sample = self.network.sample_inputs()
         reference = self.network.compose(self.network.manifest.original_selection)
         ratios: List[float] = []
         references: List[float] = []
@@ -97,6 +97,6 @@ class LatencyEstimator:
 
     def _rounds(self, reference: Composition, members: int) -> int:
         started = time.perf_counter()
-        reference(self.network.sample_input())
+        reference(*self.network.sample_inputs())
         once = max(1e-6, time.perf_counter() - started)
         return max(MIN_ROUNDS, min(MAX_ROUNDS, int(GROUP_SECONDS / (once * members))))

@@ -127,7 +127,7 @@ class Network:
 
     def _ready_composer(self) -> Composer:
         if self._composer is None:
-            composer = Composer(self.reader, [self.sample_input()])
+            composer = Composer(self.reader, self.sample_inputs())
             remembered = self.cache.get("way")
             known = {f"{w.layout} {w.optimized}": w for w in WAYS}
             if remembered in known:
@@ -139,26 +139,26 @@ class Network:
         return self._composer
 
     # ---- samples and self-test --------------------------------------------------------------------------------------
-    def samples(self) -> Tuple[Tensor, Tuple[int, ...]]:
-        """The bundle's sample inputs, one batch, and their labels (empty where there are none)."""
+    def samples(self) -> Tuple[List[Tensor], Tuple[int, ...]]:
+        """The bundle's samples: a batch for each input of the network, and their labels (empty for none)."""
         test = self.manifest.self_test
-        inputs = tensor_from_bytes(self.reader.blob(test.inputs), test.input_spec.shape, test.input_spec.dtype)
-        return inputs, test.labels
+        spec = test.input_spec
+        return [tensor_from_bytes(self.reader.blob(blob), spec.shape, spec.dtype) for blob in test.inputs], test.labels
 
-    def sample_input(self) -> Tensor:
-        """One sample with the batch size the network was exported with, repeated where there are too few."""
+    def sample_inputs(self) -> List[Tensor]:
+        """The network's inputs with the batch size it was exported with; samples repeat where there are too few."""
         inputs, _ = self.samples()
-        index = torch.arange(self.input.shape[0]) % inputs.shape[0]
-        return inputs[index].contiguous()
+        index = torch.arange(self.input.shape[0]) % inputs[0].shape[0]
+        return [x[index].contiguous() for x in inputs]
 
     def self_test(self) -> List[SelfTestResult]:
         """Run the samples through every selection of the self-test and compare with what the builder got."""
         inputs, _ = self.samples()
         return [self._test(case, inputs) for case in self.manifest.self_test.cases]
 
-    def _test(self, case: SelfTestCase, inputs: Tensor) -> SelfTestResult:
+    def _test(self, case: SelfTestCase, inputs: List[Tensor]) -> SelfTestResult:
         try:
-            answer = self.compose(case.selection)(inputs)
+            answer = self.compose(case.selection)(*inputs)
         except CompositionError:
             return SelfTestResult(case.selection, float("inf"), False)
         errors = []

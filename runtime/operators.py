@@ -28,8 +28,8 @@ fold im2col col2im tril triu diagonal clone detach to type_as float double half 
 Float Bool IntImplicit FloatImplicit ScalarImplicit zeros zeros_like ones ones_like empty empty_like full full_like
 arange linspace eye scalar_tensor tensor meshgrid new_zeros new_ones new_full new_empty copy_ fill_ zero_
 scaled_dot_product_attention _scaled_dot_product_attention _native_multi_head_attention _transformer_encoder_layer_fwd
-embedding one_hot linalg_vector_norm linalg_norm normalize cosine_similarity __getitem__ __and__ __or__ __not__ __is__
-__isnot__ format append warn
+embedding embedding_bag nonzero is_floating_point one_hot linalg_vector_norm linalg_norm normalize cosine_similarity
+__getitem__ __and__ __or__ __not__ __is__ __isnot__ format append warn
 """.split()
 
 _STRUCTURE = """

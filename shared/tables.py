@@ -226,9 +226,10 @@ class SelfTestCase(_Plain):
 
 @dataclass(frozen=True)
 class SelfTest(_Plain):
-    """Sample inputs (a blob of the input's dtype), their labels, and what must come out, relative to ``tolerance``."""
+    """Sample inputs (a blob for each input of the network), their labels, and what must come out, relative to
+    ``tolerance``."""
 
-    inputs: int
+    inputs: Tuple[int, ...]
     input_spec: TensorSpec
     labels: Tuple[int, ...]
     output_specs: Tuple[TensorSpec, ...]
@@ -335,13 +336,15 @@ class Manifest(_Plain):
 
     def _check_blobs(self) -> None:
         archives = [v.archive for s in self.segments for v in s.variants]
-        used: Set[int] = {self.self_test.inputs}
+        used: Set[int] = set(self.self_test.inputs)
+        _require(len(self.self_test.inputs) == len(self.network_inputs), "sample inputs for another number of inputs")
         used.update(n for a in archives for n in (a.program, a.tensors))
         used.update(n for case in self.self_test.cases for n in case.outputs)
         _require(used == set(range(len(self.blobs))), "blobs that nothing uses, or that do not exist")
         for archive in archives:
             self._check_length(archive.tensors, (s.stored_bytes for s in archive.storages), "tensors")
-        self._check_length(self.self_test.inputs, [self.self_test.input_spec.bytes], "sample inputs")
+        for blob in self.self_test.inputs:
+            self._check_length(blob, [self.self_test.input_spec.bytes], "sample inputs")
         for case in self.self_test.cases:
             for blob, spec in zip(case.outputs, self.self_test.output_specs):
                 self._check_length(blob, [spec.bytes], "expected outputs")

@@ -136,7 +136,7 @@ class BundleMaker:
             segments=segments,
             predictor=Predictor(0.9, ((0.0, 0.0), (0.06, 0.05), (0.12, 0.2)), 0.01, 0.02, 3),
             self_test=SelfTest(
-                inputs=self.blobs.add(tensor_to_bytes(inputs)),
+                inputs=(self.blobs.add(tensor_to_bytes(inputs)),),
                 input_spec=TensorSpec("input", tuple(inputs.shape), "float32"),
                 labels=labels,
                 output_specs=(TensorSpec("scores", (6, 5), "float32"),),

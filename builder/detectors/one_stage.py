@@ -5,7 +5,7 @@ et al., ECCV 2016). All return boxes (n, count, 4), scores (n, count) and labels
 first, zeros after the last.
 """
 
-from __future__ import annotations
+# Annotations are not postponed here: torch.jit reads those of the classes, and does not understand strings.
 
 import torch
 import torch.nn.functional as F
@@ -52,6 +52,10 @@ class FromAnchors(Opaque):
     ``candidates`` of each level or class, scored above ``least_score``, are looked at; ``count`` of an image stay.
     """
 
+    anchors: Tensor
+    border: Tensor
+    weights: Tensor
+
     def __init__(
         self,
         anchors: Tensor,
@@ -89,6 +93,10 @@ class BestCentred(Opaque):
 
     ``points`` (a, 2) and ``units`` (a, 4), which the distances are counted in, are in pixels.
     """
+
+    points: Tensor
+    units: Tensor
+    border: Tensor
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ networks*, CVPR 2017). A cell of the result is the mean of bilinear samples, so 
 of places; all levels are one table of places, and which ones a cell reads is but arithmetic on indices.
 """
 
-from __future__ import annotations
+# Annotations are not postponed here: torch.jit reads those of the classes, and does not understand strings.
 
 import math
 from collections.abc import Sequence
@@ -43,6 +43,11 @@ class RegionAlign(Opaque):
     ``sizes`` are the levels' (height, width) in places, for an image ``image_height`` pixels high; a region of
     ``canonical_scale`` pixels squared belongs to the level that shrinks the image ``2 ** canonical_level`` times.
     """
+
+    scales: Tensor
+    heights: Tensor
+    widths: Tensor
+    starts: Tensor
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ keypoints to what is left. All counts are fixed: fewer proposals or detections a
 has no area, and no offsets give it one, so a proposal that is padding never becomes a detection.
 """
 
-from __future__ import annotations
+# Annotations are not postponed here: torch.jit reads those of the classes, and does not understand strings.
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,10 @@ class Proposals(Opaque):
     ``anchors`` (a, 4) and ``border`` (4,) are in pixels. ``candidates`` of each level are looked at, ``count`` of an
     image stay.
     """
+
+    anchors: Tensor
+    border: Tensor
+    weights: Tensor
 
     def __init__(
         self,
@@ -70,6 +74,9 @@ class Proposals(Opaque):
 
 class Detections(Opaque):
     """The final boxes of an image: every proposal as every class, then the best of those that do not overlap."""
+
+    border: Tensor
+    weights: Tensor
 
     def __init__(
         self,

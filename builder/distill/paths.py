@@ -53,8 +53,7 @@ class TeacherTap(nn.Module):
         for segment, module in zip(self.graph.segments, self.segments, strict=True):
             run_segment(segment, module, values)
         self.values = values
-        outputs = tuple(values[n] for n in self.graph.outputs)
-        return outputs[0] if len(outputs) == 1 else outputs
+        return self.graph.answer(values)
 
     def batches(self, blocks: AutoBlockManager, loader: Iterable[Any]) -> Iterable[Batch]:
         """The teacher's values for every batch of a loader. Raises `DataError` where a batch does not reach it."""

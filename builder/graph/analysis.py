@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from torch import fx
 
-from legodnn.builder.graph import mixing, moving
+from legodnn.builder.graph import mixing, moving  # noqa: F401 (to be imported is to register their rules)
 from legodnn.builder.graph.channels import ChannelMap, protect_all, refuse
 from legodnn.builder.graph.rules import rule_for
 from legodnn.builder.graph.values import facts
-
 
 CHANNEL_AXES = "channel_axes"
 """Where a node's ``meta`` keeps the axes its channels lie on."""

@@ -193,7 +193,7 @@ class ChannelMap:
 
     def settle(self) -> None:
         """Decide for every grid along which axis channels go, after all rules have spoken."""
-        for node, ids in self._free_weights.items():
+        for ids in self._free_weights.values():
             if ids.ndim and len(np.unique(self.roots(ids))) < ids.size:
                 self._grids.append(ids)
         changed = True

@@ -115,8 +115,8 @@ def _tensors(values: Any) -> list[fx.Node]:
 
 
 @channel_rule(
-    operator.add, operator.sub, operator.mul, operator.truediv, torch.add, torch.sub, torch.mul, torch.div, torch.maximum,
-    torch.minimum, "add", "sub", "mul", "div", "maximum", "minimum", torch.where, "where", "masked_fill",
+    operator.add, operator.sub, operator.mul, operator.truediv, torch.add, torch.sub, torch.mul, torch.div,
+    torch.maximum, torch.minimum, "add", "sub", "mul", "div", "maximum", "minimum", torch.where, "where", "masked_fill",
     torch.masked_fill, torch.lerp, "lerp", torch.addcmul, "addcmul",
 )  # fmt: skip
 def _elementwise(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:

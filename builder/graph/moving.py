@@ -227,7 +227,7 @@ def _bounds(item: slice) -> tuple[Any, Any, Any]:
 
 
 def _same_channels(tag: Tag, axes: int, index: Sequence[Any]) -> bool:
-    """Whether an index leaves the channels' axes as they are, or takes one entry: bounds would be wrong after pruning."""
+    """Whether an index leaves the channels' axes whole or takes one entry: bounds would be wrong after pruning."""
     full = _per_axis(axes, index)
     return all(isinstance(full[axis], int) or full[axis] == slice(None) for axis in tag.axes)
 

@@ -80,23 +80,23 @@ def _without_parametrizations(model: nn.Module) -> None:
 
 def _without_hooks(model: nn.Module, inputs: Sequence[Tensor]) -> None:
     """Hooks that only look are taken off; the network must compute the same without them."""
-    expected = _answer(model, inputs)
-    hooked = []
-    for name, module in model.named_modules():
-        for hooks in (module._forward_hooks, module._forward_pre_hooks):
-            if hooks:
-                hooked.append(name or "the network itself")
-                hooks.clear()
+    hooked = [name for name, m in model.named_modules() if m._forward_hooks or m._forward_pre_hooks]
     if not hooked:
         return
-    found = _answer(model, inputs)
+    expected = answer(model, inputs)
+    for module in model.modules():
+        module._forward_hooks.clear()
+        module._forward_pre_hooks.clear()
+    found = answer(model, inputs)
     if len(found) != len(expected) or not all(torch.equal(a, b) for a, b in zip(found, expected, strict=True)):
         raise ModelError(
-            f"'{hooked[0]}' has a hook that changes what it computes; write that into the module's forward instead"
+            f"'{hooked[0] or 'the network'}' has a hook that changes what it computes; write that into the module's "
+            "forward instead"
         )
 
 
-def _answer(model: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
+def answer(model: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors a network returns. Raises `ModelError` where it does not run on the inputs."""
     try:
         return [t.clone() for t in tensors_in(model(*[x.clone() for x in inputs]))]
     except Exception as error:

@@ -182,8 +182,7 @@ def _layer_norm(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
         return tag
     if normalised == 1 and len(tag.axes) == 1:
         return carried(channels, str(node.target), layer, tag)
-    refuse(channels, node, "normalises over channels and positions together")
-    return None
+    return _normalised(channels, node, tag, set(range(rank(node) - normalised, rank(node))))
 
 
 @channel_rule(nn.PReLU)
@@ -344,9 +343,26 @@ def _softmax(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
     if tag is None:
         return None
     axis = layer.dim if layer is not None else argument(node, 1, "dim", -1)
-    if axis is None or axis % rank(node) in tag.axes:
+    return _normalised(channels, node, tag, set() if axis is None else {axis % rank(node)})
+
+
+@channel_rule(F.normalize)
+def _normalize(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
+    tag = channels.tag(source_of(node))
+    return None if tag is None else _normalised(channels, node, tag, {argument(node, 2, "dim", 1) % rank(node)})
+
+
+def _normalised(channels: ChannelMap, node: fx.Node, tag: Tag, over: set[int]) -> Tag | None:
+    """Along normalised axes nothing may be missing: what lies along them goes together, or stays."""
+    if over and over.isdisjoint(tag.axes):
+        return tag
+    left = [i for i, axis in enumerate(tag.axes) if axis not in over]
+    if not over or not left:
         refuse(channels, node, "normalises over the channels")
         return None
+    lines = np.moveaxis(tag.ids, left, range(len(left)))
+    lines = lines.reshape(*lines.shape[: len(left)], -1)
+    channels.tie(lines, lines[..., :1])
     return tag
 
 

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch.nn as nn
 from torch import Tensor, fx
@@ -51,6 +52,11 @@ class SegmentGraph:
     inputs: tuple[fx.Node, ...]
     outputs: tuple[fx.Node, ...]
 
+    def answer(self, values: Mapping[fx.Node, Tensor]) -> Any:
+        """What the teacher returns (a tensor, or tensors in the containers it has them in), from its values."""
+        output = next(n for n in self.teacher.graph.nodes if n.op == "output")
+        return _filled(output.args[0], values)
+
     @property
     def blocks(self) -> tuple[Segment, ...]:
         """The segments that have variants."""
@@ -59,6 +65,16 @@ class SegmentGraph:
     def module(self, segment: Segment) -> fx.GraphModule:
         """The segment as a module of its own; its layers are the teacher's (shared, not copied)."""
         return extract(self.teacher, segment)
+
+
+def _filled(structure: Any, values: Mapping[fx.Node, Tensor]) -> Any:
+    if isinstance(structure, fx.Node):
+        return values[structure]
+    if isinstance(structure, dict):
+        return {key: _filled(item, values) for key, item in structure.items()}
+    if isinstance(structure, (list, tuple)):
+        return (list if isinstance(structure, list) else tuple)(_filled(item, values) for item in structure)
+    return structure
 
 
 def layers_of(teacher: fx.GraphModule, nodes: Iterable[fx.Node]) -> list[str]:
@@ -185,11 +201,11 @@ class _Finder:
         self.values = values
         self.limit = limit
         weight = _removable_parameters(channels)
-        self.families = [
-            (frozenset(values.positions(family.nodes)), weight[i])
-            for i, family in enumerate(channels.families())
-            if len(family.classes) > 1
+        families = [
+            (frozenset(values.positions(f.nodes)), weight[i], len(f.classes)) for i, f in enumerate(channels.families())
         ]
+        # A family without a place is computed from weights alone; it goes with whatever block reads it.
+        self.families = [(nodes, share) for nodes, share, classes in families if nodes and classes > 1]
 
     def search(self, chain: Sequence[int]) -> Iterator[_Stretch]:
         """Blocks on a chain, then blocks inside the pieces no block took."""

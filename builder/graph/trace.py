@@ -26,7 +26,7 @@ from legodnn.builder.graph.attention import attend
 from legodnn.builder.graph.canonical import canonicalise
 from legodnn.builder.graph.functional import functionalise, observe
 from legodnn.builder.graph.opaque import Opaque
-from legodnn.builder.graph.prepare import prepared
+from legodnn.builder.graph.prepare import answer, prepared
 from legodnn.builder.graph.rules import is_known_whole
 from legodnn.builder.graph.values import one_line
 from legodnn.shared.errors import ModelError
@@ -332,31 +332,44 @@ def trace(model: nn.Module, inputs: Sequence[Tensor]) -> fx.GraphModule:
     """
     model = prepared(model, inputs)
     with torch.no_grad():
-        twins, any_batch = _twins(model, inputs)
-        module, opaque = _symbolic(model, list(zip(inputs, twins, strict=True)))
+        module, opaque, any_batch = _at_two_sizes(model, inputs)
         functionalise(module, observe(module, inputs))
         canonicalise(module)
-    observe(module, inputs)
+    if any("value" not in node.meta for node in module.graph.nodes):
+        observe(module, inputs)
     module.meta["opaque"] = opaque
     module.meta["any_batch"] = any_batch
     return module
 
 
-def _twins(model: nn.Module, inputs: Sequence[Tensor]) -> tuple[Sequence[Tensor], bool]:
-    """The inputs with one more item in the batch, where the network takes that."""
+def _at_two_sizes(model: nn.Module, inputs: Sequence[Tensor]) -> tuple[fx.GraphModule, dict[str, str], bool]:
+    """Trace with the batch as given and with one item more, where the network takes that."""
     larger = [torch.cat([x, x[:1]]) if x.dim() else x for x in inputs]
+    failure: ModelError | None = None
+    opaque: dict[str, str] = {}
     try:
-        model(*[x.clone() for x in larger])
-    except Exception:  # a network for one batch size is one still
-        return inputs, False
-    return larger, True
+        module, opaque = _symbolic(model, inputs, larger)
+    except ModelError as error:
+        failure = error
+    if failure is None and not opaque:
+        return module, opaque, True
+    answer(model, inputs)  # raises where the network does not run at all
+    try:
+        answer(model, larger)
+    except ModelError:  # a network for one batch size is one still
+        return *_symbolic(model, inputs, inputs), False
+    if failure is not None:
+        raise failure
+    return module, opaque, True
 
 
-def _symbolic(model: nn.Module, inputs: Sequence[tuple[Tensor, Tensor]]) -> tuple[fx.GraphModule, dict[str, str]]:
+def _symbolic(
+    model: nn.Module, inputs: Sequence[Tensor], twins: Sequence[Tensor]
+) -> tuple[fx.GraphModule, dict[str, str]]:
     opaque: dict[str, str] = {}
     fast_path = torch.backends.mha.get_fastpath_enabled()
     while True:
-        tracer = _Tracer(opaque, [(a.clone(), b.clone()) for a, b in inputs])
+        tracer = _Tracer(opaque, [(a.clone(), b.clone()) for a, b in zip(inputs, twins, strict=True)])
         try:
             torch.backends.mha.set_fastpath_enabled(False)  # what torch fuses into one operation cannot be followed
             # Functions registered with torch.fx.wrap would be recorded whole; this tracer looks into them.

@@ -138,7 +138,7 @@ def latency(network: Network) -> dict[str, float]:
     table = LatencyEstimator(network).profile_all_blocks(again=True)
     generator = random.Random(1)
     errors = []
-    sample = [network.sample_input()]
+    sample = network.sample_inputs()
     for _ in range(LATENCY_SELECTIONS // LATENCY_GROUP):
         selections = [{b.name: generator.choice(b.variants).name for b in network.blocks} for _ in range(LATENCY_GROUP)]
         measured = time_interleaved([network.compose(s) for s in selections], sample, LATENCY_ROUNDS)

@@ -81,6 +81,6 @@ def test_its_python_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     build, run = fences("python")
     exec(build, names)
     exec(run, names)
-    assert names["scores"].shape == (len(names["images"]), 4)
+    assert names["scores"].shape == (len(names["inputs"][0]), 4)
     assert "original" in capsys.readouterr().out
     names["network"].close()

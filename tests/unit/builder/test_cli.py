@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 import torch
 
+from legodnn.builder import zoo
 from legodnn.builder.__main__ import main
 from legodnn.shared.bundle.reader import BundleReader
 
@@ -33,8 +35,10 @@ def test_version_and_help(capsys):
 
 def test_the_list_names_every_built_in_recipe(capsys):
     assert main(["--list"]) == 0
-    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert names == ["fashion-resnet18", "mobilenet_v2", "resnet18", "vgg16_bn"]
+    rows = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert [name for name, _ in rows] == sorted(path.stem for path in Path(zoo.__file__).parent.glob("*.toml"))
+    assert {"fashion-resnet18", "mobilenet_v2", "resnet18", "vgg16_bn", "yolov3"} <= {name for name, _ in rows}
+    assert all(len(description) > 20 for _, description in rows)
 
 
 def test_a_plan_needs_a_model_alone(folder, capsys):

@@ -105,7 +105,8 @@ def test_a_batch_is_its_images(made):
     with torch.no_grad():
         singles = [made.plain(image[None]) for image in made.images]
     for name, value in made.found.items():
-        torch.testing.assert_close(value, torch.cat([single[name] for single in singles]), rtol=0, atol=1e-3)
+        # Convolutions round differently in batches of another size.
+        torch.testing.assert_close(value, torch.cat([single[name] for single in singles]), rtol=1e-4, atol=1e-3)
 
 
 def test_opaque_modules_script_save_and_load(made):

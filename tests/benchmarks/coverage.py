@@ -1,0 +1,224 @@
+"""Every network of torchvision and of the project's zoo, from blocks to a bundle that runs without torchvision.
+
+    python -m tests.benchmarks.coverage [--models REGEX] [--json FILE]
+
+For each network (random weights, the smallest sensible input): find blocks; compare what is composed from originals
+with the network itself; derive every block at sparsity 0.5; write a bundle; read it in a process that cannot import
+torchvision and compare a mixed selection with the pruned network run eagerly. A network without blocks has failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn as nn
+
+SPARSITY = 0.5
+TIMEOUT = 900.0
+
+
+def main() -> int:
+    """Run the benchmark; returns 1 where a network failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.coverage", description=__doc__.splitlines()[0])
+    parser.add_argument("--models", metavar="REGEX", default=".", help="only networks whose name matches")
+    parser.add_argument("--json", metavar="FILE", help="write the rows there as well")
+    parser.add_argument("--one", metavar="NAME", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(examine(options.one)))
+        return 0
+    from tests.benchmarks.registry import NETWORKS
+
+    rows = []
+    print(HEADER, flush=True)
+    for name in NETWORKS:
+        if re.search(options.models, name):
+            rows.append(_in_own_process(name))
+            print(line(rows[-1]), flush=True)
+    failed = [row["name"] for row in rows if row.get("error")]
+    failures = f"; failed: {', '.join(failed)}" if failed else ""
+    print(f"\n{len(rows) - len(failed)} of {len(rows)} networks pass{failures}")
+    if options.json:
+        machine = {"python": platform.python_version(), "torch": torch.__version__, "cores": os.cpu_count()}
+        Path(options.json).write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    return 1 if failed else 0
+
+
+def _in_own_process(name: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.benchmarks.coverage", "--one", name]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    except subprocess.TimeoutExpired:
+        return {"name": name, "error": f"more than {TIMEOUT:.0f} s"}
+    if done.returncode:
+        lines = [text for text in done.stderr.splitlines() if text.strip()]
+        return {"name": name, "error": lines[-1] if lines else f"exit code {done.returncode}"}
+    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return row
+
+
+# ---- one network --------------------------------------------------------------------------------------------------
+def examine(name: str) -> dict[str, Any]:
+    """All steps for one network; raises where one fails."""
+    from legodnn.builder import AutoBlockManager, CommonModelManager
+    from legodnn.builder.compose import compose
+    from legodnn.builder.prune import removable_parameters
+    from tests.benchmarks.registry import NETWORKS
+
+    torch.manual_seed(0)
+    torch.set_grad_enabled(False)
+    network = NETWORKS[name]
+    model = network.make().eval()
+    seconds: dict[str, float] = {}
+    started = time.perf_counter()
+    blocks = AutoBlockManager([SPARSITY], model, CommonModelManager(), network.inputs)
+    plan = blocks.plan()
+    seconds["plan"] = time.perf_counter() - started
+    error = _error(compose(blocks.graph, blocks.originals, {}).outputs(*blocks.samples), model, blocks.samples)
+    if error > 1e-5:
+        raise AssertionError(f"composed from originals it is off by {error:.1e}")
+    started = time.perf_counter()
+    for block in blocks.block_names:
+        blocks.derive(block, f"sparsity={SPARSITY:g}")
+    seconds["derive"] = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    removable = sum(removable_parameters(channels) for channels in blocks.channels.values())
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        path = bundle(blocks, Path(folder))
+        seconds["pack"] = time.perf_counter() - started
+        started = time.perf_counter()
+        device = _on_the_device(path)
+        seconds["device"] = time.perf_counter() - started
+        size = path.stat().st_size
+    return {
+        "name": name,
+        "parameters": plan.parameters,
+        "blocks": len(plan.blocks),
+        "layers": sum(len(b.layers) for b in plan.blocks),
+        "trunk_layers": len(plan.trunk_layers),
+        "removable_parameters": removable / plan.parameters,
+        "flops_gone_at_half": sum(b.removable_flops for b in plan.blocks) / plan.flops,
+        "seconds": seconds,
+        "peak_bytes": peak,
+        "bundle_bytes": size,
+        "composed_error": error,
+        "device_error": device,
+        "opaque": blocks.teacher.meta["opaque"],
+        "dense": [*plan.reasons, *[reason for b in plan.blocks for reason in b.reasons]],
+    }
+
+
+def _error(found: list[torch.Tensor], model: nn.Module, inputs: list[torch.Tensor]) -> float:
+    from legodnn.builder.graph.values import tensors_in
+
+    expected = tensors_in(model(*[x.clone() for x in inputs]))
+    pairs = [(a.double(), b.double()) for a, b in zip(found, expected, strict=True)]
+    return max(float((a - b).norm() / b.norm().clamp_min(1e-12)) for a, b in pairs)
+
+
+def bundle(blocks: Any, folder: Path) -> Path:
+    """A bundle of the untrained descendants, whose self-test holds a random mixed selection."""
+    from legodnn.builder import costs
+    from legodnn.builder.distill.retrainer import Result
+    from legodnn.builder.packing import BundleOptions, pack
+    from legodnn.builder.profile import Profile
+    from legodnn.builder.store import Stage, save_json, save_tensors
+    from legodnn.shared.tables import Predictor
+
+    variant = f"sparsity={SPARSITY:g}"
+    stage = Stage(folder / "trained", "untrained")
+    stage.begin()
+    for block in blocks.block_names:
+        save_tensors(stage.path(block, f"{variant}.pt"), blocks.derive(block, variant).module.state_dict())
+    save_json(stage.path("results.json"), [vars(Result(b, variant, "untrained", 0.0)) for b in blocks.block_names])
+    stage.finish()
+    table = {}
+    for segment in blocks.graph.segments:
+        row = {"original": costs.measure(blocks.folded[segment.name], blocks.example_inputs(segment.name))}
+        if segment.is_block:
+            row[variant] = row["original"]
+        table[segment.name] = row
+    choose = random.Random(0)
+    mixed = {b: choose.choice(["original", variant]) for b in blocks.block_names}
+    if "sparsity" not in "".join(mixed.values()):
+        mixed[blocks.block_names[0]] = variant
+    zero = {b: {"original": 0.0, variant: 0.1} for b in blocks.block_names}
+    predictor = Predictor(1.0, ((0.0, 0.0), (1.0, 1.0)), 0.0, 0.0, 1)
+    profile = Profile(1.0, zero, zero, table, predictor, [{"selection": mixed, "cost": 0.1}])
+    loader = [(blocks.samples[0], torch.zeros(len(blocks.samples[0]), dtype=torch.int64))]
+    if len(blocks.samples) > 1:
+        loader = [tuple(blocks.samples)]
+        blocks.model_manager.forward_to_gen_mid_data = lambda model, data, device: model(*data)
+    path = folder / "network.lgb"
+    pack(path, blocks, folder / "trained", profile, loader, BundleOptions(samples=1))
+    return path
+
+
+_DEVICE = """
+import sys
+sys.modules["torchvision"] = sys.modules["numpy.random"] = None
+import torch
+from legodnn.runtime import Network
+from legodnn.runtime.composition import WAYS, Composer, relative_error
+from legodnn.shared.bundle.tensors import tensor_from_bytes
+network = Network.open(sys.argv[1])
+composer = Composer(network.reader, network.sample_inputs())
+test = network.manifest.self_test
+worst = 0.0
+for case in test.cases:
+    answer = composer.compose(case.selection, WAYS[0])(*network.samples()[0])
+    answer = list(answer) if isinstance(answer, tuple) else [answer]
+    for blob, spec, mine in zip(case.outputs, test.output_specs, answer):
+        worst = max(worst, relative_error(mine, tensor_from_bytes(network.reader.blob(blob), spec.shape, spec.dtype)))
+print(worst)
+"""
+
+
+def _on_the_device(path: Path) -> float:
+    done = subprocess.run(
+        [sys.executable, "-c", _DEVICE, str(path)], capture_output=True, text=True, timeout=TIMEOUT, check=False
+    )
+    if done.returncode:
+        raise AssertionError(f"on the device: {done.stderr.strip().splitlines()[-1]}")
+    worst = float(done.stdout.split()[-1])
+    if not worst <= 1e-4:
+        raise AssertionError(f"on the device a selection is off by {worst:.1e}")
+    return worst
+
+
+# ---- the table ----------------------------------------------------------------------------------------------------
+HEADER = (
+    f"{'network':38} {'params':>8} {'blocks':>6} {'layers':>8} {'removable':>9} {'FLOPs -':>8} "
+    f"{'plan s':>7} {'derive s':>8} {'pack s':>7} {'peak':>6} {'error':>8}"
+)
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row as text."""
+    if row.get("error"):
+        return f"{row['name']:38} FAILED: {row['error']}"
+    seconds = row["seconds"]
+    return (
+        f"{row['name']:38} {row['parameters'] / 1e6:7.1f}M {row['blocks']:6} "
+        f"{row['layers']:4}/{row['layers'] + row['trunk_layers']:<3} {row['removable_parameters']:9.0%} "
+        f"{row['flops_gone_at_half']:8.0%} {seconds['plan']:7.1f} {seconds['derive']:8.1f} {seconds['pack']:7.1f} "
+        f"{row['peak_bytes'] / 2**30:5.1f}G {row['device_error']:8.0e}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
