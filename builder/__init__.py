@@ -8,8 +8,10 @@
     graph/      the network as a graph: tracing, channels, segments
     prune, compose, costs, export, store   smaller building blocks
     managers/   AbstractModelManager, CommonModelManager: how a kind of network is run and judged
-    recipe, resolve, cli, progress, plan   the command `legodnn-build`
-    data/, zoo/ checked loaders, Fashion-MNIST, small networks, built-in recipes
+    plan, groups, report   what will be done, which channels go together, and both as text
+    recipe, resolve, cli, progress   the command `legodnn-build`
+    detectors/  torchvision's detectors in plain operators
+    data/, zoo/ checked loaders, Fashion-MNIST, networks, built-in recipes
 """
 
 from __future__ import annotations
@@ -19,7 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from legodnn.builder.blocks import AutoBlockManager
+    from legodnn.builder.detectors import plain_detector
     from legodnn.builder.distill.retrainer import BlockRetrainer
+    from legodnn.builder.graph.channels import refuse
+    from legodnn.builder.graph.cuts import Cuts
+    from legodnn.builder.graph.opaque import Opaque
+    from legodnn.builder.graph.rules import channel_rule
     from legodnn.builder.managers import AbstractModelManager, CommonModelManager
     from legodnn.builder.packing import BundleOptions, pack
     from legodnn.builder.profile import BlockProfiler
@@ -32,7 +39,12 @@ __all__ = [
     "BlockRetrainer",
     "BundleOptions",
     "CommonModelManager",
+    "Cuts",
+    "Opaque",
+    "channel_rule",
     "pack",
+    "plain_detector",
+    "refuse",
     "set_random_seed",
 ]
 
@@ -43,7 +55,12 @@ _HOMES = {
     "BlockRetrainer": "distill.retrainer",
     "BundleOptions": "packing",
     "CommonModelManager": "managers",
+    "Cuts": "graph.cuts",
+    "Opaque": "graph.opaque",
+    "channel_rule": "graph.rules",
     "pack": "packing",
+    "plain_detector": "detectors",
+    "refuse": "graph.channels",
     "set_random_seed": "seeds",
 }
 

@@ -11,16 +11,16 @@ import torch
 import torch.nn as nn
 from torch import Tensor, fx
 
-from legodnn.builder import costs
 from legodnn.builder.compose import compose
 from legodnn.builder.graph.analysis import analyse
 from legodnn.builder.graph.channels import ChannelMap
+from legodnn.builder.graph.cuts import Cuts
 from legodnn.builder.graph.fold import fold_norms
-from legodnn.builder.graph.segments import SegmentGraph, cut, layers_of
+from legodnn.builder.graph.segments import NO_CUTS, SegmentGraph, cut, layers_of
 from legodnn.builder.graph.trace import trace
 from legodnn.builder.graph.values import facts
 from legodnn.builder.managers.abstract import AbstractModelManager
-from legodnn.builder.plan import BlockPlan, Plan
+from legodnn.builder.plan import Plan, make_plan
 from legodnn.builder.progress import progress
 from legodnn.builder.prune import Descendant, Importance, derive
 from legodnn.builder.store import Stage, fingerprint, load_tensors, save_tensors
@@ -38,7 +38,8 @@ class AutoBlockManager:
 
     Args:
         block_sparsity: sparsities of the variants, each 0 <= s < 1; 0 (the original) is always among the variants.
-        teacher_model: the trained network; it is copied, never changed.
+        teacher_model: the trained network; it is copied, never changed. What is cut is what the model manager makes
+            of it (`AbstractModelManager.network_to_cut`).
         model_manager: how this kind of network is run and judged.
         model_input_size: shape of the input with the batch dimension, as in ``(1, 3, 224, 224)``; for a network with
             several inputs, which must be of one shape, that shape for each.
@@ -46,6 +47,7 @@ class AutoBlockManager:
         device: where descendants are made and judged.
         importance: what makes a channel worth keeping, a name of `legodnn.builder.prune.IMPORTANCE` or a function.
         round_to: kept channel counts are multiples of this where that does not undo the pruning; 1 for none.
+        cuts: modules to keep whole, to leave dense, or to end blocks at.
 
     Raises `ModelError` when the network cannot be traced, does not run on the input size or has no block.
     """
@@ -61,6 +63,7 @@ class AutoBlockManager:
         *,
         importance: str | Importance = "l2",
         round_to: int = 8,
+        cuts: Cuts = NO_CUTS,
     ) -> None:
         for sparsity in block_sparsity:
             if not 0 <= sparsity < 1:
@@ -75,17 +78,23 @@ class AutoBlockManager:
         self.device = torch.device(device)
         self.importance = importance
         self.round_to = round_to
-        _refuse_bad_weights(teacher_model)
+        self.cuts = cuts
+        teacher_model = model_manager.network_to_cut(teacher_model, self.input_size)
+        cuts.check(teacher_model)
         # A generator of its own: finding blocks must not move the caller's random numbers.
         generator = torch.Generator().manual_seed(0)
         self.samples = [torch.randn(shape, generator=generator).to(self.device) for shape in shapes]
-        self.teacher = trace(teacher_model, self.samples)
-        self.graph: SegmentGraph = cut(self.teacher, compress_layer_max_ratio)
+        self.teacher = trace(teacher_model, self.samples, cuts.whole)
+        self.graph: SegmentGraph = cut(self.teacher, compress_layer_max_ratio, cuts)
         if not self.graph.blocks:
-            raise ModelError("no block found: nothing here can lose channels unnoticed (try a larger max_ratio)")
+            layers = layers_of(self.teacher, self.teacher.graph.nodes)
+            way_out = "try a larger max_ratio" if layers else "there is no convolution and no linear layer in it"
+            raise ModelError(f"no block found: nothing here can lose channels unnoticed ({way_out})")
         self.originals = {s.name: self.graph.module(s) for s in self.graph.segments}
         self.folded = {name: fold_norms(module) for name, module in self.originals.items()}
-        self.channels: dict[str, ChannelMap] = {b.name: analyse(self.folded[b.name]) for b in self.graph.blocks}
+        self.channels: dict[str, ChannelMap] = {
+            b.name: analyse(self.folded[b.name], cuts.dense) for b in self.graph.blocks
+        }
 
     @cached_property
     def layout(self) -> torch.memory_format:
@@ -144,6 +153,7 @@ class AutoBlockManager:
     def fingerprint(self) -> str:
         """Identifies the teacher and everything that decides how its descendants are made."""
         settings = [self.sparsities, self.input_size, self.max_ratio, self.round_to, str(self.importance)]
+        settings += [len(self.samples), repr(self.cuts)]
         return fingerprint(self.teacher.code, settings, self.teacher.state_dict())
 
     def extract_all_blocks(self, compressed_blocks_dir: str | Path) -> None:
@@ -173,51 +183,7 @@ class AutoBlockManager:
 
     def plan(self) -> Plan:
         """What will be done, and what cannot: blocks, their layers, what they can lose, and the reasons."""
-        blocks = [self._block_plan(name) for name in self.block_names]
-        trunk = [n for s in self.graph.segments if not s.is_block for n in layers_of(self.teacher, s.nodes)]
-        return Plan(
-            blocks=blocks,
-            trunk_layers=trunk,
-            parameters=sum(p.numel() for p in self.teacher.parameters()),
-            flops=costs.count_flops(self.teacher, self.samples),
-            reasons=self._trunk_reasons(trunk),
-        )
-
-    def _trunk_reasons(self, layers: Sequence[str]) -> list[str]:
-        """Why layers are in no block, as far as the channels say it."""
-        reasons = []
-        for family in analyse(self.teacher).families():
-            made_here = [name for name in family.layers if name in layers]
-            if not made_here:
-                continue
-            why = "; ".join(family.reasons).replace("the block's", "the network's")
-            others = [name for name in family.layers if name not in layers]
-            if not why:
-                why = f"its channels are tied to those of {', '.join(others)}" if others else "no block reaches so far"
-            reasons.append(f"{', '.join(made_here)}: {why}")
-        return reasons
-
-    def _block_plan(self, name: str) -> BlockPlan:
-        original, inputs = self.folded[name], self.example_inputs(name)
-        full = costs.measure(original, inputs)
-        small = full
-        if self.sparsities:
-            small = costs.measure(self.derive(name, self.descendant_names[-1]).module, inputs)
-        reasons = [
-            f"{', '.join(family.layers)}: {family.protected} channels stay: {'; '.join(family.reasons)}"
-            for family in self.channels[name].families()
-            if family.protected
-        ]
-        return BlockPlan(
-            name=name,
-            layers=self.layers(name),
-            parameters=full.parameters,
-            flops=full.flops,
-            removable_parameters=full.parameters - small.parameters,
-            removable_flops=full.flops - small.flops,
-            sparsities=[0.0, *self.sparsities],
-            reasons=reasons,
-        )
+        return make_plan(self)
 
 
 def _shapes(size: Sequence[Any]) -> list[tuple[int, ...]]:
@@ -229,11 +195,3 @@ def _shapes(size: Sequence[Any]) -> list[tuple[int, ...]]:
 
 def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
-
-
-def _refuse_bad_weights(model: nn.Module) -> None:
-    values: dict[str, Any] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    bad = [name for name, value in values.items() if value.is_floating_point() and not torch.isfinite(value).all()]
-    if bad:
-        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-        raise ModelError(f"weights that are not finite numbers in {', '.join(bad[:3])}{more}")

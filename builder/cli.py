@@ -14,6 +14,7 @@ import torch
 from legodnn.builder import pipeline
 from legodnn.builder.plan import Plan
 from legodnn.builder.recipe import builtin_recipes, load_recipe
+from legodnn.builder.report import plan_lines
 from legodnn.shared.console import CommandParser, version
 from legodnn.shared.errors import UsageError
 from legodnn.shared.units import format_bytes
@@ -46,11 +47,12 @@ def run(name: str, arguments: list[str]) -> int:
         return _list()
     if options.recipe is None:
         raise UsageError(f"no recipe given; '{name} --list' shows the built-in ones, '{name} --help' the rest")
-    if options.json and not options.plan:
-        raise UsageError("--json goes with --plan")
+    for option in ("json", "groups"):
+        if getattr(options, option) and not options.plan:
+            raise UsageError(f"--{option} goes with --plan")
     recipe = load_recipe(options.recipe, options.set)
     if options.plan:
-        return _show_plan(pipeline.plan(recipe, _device(options.device)), options.json)
+        return _show_plan(pipeline.plan(recipe, _device(options.device)), options.json, options.groups)
     if options.output is None:
         raise UsageError("where should the bundle go? Give -o FILE.lgb (or --plan to only look)")
     out = Path(options.output)
@@ -84,7 +86,8 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=_seed, metavar="N", default=0, help="of everything random (default: 0)")
     parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], help="override the recipe")
     parser.add_argument("--plan", action="store_true", help="show the blocks and what they can lose, then stop")
-    parser.add_argument("--json", action="store_true", help="with --plan: one JSON object instead of a table")
+    parser.add_argument("--json", action="store_true", help="with --plan: one JSON object instead of text")
+    parser.add_argument("--groups", action="store_true", help="with --plan: which channels go together, layer by layer")
     parser.add_argument("--list", action="store_true", help="show the built-in recipes")
     parser.add_argument("--version", action="version", version=f"%(prog)s {version()}")
     return parser
@@ -127,23 +130,6 @@ def _list() -> int:
     return 0
 
 
-def _show_plan(plan: Plan, as_json: bool) -> int:
-    if as_json:
-        print(json.dumps(plan.to_plain(), indent=1))
-        return 0
-    print(f"{plan.parameters:,} parameters, {plan.flops / 1e6:,.1f} MFLOP per inference, {len(plan.blocks)} blocks")
-    for block in plan.blocks:
-        sparsities = ", ".join(f"{s:g}" for s in block.sparsities)
-        print(
-            f"\n{block.name}: {block.parameters:,} parameters, {block.flops / 1e6:,.1f} MFLOP; at sparsities "
-            f"{sparsities}; up to {block.removable_share:.0%} of the parameters and "
-            f"{block.removable_flops_share:.0%} of the FLOPs can go"
-        )
-        print(f"  layers: {', '.join(block.layers)}")
-        for reason in block.reasons:
-            print(f"  stays:  {reason}")
-    if plan.trunk_layers:
-        print(f"\nnot in any block: {', '.join(plan.trunk_layers)}")
-    for reason in plan.reasons:
-        print(f"  {reason}")
+def _show_plan(plan: Plan, as_json: bool, groups: bool) -> int:
+    print(json.dumps(plan.to_plain(groups), indent=1) if as_json else "\n".join(plan_lines(plan, groups)))
     return 0

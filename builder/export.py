@@ -44,6 +44,7 @@ def prepare(module: nn.Module, precision: str) -> nn.Module:
     """
     module = copy.deepcopy(module).cpu().to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
     for value in [*module.parameters(), *module.buffers()]:
+        value.data = value.data.contiguous()  # matrices that are used transposed lie so until here
         if value.is_floating_point():
             tiny = torch.finfo(value.dtype).tiny
             value[value.abs() < tiny] = 0

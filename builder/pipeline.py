@@ -7,6 +7,7 @@ from pathlib import Path
 
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.distill.retrainer import BlockRetrainer
+from legodnn.builder.graph.cuts import Cuts
 from legodnn.builder.packing import BundleOptions, left_out, pack
 from legodnn.builder.plan import Plan
 from legodnn.builder.profile import BlockProfiler, Profile
@@ -31,11 +32,12 @@ def block_manager(recipe: Recipe, device: str) -> AutoBlockManager:
         recipe.blocks.sparsity,
         build_model(recipe),
         build_manager(recipe),
-        recipe.model.input,
+        [recipe.model.input] * recipe.model.inputs,
         recipe.blocks.max_ratio,
         device,
         importance=recipe.blocks.importance,
         round_to=recipe.blocks.round_to,
+        cuts=Cuts(recipe.blocks.whole, recipe.blocks.dense, recipe.blocks.boundaries),
     )
 
 

@@ -2,23 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from legodnn.builder import costs
+from legodnn.builder.graph.channels import Reason
+from legodnn.builder.graph.segments import layers_of
+from legodnn.builder.groups import Group, pruning_groups
+from legodnn.builder.prune import LayerShare, layer_shares
+
+if TYPE_CHECKING:
+    from legodnn.builder.blocks import AutoBlockManager
+
+
+@dataclass(frozen=True)
+class ModulePlan:
+    """A module with layers of a block in it: how many, their parameters, how many of these are in channels that may
+    go. ``name`` is the module's full name, ``depth`` its place in the block's tree."""
+
+    name: str
+    depth: int
+    layers: int
+    parameters: int
+    removable_parameters: int
+
+
+@dataclass(frozen=True)
+class Stay:
+    """Channels that stay: how many, which layers make them, and the `Reason`."""
+
+    layers: tuple[str, ...]
+    channels: int
+    reason: Reason
+
+    def to_plain(self) -> dict[str, Any]:
+        """One flat table."""
+        return {"layers": list(self.layers), "channels": self.channels, **asdict(self.reason)}
 
 
 @dataclass(frozen=True)
 class BlockPlan:
-    """One block: its layers, and what its smallest descendant has lost; ``flops`` are per inference."""
+    """One block: its layers, what may go, what its smallest descendant has lost; ``flops`` are per inference."""
 
     name: str
     layers: Sequence[str]
+    modules: Sequence[ModulePlan]
     parameters: int
     flops: int
     removable_parameters: int
     removable_flops: int
     sparsities: Sequence[float]
-    reasons: Sequence[str]
+    stays: Sequence[Stay]
+    groups: Sequence[Group]
+
+    @property
+    def modules_removable(self) -> int:
+        """The block's parameters that are in channels that may go."""
+        return sum(module.removable_parameters for module in self.modules if module.depth == 0)
 
     @property
     def removable_share(self) -> float:
@@ -33,18 +74,133 @@ class BlockPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """All blocks, the layers that stay as they are, and the network's size."""
+    """All blocks, the layers that stay as they are, and the network's size.
+
+    ``opaque`` are the modules that could not be looked into, with the reason; ``stays`` is everything that keeps
+    channels anywhere, the most first.
+    """
 
     blocks: Sequence[BlockPlan]
     trunk_layers: Sequence[str]
     parameters: int
     flops: int
-    reasons: Sequence[str] = field(default_factory=tuple)
+    opaque: Mapping[str, str]
+    trunk_stays: Sequence[Stay]
 
-    def to_plain(self) -> dict[str, Any]:
-        """Dicts, lists, strings and numbers."""
-        plain = asdict(self)
-        for row, block in zip(plain["blocks"], self.blocks, strict=True):
-            row["removable_share"] = block.removable_share
-            row["removable_flops_share"] = block.removable_flops_share
-        return plain
+    @property
+    def stays(self) -> list[Stay]:
+        """What keeps channels in blocks and outside, one row for each reason."""
+        return merged(stay for row in (self.trunk_stays, *(b.stays for b in self.blocks)) for stay in row)
+
+    def to_plain(self, groups: bool = False) -> dict[str, Any]:
+        """Dicts, lists, strings and numbers; with every pruning group where ``groups``."""
+        return {
+            "parameters": self.parameters,
+            "flops": self.flops,
+            "blocks": [_plain_block(block, groups) for block in self.blocks],
+            "trunk_layers": list(self.trunk_layers),
+            "opaque": dict(self.opaque),
+            "stays": [stay.to_plain() for stay in self.stays],
+        }
+
+
+def _plain_block(block: BlockPlan, groups: bool) -> dict[str, Any]:
+    plain = {
+        **{name: value for name, value in vars(block).items() if name not in ("modules", "stays", "groups")},
+        "layers": list(block.layers),
+        "removable_share": block.removable_share,
+        "removable_flops_share": block.removable_flops_share,
+        "modules": [asdict(module) for module in block.modules],
+        "stays": [stay.to_plain() for stay in block.stays],
+    }
+    if groups:
+        plain["groups"] = [group.to_plain() for group in block.groups]
+    return plain
+
+
+def merged(stays: Iterable[Stay]) -> list[Stay]:
+    """One row for each reason, with all its layers; the most channels first."""
+    layers: dict[Reason, dict[str, None]] = {}
+    channels: dict[Reason, int] = {}
+    for stay in stays:
+        layers.setdefault(stay.reason, {}).update(dict.fromkeys(stay.layers))
+        channels[stay.reason] = channels.get(stay.reason, 0) + stay.channels
+    rows = [Stay(tuple(layers[reason]), channels[reason], reason) for reason in layers]
+    return sorted(rows, key=lambda row: -row.channels)
+
+
+def make_plan(blocks: AutoBlockManager) -> Plan:
+    """The plan of a teacher that has been cut."""
+    trunk = [n for s in blocks.graph.segments if not s.is_block for n in layers_of(blocks.teacher, s.nodes)]
+    return Plan(
+        blocks=[_block_plan(blocks, name) for name in blocks.block_names],
+        trunk_layers=trunk,
+        parameters=sum(p.numel() for p in blocks.teacher.parameters()),
+        flops=costs.count_flops(blocks.teacher, blocks.samples),
+        opaque=blocks.teacher.meta["opaque"],
+        trunk_stays=_trunk_stays(blocks, trunk),
+    )
+
+
+def _block_plan(blocks: AutoBlockManager, name: str) -> BlockPlan:
+    original, inputs, channels = blocks.folded[name], blocks.example_inputs(name), blocks.channels[name]
+    full = costs.measure(original, inputs)
+    small = full
+    if blocks.sparsities:
+        small = costs.measure(blocks.derive(name, blocks.descendant_names[-1]).module, inputs)
+    layers = blocks.layers(name)
+    return BlockPlan(
+        name=name,
+        layers=layers,
+        modules=module_tree(layers, layer_shares(channels)),
+        parameters=full.parameters,
+        flops=full.flops,
+        removable_parameters=full.parameters - small.parameters,
+        removable_flops=full.flops - small.flops,
+        sparsities=[0.0, *blocks.sparsities],
+        stays=[Stay(f.layers, n, reason) for f in channels.families() for reason, n in f.stays.items()],
+        groups=pruning_groups(channels),
+    )
+
+
+def _trunk_stays(blocks: AutoBlockManager, layers: Sequence[str]) -> list[Stay]:
+    """Why layers are in no block, as far as the channels say it."""
+    stays = []
+    for family in blocks.graph.channels.families():
+        made_here = tuple(name for name in family.layers if name in layers)
+        others = [name for name in family.layers if name not in layers]
+        stays += [Stay(made_here, n, _of_the_network(reason)) for reason, n in family.stays.items() if made_here]
+        if made_here and len(family.classes):
+            why = f"tied to the channels of {', '.join(others)}" if others else "no block reaches so far"
+            stays.append(Stay(made_here, len(family.classes), Reason(why)))
+    return stays
+
+
+def _of_the_network(reason: Reason) -> Reason:
+    return Reason(reason.why.replace("the block's", "the network's"), reason.operator, reason.module, reason.source)
+
+
+def module_tree(layers: Sequence[str], shares: Mapping[str, LayerShare]) -> list[ModulePlan]:
+    """The modules that ``layers`` (their full names) lie in and the layers themselves, each after what contains it.
+
+    A module with a single module inside is not listed: it would say the same twice.
+    """
+    rows: list[ModulePlan] = []
+
+    def add(prefix: tuple[str, ...], names: Sequence[tuple[str, ...]], depth: int) -> None:
+        while names != [prefix] and len({name[len(prefix) : len(prefix) + 1] for name in names}) == 1:
+            prefix = names[0][: len(prefix) + 1]
+        if prefix:
+            rows.append(_row(".".join(prefix), depth, len(names), shares))
+            depth += 1
+        if names != [prefix]:
+            for child in dict.fromkeys(name[: len(prefix) + 1] for name in names):
+                add(child, [name for name in names if name[: len(child)] == child], depth)
+
+    add((), [tuple(name.split(".")) for name in layers], 0)
+    return rows
+
+
+def _row(name: str, depth: int, layers: int, shares: Mapping[str, LayerShare]) -> ModulePlan:
+    inside = [share for owner, share in shares.items() if owner == name or owner.startswith(f"{name}.")]
+    return ModulePlan(name, depth, layers, sum(s.parameters for s in inside), sum(s.removable for s in inside))

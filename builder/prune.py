@@ -97,23 +97,36 @@ def derive(
             _shrink(descendant, piece, indices[key])
     for literal in channels.literals:
         _rewrite(descendant, literal, _kept_along(channels, literal, removed))
+    for (owner, attribute), ids in channels.described.items():
+        _redescribe(descendant.get_submodule(owner), attribute, int(_kept(channels, ids, removed).sum()))
     for name in {piece.owner for piece in channels.slices.values()}:
         _settle(descendant.get_submodule(name), block.get_submodule(name), name in channels.regrouped)
     descendant.recompile()
     return Descendant(descendant, indices)
 
 
-def removable_parameters(channels: ChannelMap) -> int:
-    """How many numbers of the block's parameters belong to channels that may go."""
+@dataclass(frozen=True)
+class LayerShare:
+    """A layer's parameters, and how many of them belong to channels that may go."""
+
+    parameters: int
+    removable: int
+
+
+def layer_shares(channels: ChannelMap) -> dict[str, LayerShare]:
+    """For every module of a block that has parameters itself, by name, what could go of them."""
     may_go = {int(root) for family in channels.families() if len(family.classes) > 1 for root in family.classes}
     stays: dict[tuple[str, str], float] = {}
-    sizes: dict[tuple[str, str], int] = {}
     for piece in channels.slices.values():
-        value, key = tensor_of(channels.module, piece), (piece.owner, piece.parameter)
-        if isinstance(value, nn.Parameter):
-            sizes[key] = value.numel()
-            stays[key] = stays.get(key, 1.0) * float(_kept(channels, piece.ids, may_go).mean())
-    return sum(round(size * (1 - stays[key])) for key, size in sizes.items())
+        key = (piece.owner, piece.parameter)
+        stays[key] = stays.get(key, 1.0) * float(_kept(channels, piece.ids, may_go).mean())
+    shares: dict[str, LayerShare] = {}
+    for name, module in channels.module.named_modules():
+        sizes = {(name, parameter): value.numel() for parameter, value in module.named_parameters(recurse=False)}
+        if sizes:
+            gone = sum(round(size * (1 - stays.get(key, 1.0))) for key, size in sizes.items())
+            shares[name] = LayerShare(sum(sizes.values()), gone)
+    return shares
 
 
 def _importance(importance: str | Importance) -> Importance:
@@ -126,13 +139,33 @@ def _importance(importance: str | Importance) -> Importance:
 
 def _removed_classes(channels: ChannelMap, sparsity: float, importance: Importance, round_to: int) -> set[int]:
     removed: set[int] = set()
+    wholes = _wholes(channels)
     for family in channels.families():
         if len(family.classes) < 2:
             continue
-        keep = kept_count(len(family.classes), sparsity, round_to)
         order = np.argsort(-importance(channels, family), kind="stable")
-        removed.update(family.classes[order[keep:]].tolist())
+        best = family.classes[order].tolist()
+        needed = _needed(best, wholes)
+        keep = kept_count(len(best), sparsity, round_to) - len(needed)
+        others = [root for root in best if root not in needed]
+        removed.update(others[max(0, keep) :])
     return removed
+
+
+def _wholes(channels: ChannelMap) -> list[frozenset[int]]:
+    """The classes of every value and of every layer's tensor: something must be left of each."""
+    ids = [tag.ids for tag in channels.tags.values()] + [piece.ids for piece in channels.slices.values()]
+    return sorted({frozenset(np.unique(channels.roots(i)).tolist()) for i in ids}, key=lambda w: (len(w), sorted(w)))
+
+
+def _needed(best: list[int], wholes: list[frozenset[int]]) -> set[int]:
+    """Classes of a family (the best first) that must stay for no value and no layer to lose all its channels."""
+    needed: set[int] = set()
+    members = set(best)
+    for whole in wholes:
+        if whole <= members and needed.isdisjoint(whole):
+            needed.add(next(root for root in best if root in whole))
+    return needed
 
 
 def _kept(channels: ChannelMap, ids: Ids, removed: set[int]) -> npt.NDArray[np.bool_]:
@@ -164,14 +197,22 @@ def _shrink(module: nn.Module, piece: Slice, index: Tensor) -> None:
 def _rewrite(module: fx.GraphModule, literal: Literal, size: int) -> None:
     node = next(n for n in module.graph.nodes if n.name == literal.node)
 
-    def replaced(value: Any, path: tuple[int, ...]) -> Any:
+    def replaced(value: Any, path: tuple[Any, ...]) -> Any:
         if not path:
             return size
         items = list(value)
         items[path[0]] = replaced(items[path[0]], path[1:])
         return tuple(items) if isinstance(value, tuple) else items
 
-    node.args = replaced(node.args, literal.path)
+    first = literal.path[0]
+    if isinstance(first, str):
+        node.kwargs = {**node.kwargs, first: replaced(node.kwargs[first], literal.path[1:])}
+    else:
+        node.args = replaced(node.args, literal.path)
+
+
+def _redescribe(layer: nn.Module, attribute: str, count: int) -> None:
+    setattr(layer, attribute, (count,) if isinstance(getattr(layer, attribute), tuple) else count)
 
 
 def _settle(layer: Any, original: Any, regrouped: bool) -> None:
@@ -186,12 +227,3 @@ def _settle(layer: Any, original: Any, regrouped: bool) -> None:
         layer.in_channels, layer.out_channels = layer.weight.shape[0], layer.weight.shape[1] * layer.groups
     elif isinstance(layer, nn.Linear):
         layer.out_features, layer.in_features = layer.weight.shape
-    elif isinstance(layer, nn.LayerNorm) and layer.weight is not None:
-        layer.normalized_shape = tuple(layer.weight.shape)
-    elif isinstance(layer, nn.GroupNorm) and layer.weight is not None:
-        layer.num_channels = layer.weight.shape[0]
-    elif isinstance(layer, nn.PReLU):
-        layer.num_parameters = layer.weight.shape[0]
-    elif hasattr(layer, "num_features"):
-        kept = layer.running_mean if layer.running_mean is not None else layer.weight
-        layer.num_features = len(kept) if kept is not None else layer.num_features

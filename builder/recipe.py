@@ -35,11 +35,13 @@ class Call:
 
 @dataclass(frozen=True)
 class ModelSection:
-    """The teacher: how it is made, its weights, the shape of its input with the batch dimension."""
+    """The teacher: how it is made, its weights, the shape of its input with the batch dimension, and how many inputs
+    of that shape it takes."""
 
     factory: Call
     input: tuple[int, ...]
     weights: Path | None = None
+    inputs: int = 1
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,9 @@ class BlocksSection:
     max_ratio: float = 0.125
     round_to: int = 8
     importance: str = "l2"
+    whole: tuple[str, ...] = ()
+    dense: tuple[str, ...] = ()
+    boundaries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -230,7 +235,8 @@ class _Reader:
         if self.mistakes:
             return None
         call = values["factory"]
-        return ModelSection(Call(call.factory, tuple(args), dict(kwargs)), values["input"], values.get("weights"))
+        given = {key: value for key, value in values.items() if key != "factory"}
+        return ModelSection(Call(call.factory, tuple(args), dict(kwargs)), **given)
 
     def _unknown(self, key: str, known: Sequence[str]) -> None:
         # Only the last part is compared: what all keys of a section have in common says nothing.
@@ -315,12 +321,16 @@ _CHECKS: Mapping[str, _Check] = {
     "model.factory": _Reader._factory,
     "model.input": _numbers(1, 1 << 20, whole=True, many=True),
     "model.weights": _Reader._file,
+    "model.inputs": _numbers(1, 64, whole=True),
     "data.train": _Reader._call,
     "data.test": _Reader._call,
     "blocks.sparsity": _numbers(0, _BELOW_ONE, many=True),
     "blocks.max_ratio": _numbers(1e-6, 1),
     "blocks.round_to": _numbers(1, 256, whole=True),
     "blocks.importance": lambda r, k, v: r._choice(k, v, sorted(IMPORTANCE)),
+    "blocks.whole": _Reader._texts,
+    "blocks.dense": _Reader._texts,
+    "blocks.boundaries": _Reader._texts,
     "distill.epochs": _numbers(0, 100_000, whole=True),
     "distill.learning_rate": _numbers(1e-9, 1),
     "distill.closed_form_images": _numbers(1, 1 << 20, whole=True),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import importlib
+import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn as nn
 from torch import Tensor
+from torchvision import models
 
 from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.graph.values import one_line
@@ -51,6 +54,8 @@ def build_loaders(recipe: Recipe) -> tuple[CheckedLoader, CheckedLoader]:
         for key, call in calls.items()
         if call is None
     ]
+    if recipe.model.inputs > 1 and recipe.manager.factory == DEFAULT_MANAGER:
+        missing.append(f"manager: missing; {DEFAULT_MANAGER} runs networks of one input, not {recipe.model.inputs}")
     if missing:
         raise RecipeError(missing)
     train, test = (_loader(f"data.{key}", call, recipe) for key, call in calls.items() if call is not None)
@@ -68,7 +73,7 @@ def _loader(key: str, call: Call, recipe: Recipe) -> CheckedLoader:
             f"{key}: '{call.factory}' returned an iterator, which can be read only once; return a DataLoader or a list"
         )
     pairs = recipe.manager.factory == DEFAULT_MANAGER
-    return CheckedLoader(loader, recipe.model.input, key, pairs=pairs)
+    return CheckedLoader(loader, recipe.model.input, key, inputs=recipe.model.inputs, pairs=pairs)
 
 
 def _called(key: str, call: Call, folder: Path, kind: type[LegoError]) -> Any:
@@ -87,7 +92,7 @@ def _called(key: str, call: Call, folder: Path, kind: type[LegoError]) -> Any:
 def _named(key: str, call: Call, folder: Path) -> Any:
     module_name, _, path = call.factory.partition(":")
     if module_name == "torchvision":
-        module_name = "torchvision.models"
+        return _of_torchvision(key, path)
     _look_first_in(folder)
     try:
         with contextlib.redirect_stdout(sys.stderr):
@@ -104,6 +109,19 @@ def _named(key: str, call: Call, folder: Path) -> Any:
     if not callable(found):
         raise RecipeError([f"{key}: '{call.factory}' cannot be called"])
     return found
+
+
+def _of_torchvision(key: str, name: str) -> Any:
+    """One of torchvision's networks, of whatever application; weights come from the recipe, not from a download."""
+    homes = (models, models.segmentation, models.detection, models.video, models.optical_flow)
+    home = next((home for home in homes if callable(getattr(home, name, None))), None)
+    if home is None:
+        close = difflib.get_close_matches(name, models.list_models(), n=1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise RecipeError([f"{key}: torchvision has no network '{name}'{hint}"])
+    builder = getattr(home, name)
+    takes = inspect.signature(builder).parameters
+    return functools.partial(builder, weights_backbone=None) if "weights_backbone" in takes else builder
 
 
 def _look_first_in(folder: Path) -> None:

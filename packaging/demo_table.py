@@ -64,7 +64,8 @@ def growth(bundle: str, selection: dict[str, str]) -> int:
     with Network.open(bundle) as network:
         inputs = network.sample_inputs()
         with torch.no_grad():
-            torch.nn.Conv2d(inputs[0].shape[1], 8, 3)(inputs[0])  # libraries torch loads on first use are not the network's
+            # Libraries torch loads on first use are not the network's.
+            torch.nn.Conv2d(inputs[0].shape[1], 8, 3)(inputs[0])
         give_back()
         before = process_memory()
         network.select(selection)

@@ -29,12 +29,14 @@ Float Bool IntImplicit FloatImplicit ScalarImplicit zeros zeros_like ones ones_l
 arange linspace eye scalar_tensor tensor meshgrid new_zeros new_ones new_full new_empty copy_ fill_ zero_
 scaled_dot_product_attention _scaled_dot_product_attention _native_multi_head_attention _transformer_encoder_layer_fwd
 embedding embedding_bag nonzero is_floating_point one_hot linalg_vector_norm linalg_norm normalize cosine_similarity
-__getitem__ __and__ __or__ __not__ __is__ __isnot__ format append warn
+__getitem__ __contains__ __and__ __or__ __not__ __is__ __isnot__ format append warn is_autocast_enabled
+is_autocast_cpu_enabled is_grad_enabled
 """.split()
 
 _STRUCTURE = """
 Constant GetAttr CallMethod CallFunction ListConstruct ListUnpack TupleConstruct TupleUnpack TupleIndex TupleSlice
-DictConstruct NumToTensor If Loop RaiseException unchecked_cast Uninitialized device dtype data min max
+DictConstruct NumToTensor If Loop RaiseException unchecked_cast Uninitialized device dtype data type is_nested
+requires_grad min max
 """.split()
 
 ALLOWED: FrozenSet[str] = frozenset([f"aten::{n}" for n in _COMPUTE] + [f"prim::{n}" for n in _STRUCTURE])

@@ -15,13 +15,16 @@ from legodnn.shared.errors import DataError
 class CheckedLoader:
     """Passes on the batches of ``loader``; raises `DataError` for the first that the network cannot take.
 
-    Where a batch is a tuple or list, its first item is taken for the input: float32 of the recipe's shape, any batch
-    size, finite. Batches of other kinds are the model manager's business and pass unchecked, unless ``pairs`` says
-    that each must be (inputs, labels) with one whole number per input, as classification has it.
+    Where a batch is a tuple or list, its first ``inputs`` items are taken for the network's inputs: float32 of the
+    recipe's shape, any batch size, finite. Batches of other kinds are the model manager's business and pass unchecked,
+    unless ``pairs`` says that each must be (inputs, labels) with one whole number per input, as classification has it.
     """
 
-    def __init__(self, loader: Iterable[Any], input_shape: Sequence[int], name: str, *, pairs: bool = False) -> None:
+    def __init__(
+        self, loader: Iterable[Any], input_shape: Sequence[int], name: str, *, inputs: int = 1, pairs: bool = False
+    ) -> None:
         self.loader = loader
+        self.inputs = inputs
         self.shape = tuple(input_shape)
         self.name = name
         self.pairs = pairs
@@ -60,10 +63,12 @@ class CheckedLoader:
             raise DataError(f"{where}: a pair (inputs, labels) expected, not {type(batch).__name__}{size}")
         if not isinstance(batch, (tuple, list)):
             return
-        if not batch or not isinstance(batch[0], Tensor):
-            found = type(batch[0]).__name__ if batch else "nothing"
-            raise DataError(f"{where}: (inputs, labels) expected, inputs as a tensor, not {found}")
-        self._check_inputs(where, batch[0])
+        if len(batch) < self.inputs:
+            raise DataError(f"{where}: {len(batch)} items, but the network takes {self.inputs} inputs")
+        for item in batch[: self.inputs]:
+            if not isinstance(item, Tensor):
+                raise DataError(f"{where}: (inputs, labels) expected, inputs as a tensor, not {type(item).__name__}")
+            self._check_inputs(where, item)
         if self.pairs:
             self._check_labels(where, batch[1])
         if len(batch) > 1 and isinstance(batch[1], Tensor) and batch[1].dim() and len(batch[1]) != len(batch[0]):

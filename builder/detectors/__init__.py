@@ -1,5 +1,5 @@
 """torchvision's detectors in plain torch operators, for devices that have no torchvision."""
 
-from legodnn.builder.detectors.plain import plain_detector
+from legodnn.builder.detectors.plain import is_detector, plain_detector
 
-__all__ = ["plain_detector"]
+__all__ = ["is_detector", "plain_detector"]

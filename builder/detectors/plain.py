@@ -6,6 +6,7 @@ what depends on the image's content sits in modules that are kept whole.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -26,6 +27,14 @@ _LEAST_SIDE = 0.01
 """Pixels that a final box of torchvision's two-stage detectors is wide and high at least."""
 
 
+_KINDS = (FasterRCNN, RetinaNet, FCOS, SSD)
+
+
+def is_detector(model: nn.Module) -> bool:
+    """Whether `plain_detector` knows what to do with a network."""
+    return isinstance(model, _KINDS)
+
+
 def plain_detector(detector: nn.Module, height: int, width: int) -> nn.Module:
     """A torchvision ``detector`` as a network for images of one size, which runs without torchvision.
 
@@ -37,15 +46,17 @@ def plain_detector(detector: nn.Module, height: int, width: int) -> nn.Module:
     - of a Mask R-CNN, ``masks`` (n, D, 1, 28, 28): probabilities inside the box;
     - of a Keypoint R-CNN, ``keypoints`` (n, D, K, 3): x, y, visibility, and ``keypoint_scores`` (n, D, K).
 
-    The result shares the detector's layers, which are set to eval mode. Raises `ModelError` for anything but a Faster,
-    Mask or Keypoint R-CNN, RetinaNet, FCOS or SSD of torchvision's own parts.
+    The result shares the layers of a detector in eval mode, and has a copy of those of one in training. Raises
+    `ModelError` for anything but a Faster, Mask or Keypoint R-CNN, RetinaNet, FCOS or SSD of torchvision's own parts.
     """
+    if any(module.training for module in detector.modules()):
+        detector = copy.deepcopy(detector).eval()
     kinds: list[tuple[type, type]] = [(FasterRCNN, _TwoStage), (RetinaNet, _RetinaNet), (FCOS, _Fcos), (SSD, _Ssd)]
     for kind, plain in kinds:
         if isinstance(detector, kind):
-            made: nn.Module = plain(detector.eval(), height, width).eval()
+            made: nn.Module = plain(detector, height, width).eval()
             return made
-    names = ", ".join(kind.__name__ for kind, _ in kinds)
+    names = ", ".join(kind.__name__ for kind in _KINDS)
     raise ModelError(f"{type(detector).__name__} is none of torchvision's detectors ({names})")
 
 

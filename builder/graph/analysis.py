@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch.nn as nn
 from torch import fx
 
-from legodnn.builder.graph import mixing, moving  # noqa: F401 (to be imported is to register their rules)
-from legodnn.builder.graph.channels import ChannelMap, protect_all, refuse
+from legodnn.builder.graph import mixing, moving, parts, reducing  # noqa: F401 (to import them registers their rules)
+from legodnn.builder.graph.channels import (
+    ChannelMap,
+    Reason,
+    Tag,
+    hold_weights,
+    protect_all,
+    reason_of,
+    refuse,
+)
+from legodnn.builder.graph.cuts import within
 from legodnn.builder.graph.rules import rule_for
 from legodnn.builder.graph.values import facts
 
@@ -13,27 +25,47 @@ CHANNEL_AXES = "channel_axes"
 """Where a node's ``meta`` keeps the axes its channels lie on."""
 
 
-def analyse(module: fx.GraphModule) -> ChannelMap:
-    """Follow the channels through a traced graph whose nodes carry their facts (see `legodnn.builder.graph.trace`)."""
+def analyse(module: fx.GraphModule, dense: Sequence[str] = ()) -> ChannelMap:
+    """Follow the channels through a traced graph whose nodes carry their facts (see `legodnn.builder.graph.trace`).
+
+    Layers in the modules called ``dense`` keep all their channels.
+    """
     channels = ChannelMap(module)
     for node in module.graph.nodes:
         if node.op == "placeholder":
             _enter(channels, node)
         elif node.op == "output":
-            protect_all(channels, node.all_input_nodes, "reaches the block's output")
+            protect_all(channels, node.all_input_nodes, Reason("reaches the block's output"))
             channels.note_touch(node)
         elif node.op != "get_attr":
             layer = module.get_submodule(str(node.target)) if node.op == "call_module" else None
-            rule = rule_for(node, layer)
-            if rule is None:
-                refuse(channels, node, "operation not known to the analysis")
+            tag = _follow(channels, node, layer)
+            if tag is not None:
+                channels.tags[node] = tag
             else:
-                tag = rule(channels, node, layer)
-                if tag is not None:
-                    channels.tags[node] = tag
+                hold_weights(channels, node)
             channels.note_touch(node)
+    for piece in channels.slices.values():
+        for name in within(piece.owner, dense):
+            channels.protect(piece.ids, Reason(f"'{name}' is to be left dense"))
     channels.settle()
     return channels
+
+
+def _follow(channels: ChannelMap, node: fx.Node, layer: nn.Module | None) -> Tag | None:
+    """The channels of a node's value, by its rule."""
+    rule = rule_for(node, layer)
+    if rule is None:
+        refuse(channels, node, "operation not known to the analysis")
+        return None
+    tag = rule(channels, node, layer)
+    if tag is not None and facts(node).is_tensor:
+        shape = facts(node).shape
+        if max(tag.axes, default=-1) >= len(shape) or tuple(shape[axis] for axis in tag.axes) != tag.ids.shape:
+            refuse(channels, node, "its rule and its result do not agree")
+            channels.protect(tag.ids, reason_of(channels.module, node, "its rule and its result do not agree"))
+            return None
+    return tag
 
 
 def _enter(channels: ChannelMap, node: fx.Node) -> None:

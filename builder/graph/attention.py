@@ -16,30 +16,28 @@ class PlainAttention(nn.Module):
     """``torch.nn.MultiheadAttention`` written out (Vaswani et al., *Attention is all you need*, NeurIPS 2017).
 
     Takes over the original's weights and call signature. Self-attention projects with one linear layer, attention
-    between different tensors with three.
+    between different tensors, or tensors of different sizes, with three.
     """
 
     def __init__(self, original: nn.MultiheadAttention) -> None:
         super().__init__()
+        self.original = [original]  # a list hides it from torch; where attention is kept whole it takes its place again
         self.heads, self.batch_first = original.num_heads, original.batch_first
-        size, has_bias = original.embed_dim, original.in_proj_bias is not None
-        self.in_proj = nn.Linear(size, 3 * size, bias=has_bias)
-        self.query, self.key, self.value = (nn.Linear(size, size, bias=has_bias) for _ in range(3))
-        self.out_proj = nn.Linear(size, size, bias=original.out_proj.bias is not None)
-        self.out_proj.load_state_dict(original.out_proj.state_dict())
-        self.in_proj.weight.data.copy_(original.in_proj_weight.data)
-        if has_bias:
-            self.in_proj.bias.data.copy_(original.in_proj_bias.data)
-        for i, layer in enumerate((self.query, self.key, self.value)):
-            layer.weight.data = self.in_proj.weight.data[i * size : (i + 1) * size]
-            if has_bias:
-                layer.bias.data = self.in_proj.bias.data[i * size : (i + 1) * size]
+        joint, bias = original.in_proj_weight, original.in_proj_bias
+        apart = (original.q_proj_weight, original.k_proj_weight, original.v_proj_weight)
+        self.query, self.key, self.value = (
+            _linear(weight, part)
+            for weight, part in zip(
+                apart if joint is None else joint.chunk(3), (None,) * 3 if bias is None else bias.chunk(3), strict=True
+            )
+        )
+        self.in_proj = None if joint is None else _linear(joint, bias)
+        self.out_proj = _linear(original.out_proj.weight, original.out_proj.bias)
 
     @staticmethod
     def can_replace(original: nn.MultiheadAttention) -> bool:
-        """Whether the original has none of the rarer options: other sizes for keys, bias tokens, a zero token."""
-        plain = original.in_proj_weight is not None and original.bias_k is None
-        return plain and not original.add_zero_attn
+        """Whether the original has none of the rarer options: bias tokens, a zero token."""
+        return original.bias_k is None and not original.add_zero_attn
 
     def forward(
         self,
@@ -52,8 +50,18 @@ class PlainAttention(nn.Module):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Any]:
-        """(n, length, size) tensors (length first without ``batch_first``) to the same, and the weights if wanted."""
-        if query is key and key is value:
+        """(n, length, size) tensors (length first without ``batch_first``) to the same, and the weights if wanted.
+
+        Tensors without a batch, (length, size), give such.
+        """
+        if query.dim() == 2:
+            axis = 0 if self.batch_first else 1
+            same = query is key and key is value
+            batch = (query.unsqueeze(axis),) * 3 if same else [x.unsqueeze(axis) for x in (query, key, value)]
+            padding = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
+            result, weights = self(*batch, padding, need_weights, attn_mask, average_attn_weights, is_causal)
+            return result.squeeze(axis), None if weights is None else weights.squeeze(0)
+        if self.in_proj is not None and query is key and key is value:
             q, k, v = self._turned(self.in_proj(query)).chunk(3, -1)
         else:
             q, k, v = (self._turned(layer(x)) for layer, x in zip(self._layers(), (query, key, value), strict=True))
@@ -75,6 +83,16 @@ class PlainAttention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, x.shape[-1] // self.heads)).transpose(1, 2)
+
+
+def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """A linear layer around weights that are there already."""
+    with torch.device("meta"):
+        layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    layer.weight = nn.Parameter(weight.detach())
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.detach())
+    return layer
 
 
 def attend(

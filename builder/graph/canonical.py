@@ -71,7 +71,7 @@ def _store(module: fx.GraphModule, node: fx.Node, owner: str, value: Tensor, tra
     """Keep a value beside the weights it comes from."""
     home = module.get_submodule(owner)
     name = _free_name(home, f"{_STORED}{node.name}")
-    value = value.detach().clone().contiguous()
+    value = value.detach().clone()  # as it lies in memory: a transposed matrix multiplies in another order
     if trainable and value.is_floating_point():
         setattr(home, name, nn.Parameter(value, requires_grad=False))
     else:
@@ -121,7 +121,7 @@ def _linear(given: Given) -> nn.Module:
 
 
 def _times(given: Given) -> nn.Module:
-    return _linear({"weight": given["other"].t().contiguous()})
+    return _linear({"weight": given["other"].t().clone()})
 
 
 def _group_norm(given: Given) -> nn.Module:
@@ -136,7 +136,8 @@ def _layer_norm(given: Given) -> nn.Module:
 
 
 def _batch_norm(given: Given) -> nn.Module:
-    layer = nn.BatchNorm2d(len(given["running_mean"]), given.get("eps", 1e-5))
+    kind = {4: nn.BatchNorm2d, 5: nn.BatchNorm3d}.get(len(given["input"].meta["value"].shape), nn.BatchNorm1d)
+    layer = kind(len(given["running_mean"]), given.get("eps", 1e-5))
     layer.running_mean, layer.running_var = given["running_mean"], given["running_var"]
     return _filled(layer, given.get("weight"), given.get("bias"))
 
@@ -173,7 +174,8 @@ def _make_layers(module: fx.GraphModule) -> None:
             names, build = _LAYERS[node.target]
             given = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
             if _weights_are_stored(node, given):
-                key = (str(node.target), tuple((k, str(v)) for k, v in given.items() if k != "input"))
+                rank = len(given["input"].meta["value"].shape) if node.target is F.batch_norm else None
+                key = (str(node.target), rank, tuple((k, str(v)) for k, v in given.items() if k != "input"))
                 if key not in made:
                     made[key] = _layer_for(module, node, given, build)
                 _call_layer(module, node, made[key], given["input"])

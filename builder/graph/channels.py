@@ -10,7 +10,8 @@ graph's input or output, or an operation whose effect is not known, is protected
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, fx
 
-from legodnn.builder.graph.values import place
+from legodnn.builder.graph.values import home, place
 
 Ids = npt.NDArray[np.int64]
 
@@ -58,23 +59,48 @@ class Slice:
 
 @dataclass(frozen=True)
 class Literal:
-    """A size written as a number into the graph (``x.view(-1, 512)``) that shrinks with ``axis`` of ``ids``."""
+    """A size written as a number into the graph (``x.view(-1, 512)``) that shrinks with ``axis`` of ``ids``.
+
+    ``path`` leads to it through the node's arguments; it starts with a name where that argument is given by name.
+    """
 
     node: str
-    path: tuple[int, ...]
+    path: tuple[int | str, ...]
     ids: Ids
     axis: int = 0
 
 
 @dataclass(frozen=True)
+class Reason:
+    """Why channels stay and, where an operation keeps them, which one, in which module, at which line of its code."""
+
+    why: str
+    operator: str = ""
+    module: str = ""
+    source: str = ""
+
+    def __str__(self) -> str:
+        if not self.operator:
+            return self.why
+        inside = f" in {self.module}" if self.module else ""
+        line = f" at {self.source}" if self.source else ""
+        return f"{self.operator}{inside}{line}: {self.why}"
+
+
+@dataclass(frozen=True)
 class Family:
-    """Channel classes made by the same layers: one row of ``classes`` lists the roots that can be removed."""
+    """Channel classes made by the same layers: ``classes`` lists the roots that can be removed, ``stays`` counts the
+    others by what keeps them."""
 
     classes: Ids
     layers: tuple[str, ...]
     nodes: frozenset[fx.Node]
-    protected: int
-    reasons: tuple[str, ...]
+    stays: Mapping[Reason, int]
+
+    @property
+    def protected(self) -> int:
+        """How many classes stay."""
+        return sum(self.stays.values())
 
 
 class _Forest:
@@ -103,6 +129,10 @@ class _Forest:
             left, right = self._find(left), self._find(right)
             self.parent[max(left, right)] = min(left, right)
 
+    def count(self) -> int:
+        """How many classes there are."""
+        return int((self.parent == np.arange(len(self.parent))).sum())
+
     def _find(self, item: int) -> int:
         while (above := int(self.parent[item])) != item:
             self.parent[item] = self.parent[above]
@@ -115,7 +145,8 @@ class ChannelMap:
     """The result of `legodnn.builder.graph.analysis.analyse`; also the workbench the rules write to.
 
     ``tags`` gives the channels of each node's value (absent: not followed), ``slices`` the tensors that shrink,
-    ``literals`` the written-down sizes that shrink, ``regrouped`` the grouped convolutions that lose whole groups.
+    ``literals`` the written-down sizes that shrink, ``regrouped`` the grouped convolutions that lose whole groups,
+    ``described`` what layers without weights say of their channels: those of (layer, attribute).
     """
 
     module: fx.GraphModule
@@ -123,16 +154,18 @@ class ChannelMap:
     slices: dict[tuple[str, str, int], Slice] = field(default_factory=dict)
     literals: list[Literal] = field(default_factory=list)
     regrouped: set[str] = field(default_factory=set)
+    described: dict[tuple[str, str], Ids] = field(default_factory=dict)
     _classes: _Forest = field(default_factory=_Forest)
     _made: list[tuple[str, Ids]] = field(default_factory=list)
-    _protected: list[tuple[Ids, str]] = field(default_factory=list)
+    _protected: list[tuple[Ids, Reason]] = field(default_factory=list)
     _touches: dict[fx.Node, list[Ids]] = field(default_factory=dict)
     _grids: list[Ids] = field(default_factory=list)
-    _free_weights: dict[fx.Node, Ids] = field(default_factory=dict)
+    _free_weights: dict[str, Tag] = field(default_factory=dict)
+    _held: dict[tuple[str, str | None, int | None], Reason] = field(default_factory=dict)
 
     def enter(self, node: fx.Node, axis: int, count: int) -> None:
         """The channels of an input of the graph; they stay."""
-        self.tags[node] = Tag((axis,), self.fixed(count, "reaches the block's input"))
+        self.tags[node] = Tag((axis,), self.fixed(count, Reason("reaches the block's input")))
 
     # ---- what rules say -------------------------------------------------------------------------------------------
     def tag(self, value: Any) -> Tag | None:
@@ -145,14 +178,15 @@ class ChannelMap:
 
     def _follow_weight(self, node: fx.Node) -> None:
         """A weight that takes part in the computation itself: at first, every entry is a channel of its own."""
-        value = weight_of(self.module, node)
-        if value.is_floating_point() and 0 < value.numel() <= FOLLOWED_WEIGHT_ENTRIES:
+        value, name = weight_of(self.module, node), str(node.target)
+        if value.is_floating_point() and 1 < value.numel() <= FOLLOWED_WEIGHT_ENTRIES:
             axes = tuple(i for i, size in enumerate(value.shape) if size > 1)
-            ids = self._classes.grow(value.numel()).reshape([value.shape[i] for i in axes])
-            self.tags[node] = Tag(axes, ids)
-            self._free_weights[node] = ids
+            if name not in self._free_weights:
+                ids = self._classes.grow(value.numel()).reshape([value.shape[i] for i in axes])
+                self._free_weights[name] = Tag(axes, ids)
+            self.tags[node] = self._free_weights[name]
 
-    def fixed(self, count: int, reason: str) -> Ids:
+    def fixed(self, count: int, reason: Reason) -> Ids:
         """New channels that stay."""
         ids = self._classes.grow(count)
         self.protect(ids, reason)
@@ -173,17 +207,26 @@ class ChannelMap:
         known = self.slices.setdefault((owner, parameter, axis), Slice(owner, parameter, axis, ids, role))
         self.tie(known.ids, ids)
 
+    def describe(self, owner: str, attribute: str, ids: Ids) -> None:
+        """``owner.attribute`` is the number of these channels, in a layer without tensors that would tell."""
+        self.tie(self.described.setdefault((owner, attribute), ids), ids)
+
+    def hold(self, owner: str, reason: Reason, parameter: str | None = None, axis: int | None = None) -> None:
+        """A layer (or one tensor, or one axis of it) is used where channels are not followed: it keeps its size there,
+        and so it does in its other uses."""
+        self._held.setdefault((owner, parameter, axis), reason)
+
     def tie(self, a: Ids, b: Ids) -> None:
         """Channel ``a[i]`` and channel ``b[i]`` go together; shapes are broadcast."""
         if a is not b:
             self._classes.union(*np.broadcast_arrays(a, b))
 
-    def protect(self, ids: Ids, reason: str) -> None:
+    def protect(self, ids: Ids, reason: Reason) -> None:
         """These channels stay, and why."""
         if ids.size:
             self._protected.append((ids, reason))
 
-    def literal(self, node: fx.Node, path: tuple[int, ...], ids: Ids, axis: int = 0) -> None:
+    def literal(self, node: fx.Node, path: tuple[int | str, ...], ids: Ids, axis: int = 0) -> None:
         """The number at ``path`` in the node's arguments is the count of these channels along ``axis`` of ``ids``."""
         self.literals.append(Literal(node.name, path, ids, axis))
 
@@ -193,30 +236,40 @@ class ChannelMap:
 
     def settle(self) -> None:
         """Decide for every grid along which axis channels go, after all rules have spoken."""
-        for ids in self._free_weights.values():
-            if ids.ndim and len(np.unique(self.roots(ids))) < ids.size:
-                self._grids.append(ids)
-        changed = True
-        while changed:
-            changed = any([self._settle_grid(ids) for ids in self._grids])
-        for node, ids in self._free_weights.items():
-            roots, axes = self.roots(ids), self.tags[node].axes
-            for position, axis in enumerate(axes):
-                lines = np.moveaxis(roots, position, 0).reshape(roots.shape[position], -1)
-                if (lines == lines[:, :1]).all() and len(np.unique(roots)) > 1:
-                    owner, _, parameter = str(node.target).rpartition(".")
-                    first = np.moveaxis(ids, position, 0).reshape(roots.shape[position], -1)[:, 0]
-                    self.shrink(owner, parameter, axis, first, "carry")
+        for name, tag in self._free_weights.items():
+            for piece in self.slices.values():
+                if weight_name(piece.owner, piece.parameter) == name and piece.axis in tag.axes:
+                    self.tie(np.moveaxis(tag.ids, tag.axes.index(piece.axis), -1), piece.ids)
+            if len(np.unique(self.roots(tag.ids))) < tag.ids.size:
+                self._grids.append(tag.ids)
+        before, now = -1, self._classes.count()
+        while before != now:
+            for ids in self._grids:
+                self._settle_grid(ids)
+            for name, tag in self._free_weights.items():
+                self._settle_weight(name, tag)
+            before, now = now, self._classes.count()
+        for (owner, parameter, axis), reason in self._held.items():
+            for piece in self.slices.values():
+                if piece.owner == owner and parameter in (None, piece.parameter) and axis in (None, piece.axis):
+                    self.protect(piece.ids, reason)
 
-    def _settle_grid(self, ids: Ids) -> bool:
-        """Tie everything along all axes but the one that leaves the most classes; whether that tied anything new."""
+    def _settle_weight(self, name: str, tag: Tag) -> None:
+        """A weight followed entry by entry shrinks along the axes along which whole lines go."""
+        owner, _, parameter = name.rpartition(".")
+        roots = self.roots(tag.ids)
+        for position, axis in enumerate(tag.axes):
+            lines = np.moveaxis(roots, position, 0).reshape(roots.shape[position], -1)
+            if (lines == lines[:, :1]).all() and len(np.unique(roots)) > 1:
+                first = np.moveaxis(tag.ids, position, 0).reshape(roots.shape[position], -1)[:, 0]
+                self.shrink(owner, parameter, axis, first, "carry")
+
+    def _settle_grid(self, ids: Ids) -> None:
+        """Tie everything along all axes but the one that leaves the most classes."""
         roots = self.roots(ids)
         best = max(range(ids.ndim), key=lambda axis: (_lines(roots, axis), axis))
         lines = np.moveaxis(ids, best, 0).reshape(ids.shape[best], -1)
-        if (self.roots(lines) == self.roots(lines[:, :1])).all():
-            return False
         self.tie(lines, lines[:, :1])
-        return True
 
     # ---- what readers ask -----------------------------------------------------------------------------------------
     def roots(self, ids: Ids) -> Ids:
@@ -225,7 +278,7 @@ class ChannelMap:
 
     def families(self) -> list[Family]:
         """Families in graph order, with the layers that make them and the reasons for what is protected."""
-        reasons: dict[int, str] = {}
+        reasons: dict[int, Reason] = {}
         for ids, reason in self._protected:
             for root in np.unique(self.roots(ids)).tolist():
                 reasons.setdefault(root, reason)
@@ -247,8 +300,7 @@ class ChannelMap:
                 classes=np.array(sorted(c for c in classes if c not in reasons), dtype=np.int64),
                 layers=tuple(layers[family]),
                 nodes=frozenset(nodes.get(family, ())),
-                protected=sum(c in reasons for c in classes),
-                reasons=tuple(dict.fromkeys(reasons[c] for c in sorted(classes) if c in reasons)),
+                stays=Counter(reasons[c] for c in sorted(classes) if c in reasons),
             )
             for family, classes in members.items()
         ]
@@ -284,21 +336,38 @@ def weight_of(module: fx.GraphModule, node: fx.Node) -> Tensor:
     return value
 
 
+def weight_name(owner: str, parameter: str) -> str:
+    """The full name of a layer's tensor, as ``get_attr`` nodes have it."""
+    return f"{owner}.{parameter}" if owner else parameter
+
+
+def hold_weights(channels: ChannelMap, node: fx.Node) -> None:
+    """Weights that ``node`` itself reads keep their size: its result is not followed."""
+    reason = reason_of(channels.module, node, "its channels are not followed")
+    for value in node.all_input_nodes:
+        if value.op == "get_attr":
+            owner, _, parameter = str(value.target).rpartition(".")
+            channels.hold(owner, reason, parameter)
+            if value in channels.tags:
+                channels.protect(channels.tags[value].ids, reason)
+
+
 def refuse(channels: ChannelMap, node: fx.Node, why: str) -> None:
     """Protect everything that enters ``node``; its result is not followed."""
-    protect_all(channels, node.all_input_nodes, f"{describe(channels.module, node)}: {why}")
+    protect_all(channels, node.all_input_nodes, reason_of(channels.module, node, why))
 
 
-def protect_all(channels: ChannelMap, values: Iterable[fx.Node], reason: str) -> None:
+def protect_all(channels: ChannelMap, values: Iterable[fx.Node], reason: Reason) -> None:
     """Protect the channels of several values for one reason."""
     for value in values:
         if value in channels.tags:
             channels.protect(channels.tags[value].ids, reason)
 
 
-def describe(module: fx.GraphModule, node: fx.Node) -> str:
-    """A node in words a user knows: the layer's name and kind, or the function's name, and the line it is in."""
-    line = f" at {place(node)}" if place(node) else ""
+def reason_of(module: fx.GraphModule, node: fx.Node, why: str) -> Reason:
+    """What ``node`` keeps channels for, in words a user knows: the layer's kind or the function's name, and where."""
     if node.op == "call_module":
-        return f"{node.target} ({type(module.get_submodule(str(node.target))).__name__}){line}"
-    return f"{node.name} ({getattr(node.target, '__name__', node.target)}){line}"
+        layer = module.get_submodule(str(node.target))
+        kind = getattr(layer, "original_name", type(layer).__name__)  # of a scripted module, what it was
+        return Reason(why, kind, str(node.target), place(node))
+    return Reason(why, str(getattr(node.target, "__name__", node.target)), home(node), place(node))

@@ -18,11 +18,12 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def fold_norms(module: fx.GraphModule) -> fx.GraphModule:
-    """A copy of ``module`` (eval mode) with every batch normalisation folded that directly follows its only feeder.
+    """``module`` (eval mode) with every batch normalisation folded that directly follows its only feeder.
 
-    Layers that are used more than once keep their normalisation. Nodes keep their facts.
+    Layers that are used more than once keep their normalisation. Nodes keep their facts. What there is nothing to fold
+    into is shared with ``module``, which stays as it is.
     """
-    module = copy.deepcopy(module)
+    module = fx.GraphModule(module, copy.deepcopy(module.graph), class_name="Segment").eval()
     uses: dict[str, int] = {}
     for node in module.graph.nodes:
         if node.op == "call_module":

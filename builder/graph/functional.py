@@ -48,6 +48,10 @@ class _Observer(fx.Interpreter):
         super().__init__(module)
         self.mutations: list[Mutation] = []
 
+    def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:
+        value = super().get_attr(target, args, kwargs)
+        return value if isinstance(value, nn.Parameter) else value.clone()  # networks count in their buffers
+
     def run_node(self, n: fx.Node) -> Any:
         before = {i: [t._version for t in tensors_in(self.env[i])] for i in n.all_input_nodes}
         value = super().run_node(n)
@@ -122,7 +126,7 @@ def functionalise(module: fx.GraphModule, mutations: Sequence[Mutation]) -> None
             _redirect(base, whole, current, order, node)
     # In-place layers that no example changed (say, on the network's own input) are harmless but ambiguous.
     for child in module.modules():
-        if getattr(child, "inplace", None) is True:
+        if getattr(child, "inplace", None) is True and not isinstance(child, torch.jit.ScriptModule):
             child.inplace = False
 
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import torch
 from torch import fx
 
-from legodnn.builder.graph.channels import ChannelMap, Ids, Tag, describe, refuse
-from legodnn.builder.graph.rules import argument, channel_rule, rank
+from legodnn.builder.graph.channels import ChannelMap, Ids, Reason, Tag, reason_of, refuse
+from legodnn.builder.graph.rules import argument, channel_rule, everywhere, rank
 from legodnn.builder.graph.values import facts
 
 Letters = Sequence[Any]
@@ -24,24 +25,46 @@ Letters = Sequence[Any]
 def combine(
     channels: ChannelMap, node: fx.Node, operands: Sequence[tuple[fx.Node, Letters]], out: Letters
 ) -> Tag | None:
-    """The channels of a result with axes ``out`` from operands with lettered axes (None: an axis of size 1)."""
-    tags: list[tuple[fx.Node, dict[Any, int], Tag]] = []
+    """The channels of a result with axes ``out`` from operands with lettered axes."""
+    operands = _without_repeated(operands)
+    tags: list[tuple[Letters, dict[Any, int], Tag]] = []
+    unfollowed = []
     for value, letters in operands:
         tag = _direct(channels, value)
-        if tag is not None:
-            named = {letters[axis]: i for i, axis in enumerate(tag.axes)}
-            if None not in named and len(named) == len(tag.axes):
-                tags.append((value, named, tag))
+        if tag is None:
+            unfollowed.append((value, letters))
+        elif any(letters[axis] is None for axis in tag.axes):
+            if tag.ids.size > 1:
+                channels.protect(tag.ids, reason_of(channels.module, node, "repeats one channel along others"))
+            unfollowed.append((value, letters))
+        else:
+            tags.append((letters, {letters[axis]: i for i, axis in enumerate(tag.axes)}, tag))
     if not tags:
         return None
-    for value, letters in operands:
-        if not any(value is known for known, _, _ in tags) and not _fits(channels, node, value, letters, tags):
+    for (letters, named, _), (others, theirs, _) in combinations(tags, 2):
+        if named.keys().isdisjoint(theirs) and (named.keys() & set(others) or theirs.keys() & set(letters)):
+            refuse(channels, node, "mixes channels on different axes")
+            return None
+    for value, letters in unfollowed:
+        if not _fits(channels, node, value, letters, tags):
             return None
     result: tuple[tuple[Any, ...], Ids] | None = None
     for _, named, tag in tags:
         result = _joined(channels, result, (tuple(named), tag.ids))
     assert result is not None
     return _result(channels, node, result, out)
+
+
+def _without_repeated(operands: Sequence[tuple[fx.Node, Letters]]) -> list[tuple[fx.Node, Letters]]:
+    """Axes of size 1 that are repeated along another operand's lose their letter: they tie nothing."""
+    sizes: dict[Any, int] = {}
+    for value, letters in operands:
+        for letter, size in zip(letters, facts(value).shape, strict=True):
+            sizes[letter] = max(size, sizes.get(letter, 1))
+    return [
+        (value, [None if size < sizes[k] else k for k, size in zip(letters, facts(value).shape, strict=True)])
+        for value, letters in operands
+    ]
 
 
 def _direct(channels: ChannelMap, value: fx.Node) -> Tag | None:
@@ -51,10 +74,10 @@ def _direct(channels: ChannelMap, value: fx.Node) -> Tag | None:
 
 def _fits(channels: ChannelMap, node: fx.Node, value: fx.Node, letters: Letters, tags: Sequence[Any]) -> bool:
     """A tensor without followed channels may stand beside them where it has no such axis, or is a weight."""
-    shape = facts(value).shape
+    held = set(range(len(letters)))
     for _, named, tag in tags:
         for letter, position in named.items():
-            if letter not in letters or shape[letters.index(letter)] == 1:
+            if letter not in letters:
                 continue
             if value.op != "get_attr":
                 refuse(channels, node, "mixes followed and unfollowed channels")
@@ -63,6 +86,11 @@ def _fits(channels: ChannelMap, node: fx.Node, value: fx.Node, letters: Letters,
             lines = np.moveaxis(tag.ids, position, 0).reshape(tag.ids.shape[position], -1)
             channels.tie(lines, lines[:, :1])  # one entry of the weight for all of them
             channels.shrink(owner, parameter, letters.index(letter), lines[:, 0], "carry")
+            held.discard(letters.index(letter))
+    if value.op == "get_attr":
+        owner, _, parameter = str(value.target).rpartition(".")
+        for axis in held:  # along its other axes it keeps its size
+            channels.hold(owner, reason_of(channels.module, node, "reads all of a weight"), parameter, axis)
     return True
 
 
@@ -74,7 +102,7 @@ def _joined(
         return new
     if set(known[0]).isdisjoint(new[0]):
         small, large = sorted((known, new), key=lambda item: item[1].size)
-        channels.protect(small[1], "a product of two kinds of channels")
+        channels.protect(small[1], Reason("a product of two kinds of channels"))
         return large
     union = (*known[0], *[letter for letter in new[0] if letter not in known[0]])
     a, b = (np.broadcast_to(*_spread(item, union, (known, new))) for item in (known, new))
@@ -110,14 +138,22 @@ def _result(channels: ChannelMap, node: fx.Node, found: tuple[tuple[Any, ...], I
     return Tag(tuple(axes[i] for i in order), ids)
 
 
+_ELEMENTWISE = (
+    "add sub mul div subtract multiply divide true_divide floor_divide remainder fmod rsub pow float_power maximum "
+    "minimum fmax fmin where masked_fill lerp addcmul addcdiv clamp clip clamp_min clamp_max gt ge lt le eq ne greater "
+    "greater_equal less less_equal not_equal logical_and logical_or logical_xor bitwise_and bitwise_or atan2 hypot "
+    "copysign xlogy heaviside"
+).split()
+
+
 def _tensors(values: Any) -> list[fx.Node]:
     return [v for v in values if isinstance(v, fx.Node) and facts(v).is_tensor]
 
 
 @channel_rule(
-    operator.add, operator.sub, operator.mul, operator.truediv, torch.add, torch.sub, torch.mul, torch.div,
-    torch.maximum, torch.minimum, "add", "sub", "mul", "div", "maximum", "minimum", torch.where, "where", "masked_fill",
-    torch.masked_fill, torch.lerp, "lerp", torch.addcmul, "addcmul",
+    operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod, operator.pow,
+    operator.and_, operator.or_, operator.xor, operator.gt, operator.ge, operator.lt, operator.le, operator.eq,
+    operator.ne, *everywhere(_ELEMENTWISE),
 )  # fmt: skip
 def _elementwise(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
     if not facts(node).is_tensor:
@@ -125,17 +161,14 @@ def _elementwise(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
     shape = facts(node).shape
     operands = []
     for value in dict.fromkeys(_tensors([*node.args, *node.kwargs.values()])):
-        sizes = facts(value).shape
-        offset = len(shape) - len(sizes)
-        operands.append(
-            (value, [i + offset if size > 1 or shape[i + offset] == 1 else None for i, size in enumerate(sizes)])
-        )
+        offset = len(shape) - rank(value)
+        operands.append((value, range(offset, len(shape))))
     return combine(channels, node, operands, range(len(shape)))
 
 
 @channel_rule(torch.matmul, "matmul", operator.matmul, torch.bmm, "bmm")
 def _matmul(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
-    left, right = _tensors(node.args[:2])
+    left, right = argument(node, 0, "input"), argument(node, 1, "mat2" if "bmm" in str(node.target) else "other")
     ranks = rank(left), rank(right)
     if min(ranks) < 2:
         refuse(channels, node, "multiplies by a vector")
@@ -145,15 +178,7 @@ def _matmul(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
     first = [*batch[axes - ranks[0] :], "m", "k"]
     second = [*batch[axes - ranks[1] :], "k", "n"]
     out = [*batch, "m", "n"]
-    return combine(channels, node, [(left, _sized(left, first)), (right, _sized(right, second))], out)
-
-
-def _sized(value: fx.Node, letters: list[Any]) -> list[Any]:
-    """An axis of size 1 is repeated along the other operand's and ties nothing."""
-    sizes = facts(value).shape
-    return [
-        None if size == 1 and isinstance(letter, int) else letter for size, letter in zip(sizes, letters, strict=True)
-    ]
+    return combine(channels, node, [(left, first), (right, second)], out)
 
 
 @channel_rule(torch.einsum)
@@ -162,8 +187,8 @@ def _einsum(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
     if len(operands) == 1 and isinstance(operands[0], (tuple, list)):
         operands = list(operands[0])
     left, arrow, right = str(equation).replace(" ", "").partition("->")
-    if not arrow or "." in left:
-        refuse(channels, node, "an equation without '->' or with '...'")
+    if not arrow or "." in left or any(len(set(part)) < len(part) for part in left.split(",")):
+        refuse(channels, node, "an equation without '->', with '...' or with a diagonal")
         return None
     pairs = list(zip(_tensors(operands), [list(part) for part in left.split(",")], strict=True))
     return combine(channels, node, pairs, list(right))
@@ -185,11 +210,14 @@ def _cat(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
         if len(known[0].axes) > 1 and len(known) < len(parts):
             refuse(channels, node, "concatenates unfollowed channels")
             return None
-        why = f"{describe(channels.module, node)}: not followed up to here"
+        why = reason_of(channels.module, node, "not followed up to here")
         all_ids = [
             channels.fixed(facts(p).shape[axis], why) if t is None else t.ids for p, t in zip(parts, tags, strict=True)
         ]
-        return Tag(known[0].axes, np.concatenate(all_ids, position))
+        ids = np.concatenate(all_ids, position)
+        if ids.ndim > 1:
+            channels.grid(ids)
+        return Tag(known[0].axes, ids)
     if len(known) < len(parts):
         refuse(channels, node, "concatenates unfollowed channels")
         return None

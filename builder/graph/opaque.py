@@ -2,12 +2,121 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
 import torch.nn as nn
+from torch import Tensor, fx
+
+from legodnn.builder.graph.attention import PlainAttention
+from legodnn.builder.graph.refusals import named
+from legodnn.builder.graph.state import restored
+from legodnn.builder.graph.values import one_line, tensors_in
+from legodnn.shared.errors import ModelError
 
 
 class Opaque(nn.Module):
     """A module the tracer never looks into, for what depends on the data (non-maximum suppression, say).
 
-    Tensors (or lists of them) in, one tensor or a tuple of tensors out. It is exported with ``torch.jit.script``, so
-    its ``forward`` must be scriptable; it belongs to the trunk and keeps the channels of everything that enters it.
+    Tensors (or lists of them) in, one tensor or a tuple of tensors out. Its ``forward`` must be what
+    ``torch.jit.script`` can compile; it belongs to the trunk and keeps the channels of everything that enters it.
     """
+
+
+class Whole(nn.Module):
+    """A network's own layer behind a name that promises nothing.
+
+    A class derived from a layer of torch is no such layer once it computes something else; nothing may be concluded
+    from its weights.
+    """
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the layer computes."""
+        return self.inner(*args, **kwargs)
+
+
+def keep_whole(module: fx.GraphModule, reasons: Mapping[str, str], batches: Sequence[Sequence[Tensor]]) -> None:
+    """Make the called modules in ``reasons``, and every `Opaque`, ones that can be written down as they are.
+
+    What decides by its data, or by which of the ``batches`` it gets, becomes TorchScript: to write down one run of it
+    would be to write down one case. Raises `ModelError` where TorchScript cannot hold it.
+    """
+    wanted = {name for name, layer in module.named_modules() if isinstance(layer, Opaque)} | set(reasons)
+    with restored(module):
+        calls = [_calls(module, wanted, inputs) for inputs in batches]
+    for name in calls[0]:
+        layer = module.get_submodule(name)
+        if isinstance(layer, torch.jit.ScriptModule) or type(layer).__module__.startswith("torch.nn."):
+            continue
+        with restored(layer):
+            decides = _decides(layer, [found[name] for found in calls])
+        if decides:
+            _put(module, name, _scripted(name, layer, reasons.get(name, "it is opaque")))
+        elif any(k.__module__.startswith("torch.nn.") and k is not nn.Module for k in type(layer).__mro__):
+            _put(module, name, Whole(layer))
+
+
+def _put(module: nn.Module, name: str, layer: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(module.get_submodule(parent), child, layer)
+
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def _calls(module: fx.GraphModule, wanted: set[str], inputs: Sequence[Tensor]) -> dict[str, Call]:
+    """What the modules called ``wanted`` are given when the graph runs, each the first time."""
+    found: dict[str, Call] = {}
+
+    class Listening(fx.Interpreter):
+        def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
+            if target in wanted:
+                found.setdefault(target, (args, kwargs))
+            return super().call_module(target, args, kwargs)
+
+    Listening(module).run(*[x.clone() for x in inputs])
+    return found
+
+
+def _decides(layer: nn.Module, calls: Sequence[Call]) -> bool:
+    """Whether a run of ``layer`` written down by torch's tracing would be wrong for other data or batch sizes."""
+    args, kwargs = calls[0]
+    given = tensors_in([args, kwargs])
+
+    def run(*tensors: Tensor) -> tuple[Tensor, ...]:
+        now = {id(old): new for old, new in zip(given, tensors, strict=True)}
+        again, named_again = fx.node.map_aggregate((args, kwargs), lambda item: now.get(id(item), item))
+        return tuple(tensors_in(layer(*again, **named_again)))
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        written = torch.jit.trace(run, tuple(given), check_trace=False)
+    if any(issubclass(w.category, torch.jit.TracerWarning) for w in caught):
+        return True
+    return not all(_agree(written(*tensors_in([a, k])), tensors_in(layer(*a, **k))) for a, k in calls[1:])
+
+
+def _agree(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
+    return all(a.shape == b.shape and torch.allclose(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def _scripted(name: str, layer: nn.Module, why: str) -> nn.Module:
+    for place, child in list(layer.named_modules()):
+        if isinstance(child, PlainAttention) and place:
+            _put(layer, place, child.original[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that TorchScript is deprecated is known: devices have old torch
+        try:
+            compiled: nn.Module = torch.jit.script(layer)
+        except Exception as error:
+            raise ModelError(
+                f"{named(name, layer)} cannot be followed ({why}), and torch.jit.script cannot compile it "
+                f"({one_line(error)}); write its forward in what TorchScript knows"
+            ) from error
+    return compiled

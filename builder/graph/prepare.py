@@ -13,24 +13,28 @@ from typing import Any
 import torch
 import torch.nn as nn
 from torch import Tensor
-from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
+from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 from torchvision.ops import FrozenBatchNorm2d
 
 from legodnn.builder.graph.attention import PlainAttention
-from legodnn.builder.graph.values import one_line, tensors_in
+from legodnn.builder.graph.copies import copied
+from legodnn.builder.graph.refusals import answer, named, refuse_inputs, refuse_kinds
 from legodnn.shared.errors import ModelError
 
 
 def prepared(model: nn.Module, inputs: Sequence[Tensor]) -> nn.Module:
     """A copy of ``model`` in eval mode without gradients, on the inputs' device, in float32 and plain modules.
 
-    Raises `ModelError` for quantised, scripted or hooked networks, and where it does not run on the inputs.
+    Raises `ModelError` for networks that cannot be taken (see `legodnn.builder.graph.refusals`) and for hooks that
+    change what is computed.
     """
-    _refuse_kinds(model)
+    refuse_kinds(model)
     # The output of a module may alias its input, so gradients stay off: they would forbid in-place changes of views.
-    model = _unwrapped(copy.deepcopy(model)).eval().requires_grad_(False)
+    model = _unwrapped(copied(model)).eval().requires_grad_(False)
+    refuse_inputs(model, inputs)
+    _register_tensors(model)
     model = model.to(inputs[0].device)
     for value in [*model.parameters(), *model.buffers()]:
         if value.is_floating_point():
@@ -38,18 +42,18 @@ def prepared(model: nn.Module, inputs: Sequence[Tensor]) -> nn.Module:
     with torch.no_grad():
         _without_parametrizations(model)
         _without_hooks(model, inputs)
+        _untied(model)
         _in_plain_modules(model)
     return model
 
 
-def _refuse_kinds(model: nn.Module) -> None:
-    if isinstance(model, torch.jit.ScriptModule):
-        raise ModelError("the network is TorchScript, whose inside cannot be changed; give the Python network it was")
-    for name, module in model.named_modules():
-        if ".quantized" in type(module).__module__ and "torchvision" not in type(module).__module__:
-            raise ModelError(
-                f"'{name}' ({type(module).__name__}) is quantised; give the network as it was before quantisation"
-            )
+def _register_tensors(model: nn.Module) -> None:
+    """Tensors kept as plain attributes (a grid made by an earlier run, say) become buffers, which can be followed."""
+    for module in model.modules():
+        for name, value in list(vars(module).items()):
+            if isinstance(value, Tensor) and not hasattr(type(module), name):
+                delattr(module, name)
+                module.register_buffer(name, value, persistent=False)
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
@@ -61,8 +65,9 @@ def _unwrapped(model: nn.Module) -> nn.Module:
         if not isinstance(inner, nn.Module):
             break
         model = inner
-    for name, child in model.named_children():
-        setattr(model, name, _unwrapped(child))
+    if not isinstance(model, torch.jit.ScriptModule):
+        for name, child in model.named_children():
+            setattr(model, name, _unwrapped(child))
     return model
 
 
@@ -76,32 +81,43 @@ def _without_parametrizations(model: nn.Module) -> None:
                 remove_weight_norm(module, hook.name)
             elif isinstance(hook, SpectralNorm):
                 remove_spectral_norm(module, hook.name)
+            elif isinstance(hook, prune.BasePruningMethod):
+                prune.remove(module, hook._tensor_name)
 
 
 def _without_hooks(model: nn.Module, inputs: Sequence[Tensor]) -> None:
     """Hooks that only look are taken off; the network must compute the same without them."""
-    hooked = [name for name, m in model.named_modules() if m._forward_hooks or m._forward_pre_hooks]
+    for module in model.modules():
+        module._backward_hooks.clear()
+        module._backward_pre_hooks.clear()
+    hooked = {name: m for name, m in model.named_modules() if m._forward_hooks or m._forward_pre_hooks}
     if not hooked:
         return
     expected = answer(model, inputs)
-    for module in model.modules():
+    for name, module in hooked.items():
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
-    found = answer(model, inputs)
-    if len(found) != len(expected) or not all(torch.equal(a, b) for a, b in zip(found, expected, strict=True)):
-        raise ModelError(
-            f"'{hooked[0] or 'the network'}' has a hook that changes what it computes; write that into the module's "
-            "forward instead"
-        )
+        found = answer(model, inputs)
+        if len(found) != len(expected) or not all(torch.equal(a, b) for a, b in zip(found, expected, strict=True)):
+            raise ModelError(
+                f"{named(name, module)} has a hook that changes what it computes; write that into the module's forward "
+                "instead"
+            )
 
 
-def answer(model: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """The tensors a network returns. Raises `ModelError` where it does not run on the inputs."""
-    try:
-        return [t.clone() for t in tensors_in(model(*[x.clone() for x in inputs]))]
-    except Exception as error:
-        shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
-        raise ModelError(f"the network does not run on an input of shape {shapes}: {one_line(error)}") from error
+def _untied(model: nn.Module) -> None:
+    """Layers that hold one weight between them get one each.
+
+    They compute the same, but may lose different channels. The bundle holds the weight twice.
+    """
+    seen: set[int] = set()
+    for module in model.modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            continue
+        for name, value in [*module._parameters.items(), *module._buffers.items()]:
+            if value is not None and id(value) in seen:
+                setattr(module, name, copy.deepcopy(value))
+            seen.add(id(value))
 
 
 def _in_plain_modules(model: nn.Module) -> None:

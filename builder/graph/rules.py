@@ -19,7 +19,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import fx
 
-from legodnn.builder.graph.channels import ChannelMap, Ids, Tag, describe, protect_all, refuse
+from legodnn.builder.graph.channels import ChannelMap, Ids, Tag, protect_all, reason_of, refuse
 from legodnn.builder.graph.values import facts
 
 Rule = Callable[[ChannelMap, fx.Node, Any], "Tag | None"]
@@ -32,6 +32,11 @@ def rule_for(node: fx.Node, layer: nn.Module | None) -> Rule | None:
     if layer is None:
         return _RULES.get(node.target)
     return next((_RULES[kind] for kind in type(layer).__mro__ if kind in _RULES), None)
+
+
+def rule_of(operation: Any) -> Rule:
+    """The rule of an operation that has one."""
+    return _RULES[operation]
 
 
 def channel_rule(*operations: Any) -> Callable[[Rule], Rule]:
@@ -55,9 +60,14 @@ def is_known_whole(layer: nn.Module) -> bool:
     return not _KINDS_OF_USERS.isdisjoint(type(layer).__mro__)
 
 
+_NUMPY_NAMES = {"dim": "axis", "keepdim": "keepdims", "other": "x2"}
+
+
 def argument(node: fx.Node, position: int, name: str, default: Any = None) -> Any:
-    """An argument of a call, given by position or by name."""
-    return node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
+    """An argument of a call, given by position or by name (torch's own, or NumPy's, which torch takes as well)."""
+    if len(node.args) > position:
+        return node.args[position]
+    return node.kwargs.get(name, node.kwargs.get(_NUMPY_NAMES.get(name, name), default))
 
 
 def source_of(node: fx.Node) -> Any:
@@ -77,8 +87,12 @@ def rank(value: Any) -> int:
 def _conv(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
     owner, source = str(node.target), channels.tag(source_of(node))
     transposed = isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
+    if rank(node) != len(layer.kernel_size) + 2:
+        keep_layer(channels, node, "reads an image without a batch")
+        return None
     if source is not None and source.only_axis != 1:
         if source.axes == (0,):  # heads folded into the batch: every one goes through the same layer
+            channels.hold(owner, reason_of(channels.module, node, "works inside of channels"))
             return source
         refuse(channels, node, "channels are not on axis 1")
         source = None
@@ -86,18 +100,22 @@ def _conv(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
     if layer.groups > 1 and layer.groups > per_group:
         return _conv_of_many_groups(channels, node, layer, source)
     inner, outer = (0, 1) if transposed else (1, 0)
+    if source is None:
+        _hold_inputs(channels, node, inner)
     if layer.groups == 1:
         if source is not None:
             channels.shrink(owner, "weight", inner, source.ids, "in")
         ids = channels.make(owner, "weight", outer, layer.out_channels)
-    elif transposed:
-        refuse(channels, node, "a transposed convolution of few groups")
-        return None
+    elif transposed:  # its weight holds one group's outputs only
+        if source is not None:
+            tied_groups(channels, source.ids, layer.groups)
+            channels.shrink(owner, "weight", 0, source.ids, "in")
+        ids = np.tile(channels.make(owner, "weight", 1, layer.out_channels // layer.groups), layer.groups)
     else:  # every group keeps as many channels as the others: the same positions go in all of them
         if source is not None:
-            channels.shrink(owner, "weight", 1, _tied_groups(channels, source.ids, layer.groups), "in")
+            channels.shrink(owner, "weight", 1, tied_groups(channels, source.ids, layer.groups), "in")
         ids = channels.make(owner, "weight", 0, layer.out_channels)
-        _tied_groups(channels, ids, layer.groups)
+        tied_groups(channels, ids, layer.groups)
     if layer.bias is not None:
         channels.shrink(owner, "bias", 0, ids, "carry")
     return Tag((1,), ids)
@@ -106,9 +124,11 @@ def _conv(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
 def _conv_of_many_groups(channels: ChannelMap, node: fx.Node, layer: Any, source: Tag | None) -> Tag:
     """Depth-wise convolution, and the like: whole groups go, on both sides."""
     owner, groups = str(node.target), layer.groups
-    ids = np.arange(0) if source is None else source.ids.reshape(groups, -1)
     if source is None:
-        ids = channels.fixed(groups, f"{describe(channels.module, node)}: reads unfollowed channels").reshape(-1, 1)
+        ids = channels.fixed(layer.in_channels, reason_of(channels.module, node, "reads unfollowed channels"))
+    else:
+        ids = source.ids
+    ids = ids.reshape(groups, -1)
     channels.tie(ids, ids[:, :1])
     made = np.repeat(ids[:, 0], layer.out_channels // groups)
     channels.regrouped.add(owner)
@@ -119,7 +139,19 @@ def _conv_of_many_groups(channels: ChannelMap, node: fx.Node, layer: Any, source
     return Tag((1,), made)
 
 
-def _tied_groups(channels: ChannelMap, ids: Ids, groups: int) -> Ids:
+def _hold_inputs(channels: ChannelMap, node: fx.Node, axis: int) -> None:
+    """A layer that reads channels that are not followed reads all of them, in its other uses as well."""
+    channels.hold(str(node.target), reason_of(channels.module, node, "reads unfollowed channels"), "weight", axis)
+
+
+def keep_layer(channels: ChannelMap, node: fx.Node, why: str) -> None:
+    """Protect what enters a layer and what other calls of it make, read or scale; its result is not followed."""
+    refuse(channels, node, why)
+    channels.hold(str(node.target), reason_of(channels.module, node, why))
+
+
+def tied_groups(channels: ChannelMap, ids: Ids, groups: int) -> Ids:
+    """The first group of channels; the others' go together with it, position by position."""
     first = ids.reshape(groups, -1)[0]
     channels.tie(ids.reshape(groups, -1), first)
     return first
@@ -130,11 +162,14 @@ def _linear(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
     owner, source = str(node.target), channels.tag(source_of(node))
     last = rank(node) - 1
     if source is not None and source.only_axis != last:
-        if last not in source.axes:
-            return source  # the layer mixes another axis; the channels pass beside it
+        if last not in source.axes:  # the layer mixes another axis; the channels pass beside it
+            channels.hold(owner, reason_of(channels.module, node, "mixes another axis"))
+            return source
         refuse(channels, node, "its input's channels are taken apart")
         source = None
-    if source is not None:
+    if source is None:
+        _hold_inputs(channels, node, 1)
+    else:
         channels.shrink(owner, "weight", 1, source.ids, "in")
     ids = channels.make(owner, "weight", 0, layer.out_features)
     if layer.bias is not None:
@@ -143,55 +178,27 @@ def _linear(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
 
 
 # ---- layers that scale each channel -------------------------------------------------------------------------------
+_SIZES = ("num_features", "num_channels", "num_parameters", "normalized_shape")
+
+
 def carried(channels: ChannelMap, owner: str, layer: nn.Module, tag: Tag) -> Tag:
-    """Every tensor of ``layer`` that has one entry a channel shrinks with them."""
+    """Every tensor of ``layer`` that has one entry a channel shrinks with them, and what it says of their number."""
+    for name in _SIZES:
+        if getattr(layer, name, None) in (len(tag.ids), (len(tag.ids),)):
+            channels.describe(owner, name, tag.ids)
     for name, value in [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]:
         if value is not None and value.dim() >= 1 and value.shape[0] == len(tag.ids):
             channels.shrink(owner, name, 0, tag.ids, "carry")
     return tag
 
 
-@channel_rule(
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.InstanceNorm1d,
-    nn.InstanceNorm2d,
-    nn.InstanceNorm3d,
-    nn.GroupNorm,
-)
-def _norm(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
-    tag = channels.tag(source_of(node))
-    if tag is None:
-        return None
-    if tag.only_axis != 1:
-        refuse(channels, node, "channels are not on axis 1")
-        return None
-    if isinstance(layer, nn.GroupNorm):
-        _tied_groups(channels, tag.ids, layer.num_groups)
-    return carried(channels, str(node.target), layer, tag)
-
-
-@channel_rule(nn.LayerNorm)
-def _layer_norm(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
-    tag = channels.tag(source_of(node))
-    if tag is None:
-        return None
-    normalised = len(layer.normalized_shape)
-    if max(tag.axes) < rank(node) - normalised:
-        return tag
-    if normalised == 1 and len(tag.axes) == 1:
-        return carried(channels, str(node.target), layer, tag)
-    return _normalised(channels, node, tag, set(range(rank(node) - normalised, rank(node))))
-
-
 @channel_rule(nn.PReLU)
 def _prelu(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
     tag = channels.tag(source_of(node))
-    if tag is None or layer.num_parameters == 1:
+    if layer.num_parameters == 1:
         return tag
-    if tag.only_axis != 1:
-        refuse(channels, node, "channels are not on axis 1")
+    if tag is None or tag.only_axis != 1:
+        keep_layer(channels, node, "channels are not on axis 1")
         return None
     return carried(channels, str(node.target), layer, tag)
 
@@ -210,8 +217,8 @@ _POOLS = (
 _FUNCTIONS = (
     "relu relu6 leaky_relu elu selu celu gelu silu mish sigmoid tanh softplus softsign hardswish hardsigmoid hardtanh "
     "hardshrink softshrink tanhshrink logsigmoid threshold rrelu dropout alpha_dropout abs neg exp log sqrt rsqrt "
-    "square sin cos erf clamp clip clamp_min clamp_max clone contiguous detach float half double to type_as round "
-    "floor ceil sign pow reciprocal nan_to_num zeros_like ones_like empty_like full_like"
+    "square sin cos erf clone contiguous detach float half double bool int long to type_as round floor ceil sign "
+    "reciprocal nan_to_num zeros_like ones_like empty_like full_like expm1 log1p isnan isfinite isinf logical_not"
 ).split()
 _SPATIAL_FUNCTIONS = (
     "dropout1d dropout2d dropout3d feature_alpha_dropout max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d "
@@ -229,28 +236,36 @@ def everywhere(names: Iterable[str]) -> list[Any]:
     return found
 
 
-def _kinds(names: Iterable[str]) -> list[Any]:
+def kinds(names: Iterable[str]) -> list[Any]:
+    """The classes of layers with these names, as far as this torch has them."""
     return [getattr(nn, name) for name in names if hasattr(nn, name)]
 
 
-@channel_rule(*_kinds(_ACTIVATIONS), *everywhere(_FUNCTIONS), operator.neg, operator.pow)
+@channel_rule(*kinds(_ACTIVATIONS), *everywhere(_FUNCTIONS), operator.neg, operator.invert, abs)
 def _keep(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
     return channels.tag(source_of(node))
 
 
-@channel_rule(*_kinds(_POOLS), *everywhere(_SPATIAL_FUNCTIONS))
+@channel_rule(*kinds(_POOLS), *everywhere(_SPATIAL_FUNCTIONS))
 def _spatial(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
-    tag = channels.tag(source_of(node))
-    if tag is not None and max(tag.axes) > 1:
+    source = source_of(node)
+    tag = channels.tag(source)
+    if tag is not None and max(tag.axes) >= _first_pooled(node, layer, rank(source)):
         refuse(channels, node, "mixes along the channel axis")
         return None
     return tag
 
 
+def _first_pooled(node: fx.Node, layer: Any, axes: int) -> int:
+    """The first of the axes an operation works on: as many as its name says, or all behind the channels."""
+    name = type(layer).__name__ if layer is not None else getattr(node.target, "__name__", str(node.target))
+    return axes - int(name[-2]) if name[-2].isdigit() and name[-1] == "d" else 2
+
+
 @channel_rule(F.grid_sample)
 def _grid_sample(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
     tag = channels.tag(source_of(node))
-    protect_all(channels, node.all_input_nodes[1:], f"{describe(channels.module, node)}: steers the sampling")
+    protect_all(channels, node.all_input_nodes[1:], reason_of(channels.module, node, "steers the sampling"))
     if tag is None or tag.only_axis == 1:
         return tag
     refuse(channels, node, "channels are not on axis 1")
@@ -258,7 +273,7 @@ def _grid_sample(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
 
 
 @channel_rule(
-    *_kinds(
+    *kinds(
         [
             "ZeroPad1d",
             "ZeroPad2d",
@@ -288,86 +303,10 @@ def _pad(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
     return None
 
 
-@channel_rule("roll", torch.roll, "flip", torch.flip)
-def _roll(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
-    tag = channels.tag(source_of(node))
-    given = argument(node, *((2, "dims") if "roll" in str(node.target) else (1, "dims")))
-    moved = {d % rank(node) for d in ([given] if isinstance(given, int) else given or range(rank(node)))}
-    if tag is None or moved.isdisjoint(tag.axes):
-        return tag
-    refuse(channels, node, "moves channels around")
-    return None
-
-
-@channel_rule(
-    "mean",
-    torch.mean,
-    "sum",
-    torch.sum,
-    "amax",
-    torch.amax,
-    "amin",
-    torch.amin,
-    "std",
-    torch.std,
-    "var",
-    torch.var,
-    "max",
-    torch.max,
-    "min",
-    torch.min,
-    "norm",
-    "prod",
-)
-def _reduce(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
-    source = source_of(node)
-    tag = channels.tag(source)
-    if tag is None:
-        return None
-    axes = rank(source)
-    given = argument(node, 1, "dim")
-    if isinstance(given, fx.Node):
-        return _RULES[torch.maximum](channels, node, layer)  # the larger of two tensors, entry by entry
-    reduced = {d % axes for d in ([given] if isinstance(given, int) else given or range(axes))}
-    if not reduced.isdisjoint(tag.axes):
-        refuse(channels, node, "reduces over the channels")
-        return None
-    if argument(node, 2, "keepdim", False):
-        return tag
-    return Tag(tuple(a - sum(d < a for d in reduced) for a in tag.axes), tag.ids)
-
-
-@channel_rule(nn.Softmax, nn.LogSoftmax, nn.GLU, F.softmax, F.log_softmax, "softmax", "log_softmax", torch.softmax)
-def _softmax(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
-    tag = channels.tag(source_of(node))
-    if tag is None:
-        return None
-    axis = layer.dim if layer is not None else argument(node, 1, "dim", -1)
-    return _normalised(channels, node, tag, set() if axis is None else {axis % rank(node)})
-
-
-@channel_rule(F.normalize)
-def _normalize(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
-    tag = channels.tag(source_of(node))
-    return None if tag is None else _normalised(channels, node, tag, {argument(node, 2, "dim", 1) % rank(node)})
-
-
-def _normalised(channels: ChannelMap, node: fx.Node, tag: Tag, over: set[int]) -> Tag | None:
-    """Along normalised axes nothing may be missing: what lies along them goes together, or stays."""
-    if over and over.isdisjoint(tag.axes):
-        return tag
-    left = [i for i, axis in enumerate(tag.axes) if axis not in over]
-    if not over or not left:
-        refuse(channels, node, "normalises over the channels")
-        return None
-    lines = np.moveaxis(tag.ids, left, range(len(left)))
-    lines = lines.reshape(*lines.shape[: len(left)], -1)
-    channels.tie(lines, lines[..., :1])
-    return tag
-
-
 @channel_rule("size", "dim", getattr)
 def _sizes(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
+    if node.target is getattr and node.args[1] == "mT":
+        return rule_of("transpose")(channels, node, layer)
     if node.target is getattr and node.args[1] not in ("shape", "dtype", "device", "ndim"):
-        protect_all(channels, node.all_input_nodes, f"{node.name}: reads '{node.args[1]}'")
+        protect_all(channels, node.all_input_nodes, reason_of(channels.module, node, f"reads '{node.args[1]}'"))
     return None

@@ -19,12 +19,15 @@ from torch import Tensor, fx
 
 from legodnn.builder.graph.analysis import CHANNEL_AXES, analyse
 from legodnn.builder.graph.channels import ChannelMap
+from legodnn.builder.graph.cuts import Cuts, within
 from legodnn.builder.graph.dominators import immediate_dominators
-from legodnn.builder.graph.values import facts
+from legodnn.builder.graph.values import facts, home
 
 PRUNABLE_LAYERS = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear,
 )  # fmt: skip
+
+NO_CUTS = Cuts()
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,16 @@ class Segment:
 
 @dataclass(frozen=True)
 class SegmentGraph:
-    """All segments of a teacher in an order in which they can run, with the values that enter and leave it."""
+    """All segments of a teacher in an order in which they can run, with the values that enter and leave it.
+
+    ``channels`` is the analysis of the whole teacher.
+    """
 
     teacher: fx.GraphModule
     segments: tuple[Segment, ...]
     inputs: tuple[fx.Node, ...]
     outputs: tuple[fx.Node, ...]
+    channels: ChannelMap
 
     def answer(self, values: Mapping[fx.Node, Tensor]) -> Any:
         """What the teacher returns (a tensor, or tensors in the containers it has them in), from its values."""
@@ -73,7 +80,10 @@ def _filled(structure: Any, values: Mapping[fx.Node, Tensor]) -> Any:
     if isinstance(structure, dict):
         return {key: _filled(item, values) for key, item in structure.items()}
     if isinstance(structure, (list, tuple)):
-        return (list if isinstance(structure, list) else tuple)(_filled(item, values) for item in structure)
+        items = [_filled(item, values) for item in structure]
+        if hasattr(structure, "_fields"):
+            return type(structure)(*items)
+        return items if isinstance(structure, list) else tuple(items)
     return structure
 
 
@@ -87,21 +97,22 @@ def layers_of(teacher: fx.GraphModule, nodes: Iterable[fx.Node]) -> list[str]:
     return list(names)
 
 
-def cut(teacher: fx.GraphModule, max_ratio: float) -> SegmentGraph:
-    """Cut a traced teacher into segments; a block holds at most ``ceil(max_ratio * layers)`` prunable layers,
-    and at least two, since one alone has nothing inside that could go."""
+def cut(teacher: fx.GraphModule, max_ratio: float, cuts: Cuts = NO_CUTS) -> SegmentGraph:
+    """Cut a traced teacher into segments; a block holds at most ``ceil(max_ratio * layers)`` prunable layers
+    (but two are always allowed, since one alone has nothing inside that could go), within the user's ``cuts``."""
     values = _ValueGraph(teacher)
     limit = max(2, math.ceil(max_ratio * len(layers_of(teacher, values.nodes))))
-    channels = analyse(teacher)
+    channels = analyse(teacher, cuts.dense)
     for node, tag in channels.tags.items():
         node.meta[CHANNEL_AXES] = tag.axes  # a segment's analysis starts from what the whole network's has found
-    stretches = list(_Finder(values, channels, limit).search(values.top_chain()))
+    stretches = list(_Finder(values, channels, limit, cuts.boundaries).search(values.top_chain()))
     output = next(n for n in teacher.graph.nodes if n.op == "output")
     return SegmentGraph(
         teacher,
         tuple(_schedule(values, stretches)),
         tuple(n for n in teacher.graph.nodes if n.op == "placeholder"),
         tuple(output.all_input_nodes),
+        channels,
     )
 
 
@@ -197,9 +208,10 @@ class _Stretch:
 class _Finder:
     """Picks the stretches of chains that become blocks."""
 
-    def __init__(self, values: _ValueGraph, channels: ChannelMap, limit: int) -> None:
+    def __init__(self, values: _ValueGraph, channels: ChannelMap, limit: int, boundaries: Sequence[str]) -> None:
         self.values = values
         self.limit = limit
+        self.homes = [()] + [tuple(within(home(node), boundaries)) for node in values.nodes]
         weight = _removable_parameters(channels)
         families = [
             (frozenset(values.positions(f.nodes)), weight[i], len(f.classes)) for i, f in enumerate(channels.families())
@@ -210,7 +222,7 @@ class _Finder:
     def search(self, chain: Sequence[int]) -> Iterator[_Stretch]:
         """Blocks on a chain, then blocks inside the pieces no block took."""
         sink = self.values.sink
-        pieces = [[n for n in self.values.between(a, b) if n != sink] for a, b in _pairs(chain)]
+        pieces = [[n for n in self.values.between(a, b) if n != sink] for a, b in pairwise(chain)]
         chosen = self._choose(chain, pieces)
         bounds = [*[first for first, _ in chosen], len(pieces)][1:] if chosen else []
         taken: set[int] = set()
@@ -233,7 +245,7 @@ class _Finder:
             sources = self.values.predecessors[start]
             if len(sources) == 1 and sources[0] != 0:
                 chain = [sources[0], *chain]  # a branch: its first operation belongs to it as well
-            for a, b in _pairs(chain):
+            for a, b in pairwise(chain):
                 seen.update(self.values.between(a, b))
             if len(chain) > 1:
                 yield from self.search(chain)
@@ -262,6 +274,8 @@ class _Finder:
         if last == self.values.sink or not self._is_tensor(entry) or not self._is_tensor(last):
             return 0
         inside = {n for piece in pieces[start:end] for n in piece}
+        if len({self.homes[n] for n in inside}) > 1:
+            return 0
         return sum(weight for nodes, weight in self.families if nodes <= inside)
 
     def _is_tensor(self, number: int) -> bool:
@@ -277,14 +291,12 @@ class _Finder:
             single = len(pieces[last]) == 1 and following.op in ("call_module", "call_function", "call_method")
             if not single or layers_of(self.values.teacher, [following]):
                 break
+            if self.homes[chain[last + 1]] != self.homes[chain[last]]:
+                break
             if not facts(following).is_tensor or facts(following).shape != facts(here).shape:
                 break
             last += 1
         return last
-
-
-def _pairs(chain: Sequence[int]) -> Iterator[tuple[int, int]]:
-    return pairwise(chain)
 
 
 def _removable_parameters(channels: ChannelMap) -> list[int]:

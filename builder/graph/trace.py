@@ -8,113 +8,52 @@ then kept whole, which costs one leaf, never the network.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import inspect
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
+import numpy as np
 import torch
 import torch.nn as nn
 from torch import Tensor, fx
-from torch.fx.proxy import Attribute
 
 from legodnn.builder.graph.attention import attend
 from legodnn.builder.graph.canonical import canonicalise
+from legodnn.builder.graph.copies import refuse_uncopied
 from legodnn.builder.graph.functional import functionalise, observe
-from legodnn.builder.graph.opaque import Opaque
-from legodnn.builder.graph.prepare import answer, prepared
+from legodnn.builder.graph.opaque import Opaque, keep_whole
+from legodnn.builder.graph.prepare import prepared
+from legodnn.builder.graph.proxies import (
+    Shape,
+    Untraceable,
+    Value,
+    examples_of,
+    refuse_numbers_from_data,
+    refuse_shapes_by_data,
+    values_in,
+)
+from legodnn.builder.graph.refusals import answer
 from legodnn.builder.graph.rules import is_known_whole
+from legodnn.builder.graph.stand_ins import FACTORIES, made_anew, standing_in
+from legodnn.builder.graph.state import restored
 from legodnn.builder.graph.values import one_line
 from legodnn.shared.errors import ModelError
 
-_FACTORIES = ("arange", "empty", "eye", "full", "linspace", "ones", "tensor", "zeros")
-
-_ABOUT_SHAPE = frozenset(
-    "size dim ndimension numel nelement stride element_size storage_offset get_device type len getattr is_contiguous "
-    "is_floating_point is_complex is_tensor has_names".split()
-)
-"""Operations that read a number off a tensor without looking at its data."""
-
-_SHAPED_BY_DATA = frozenset("nonzero argwhere masked_select unique unique_consecutive nms batched_nms".split())
-
 _TRANSPARENT = (
     nn.Sequential, nn.Transformer, nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.TransformerDecoder,
-    nn.TransformerDecoderLayer,
+    nn.TransformerDecoderLayer, nn.SyncBatchNorm,
 )  # fmt: skip
-"""Modules of torch that are made of others."""
+"""Modules of torch that are made of others, or of functions."""
+
+_HARMLESS = frozenset("extra_repr reset_parameters train dump_patches".split())
+"""What a class may change of a layer of torch without changing what it computes."""
 
 
-class _Untraceable(Exception):
-    """A place that cannot be followed, and why."""
-
-
-class _Value(fx.Proxy):
-    """A proxy that knows what it stands for at two batch sizes; ``constant`` where no input went into it."""
-
-    def __init__(self, node: fx.Node, tracer: _Tracer, examples: tuple[Any, Any], constant: bool) -> None:
-        super().__init__(node, tracer)
-        self.examples = examples
-        self.constant = constant
-
-    @property
-    def __class__(self) -> type:  # networks ask isinstance(x, Tensor)
-        return Tensor if isinstance(self.examples[0], Tensor) else _Value
-
-    def __getattr__(self, name: str) -> Any:
-        first, second = (getattr(example, name) for example in self.examples)
-        if callable(first):
-            return Attribute(self, name)
-        if name == "shape":
-            return self.size()
-        if isinstance(first, Tensor) or first != second:
-            return self.tracer.create_proxy("call_function", getattr, (self, name), {})
-        return first
-
-    def _number(self, what: str) -> Any:
-        if self.constant:
-            return self.examples[0]
-        if isinstance(self.examples[0], Tensor):
-            raise _Untraceable(f"{what} depends on the data of '{self.node.name}'")
-        raise _Untraceable(f"{what} depends on the batch size ('{self.node.name}')")
-
-    def __bool__(self) -> bool:
-        return bool(self._number("a condition"))
-
-    def __int__(self) -> int:
-        return int(self._number("a number"))
-
-    def __float__(self) -> float:
-        return float(self._number("a number"))
-
-    def __index__(self) -> int:
-        return operator.index(self._number("a number"))
-
-    def __len__(self) -> int:
-        first, second = (len(example) for example in self.examples)
-        if first != second:
-            raise _Untraceable(f"the length of '{self.node.name}' is the batch size")
-        return first
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter([self[i] for i in range(len(self))])
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        self.tracer.create_proxy("call_function", operator.setitem, (self, index, value), {})
-
-
-class _Shape(tuple[Any, ...]):
-    """A shape of numbers and values, which can tell its size as ``torch.Size`` does."""
-
-    def numel(self) -> Any:
-        """The product of all sizes."""
-        total: Any = 1
-        for size in self:
-            total = total * size
-        return total
+_OURS = __name__.rpartition(".")[0]
 
 
 class _Tracer(fx.Tracer):
@@ -127,29 +66,29 @@ class _Tracer(fx.Tracer):
         self.leaves = set(leaves)
         self.inputs = list(inputs)
         self.failed: str | None = None
-        self._running = False
+        self.running = False
 
     # ---- what is looked into ------------------------------------------------------------------------------------
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if module_qualified_name in self.leaves or isinstance(m, Opaque | torch.jit.ScriptModule):
             return True
-        if is_known_whole(m):
-            return True
-        home = next(kind for kind in type(m).__mro__ if "forward" in vars(kind))
-        return home.__module__.startswith("torch.nn.") and not isinstance(m, _TRANSPARENT)
+        return is_known_whole(m) or _is_of_torch(m)
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        if self._running:
+        if self.running or m not in self.submodule_paths:  # a module made on the spot is looked through
             return forward(*args, **kwargs)
         try:
             return super().call_module(m, forward, args, kwargs)
         except Exception:
-            if self.failed is None:  # the innermost module sees the exception first
+            # The innermost module sees the exception first; one that is whole already cannot be helped.
+            if self.failed is None and self.path_of_module(m) not in self.leaves:
                 self.failed = self.path_of_module(m)
             raise
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
-        return attr_val if self._running else super().getattr(attr, attr_val, parameter_proxy_cache)
+        if self.running or type(attr_val) is Value:  # the network has set that itself
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def create_args_for_root(
         self, root_fn: Any, is_module: bool, concrete_args: Any = None
@@ -158,33 +97,44 @@ class _Tracer(fx.Tracer):
         return root_fn, [self.root, *[self.create_proxy("placeholder", name, (), {}) for name in names]]
 
     def create_arg(self, a: Any) -> Any:
-        if type(a) is _Value:
+        if type(a) is Value:
             return a.node
         if dataclasses.is_dataclass(a) and not isinstance(a, type):
             return self.create_arg({field.name: getattr(a, field.name) for field in dataclasses.fields(a)})
-        if type(a) is _Shape:
+        if isinstance(a, tuple) and hasattr(a, "_fields"):
+            return type(a)(*[self.create_arg(item) for item in a])
+        if isinstance(a, np.generic):
+            return a.item()
+        if type(a) is Shape:
             return tuple(self.create_arg(item) for item in a)
-        return super().create_arg(a)
+        if isinstance(a, nn.Parameter) and not any(a is known for known in self.root.parameters()):
+            a = a.detach()  # of a module that is not registered
+        try:
+            return super().create_arg(a)
+        except NotImplementedError as error:
+            why = f"it passes on something of kind '{type(a).__name__}'"
+            raise Untraceable(why, "use tensors, alone or in tuples, lists, dictionaries or dataclasses") from error
 
     # ---- recording -----------------------------------------------------------------------------------------------
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         node = super().create_node(*args, **kwargs)
         node.meta["source"] = _source_line()
+        node.meta["module"] = self.scope.module_path
         return node
 
     def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *more: Any, **others: Any) -> Any:
         if target is torch.nn.functional.scaled_dot_product_attention:
             return attend(*args, **kwargs)
-        if kind == "call_method" and str(target).startswith("new_") and target[4:] in _FACTORIES:
-            return _made_anew(target[4:], *args, **kwargs)
-        values = _values((args, kwargs))
-        _refuse_shapes_by_data(kind, target, args, kwargs)
+        if kind == "call_method" and str(target).startswith("new_") and target[4:] in FACTORIES:
+            return made_anew(target[4:], *args, **kwargs)
+        values = values_in((args, kwargs))
+        refuse_shapes_by_data(kind, target, args, kwargs)
         node = super().create_proxy(kind, target, args, kwargs, *more, **others).node
         examples = self._run(kind, target, args, kwargs)
         _note_shapes(node, examples)
         constant = kind != "placeholder" and all(v.constant for v in values)
         if not constant:
-            _refuse_numbers_from_data(kind, target, values, examples)
+            refuse_numbers_from_data(kind, target, values, examples)
         return self._spread(node, examples, constant)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
@@ -193,16 +143,17 @@ class _Tracer(fx.Tracer):
     def _run(self, kind: str, target: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
         if kind == "placeholder":
             return self.inputs[len([n for n in self.graph.nodes if n.op == "placeholder"]) - 1]
-        self._running = True
+        self.running = True
         try:
-            first, second = (self._call(kind, target, *_examples((args, kwargs), i)) for i in (0, 1))
+            first, second = (self._call(kind, target, *examples_of((args, kwargs), i)) for i in (0, 1))
         finally:
-            self._running = False
+            self.running = False
         return first, second
 
     def _call(self, kind: str, target: Any, args: Any, kwargs: Any) -> Any:
         if kind == "get_attr":
-            return operator.attrgetter(target)(self.root)
+            found = operator.attrgetter(target)(self.root)
+            return found if isinstance(found, nn.Parameter) else found.clone()  # networks count in their buffers
         if kind == "call_module":
             return self.root.get_submodule(target)(*args, **kwargs)
         if kind == "call_method":
@@ -220,51 +171,33 @@ class _Tracer(fx.Tracer):
         if isinstance(first, dict):
             return type(first)((k, self._item(node, k, (first[k], second[k]), constant)) for k in first)
         if isinstance(first, Tensor):
-            return _Value(node, self, examples, constant)
+            return Value(node, self, examples, constant)
         if first is second or first == second:
             return first
-        return _Value(node, self, examples, constant)
+        return Value(node, self, examples, constant)
 
     def _item(self, node: fx.Node, key: Any, pair: tuple[Any, Any], constant: bool) -> Any:
         part = self.create_node("call_function", operator.getitem, (node, key), {})
         _note_shapes(part, pair)
         return self._spread(part, pair, constant)
 
-    def _shape(self, node: fx.Node, first: Any, second: Any, constant: bool) -> _Shape:
+    def _shape(self, node: fx.Node, first: Any, second: Any, constant: bool) -> Shape:
         source = node.args[0]
-        return _Shape(
-            a if a == b else _Value(self.create_node("call_method", "size", (source, i), {}), self, (a, b), constant)
+        return Shape(
+            a if a == b else Value(self.create_node("call_method", "size", (source, i), {}), self, (a, b), constant)
             for i, (a, b) in enumerate(zip(first, second, strict=True))
         )
 
-    @contextlib.contextmanager
-    def recording_factories(self) -> Iterator[None]:
-        """``torch.zeros`` and its like become part of the graph while the network's own code runs."""
-        originals = {name: getattr(torch, name) for name in _FACTORIES}
 
-        def recorded(original: Callable[..., Any]) -> Callable[..., Any]:
-            def factory(*args: Any, **kwargs: Any) -> Any:
-                if self._running:
-                    return original(*args, **kwargs)
-                return self.create_proxy("call_function", original, args, kwargs)
-
-            return factory
-
-        try:
-            for name, original in originals.items():
-                setattr(torch, name, recorded(original))
-            yield
-        finally:
-            for name, original in originals.items():
-                setattr(torch, name, original)
-
-
-def _made_anew(factory: str, like: _Value, *sizes: Any, **options: Any) -> Any:
-    """``x.new_zeros(...)`` takes nothing from ``x`` but its type and device."""
-    listed = factory == "full" or (len(sizes) == 1 and isinstance(sizes[0], tuple | list))
-    size = sizes[0] if listed else sizes
-    options = {"dtype": like.dtype, "device": like.device, **options}
-    return getattr(torch, factory)(size, *sizes[1 if listed else len(sizes) :], **options)
+def _is_of_torch(m: nn.Module) -> bool:
+    """Whether a module computes what a class of torch does: whoever derived it has changed nothing that is called."""
+    own = list(takewhile(lambda kind: not kind.__module__.startswith("torch.nn."), type(m).__mro__))
+    base = type(m).__mro__[len(own)]
+    if base is nn.Module or issubclass(base, _TRANSPARENT) or "forward" in vars(m):
+        return False
+    mine = {name: value for kind in own for name, value in vars(kind).items() if not name.startswith("__")}
+    changed = {name for name, value in mine.items() if isinstance(value, property) or hasattr(base, name)}
+    return changed <= _HARMLESS
 
 
 def _note_shapes(node: fx.Node, examples: tuple[Any, Any]) -> None:
@@ -277,42 +210,10 @@ def _source_line() -> str:
     frame = inspect.currentframe()
     while frame is not None:
         home = frame.f_globals.get("__name__", "")
-        if home.partition(".")[0] not in ("torch", "contextlib") and home != __name__:
+        if home.partition(".")[0] not in ("torch", "contextlib") and not home.startswith(_OURS):
             return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
         frame = frame.f_back
     return ""
-
-
-def _values(arguments: Any) -> list[_Value]:
-    found: list[_Value] = []
-    fx.node.map_aggregate(arguments, lambda item: found.append(item) if type(item) is _Value else None)
-    return found
-
-
-def _examples(arguments: Any, which: int) -> Any:
-    return fx.node.map_aggregate(arguments, lambda item: item.examples[which] if type(item) is _Value else item)
-
-
-def _name_of(target: Any) -> str:
-    return target if isinstance(target, str) else str(getattr(target, "__name__", target))
-
-
-def _refuse_shapes_by_data(kind: str, target: Any, args: Any, kwargs: Any) -> None:
-    by_mask = target is operator.getitem and any(
-        isinstance(v.examples[0], Tensor) and v.examples[0].dtype == torch.bool and not v.constant
-        for v in _values(args[1])
-    )
-    one_sided = target is torch.where and len(args) + len(kwargs) == 1
-    if kind in ("call_function", "call_method") and (_name_of(target) in _SHAPED_BY_DATA or by_mask or one_sided):
-        raise _Untraceable(f"'{_name_of(target)}' makes a tensor whose shape depends on the data")
-
-
-def _refuse_numbers_from_data(kind: str, target: Any, values: Sequence[_Value], examples: tuple[Any, Any]) -> None:
-    reads = kind in ("call_function", "call_method") and any(isinstance(v.examples[0], Tensor) for v in values)
-    number = isinstance(examples[0], (bool, int, float, list)) and not isinstance(examples[0], torch.Size)
-    holds_tensor = isinstance(examples[0], list) and any(isinstance(item, Tensor) for item in examples[0])
-    if reads and number and not holds_tensor and _name_of(target) not in _ABOUT_SHAPE:
-        raise _Untraceable(f"'{_name_of(target)}' turns data into a number")
 
 
 def _input_names(function: Any, count: int) -> list[str]:
@@ -321,8 +222,10 @@ def _input_names(function: Any, count: int) -> list[str]:
     return names + [f"input_{i}" for i in range(len(names), count)]
 
 
-def trace(model: nn.Module, inputs: Sequence[Tensor]) -> fx.GraphModule:
+def trace(model: nn.Module, inputs: Sequence[Tensor], whole: Sequence[str] = ()) -> fx.GraphModule:
     """Trace ``model`` (left untouched) on example ``inputs`` and return a graph module in eval mode.
+
+    Modules called ``whole`` are not looked into.
 
     Every node carries ``meta["value"]``, a `legodnn.builder.graph.values.ValueFacts`, and, where the network's code
     is at hand, ``meta["source"]``, the place in it. No operation of the result changes its input in place.
@@ -332,8 +235,12 @@ def trace(model: nn.Module, inputs: Sequence[Tensor]) -> fx.GraphModule:
     """
     model = prepared(model, inputs)
     with torch.no_grad():
-        module, opaque, any_batch = _at_two_sizes(model, inputs)
-        functionalise(module, observe(module, inputs))
+        module, opaque, any_batch = _at_two_sizes(model, inputs, whole)
+        refuse_uncopied(module)
+        keep_whole(module, opaque, [inputs, _larger(inputs)] if any_batch else [inputs])
+        with restored(module):
+            mutations = observe(module, inputs)
+        functionalise(module, mutations)
         canonicalise(module)
     if any("value" not in node.meta for node in module.graph.nodes):
         observe(module, inputs)
@@ -342,13 +249,15 @@ def trace(model: nn.Module, inputs: Sequence[Tensor]) -> fx.GraphModule:
     return module
 
 
-def _at_two_sizes(model: nn.Module, inputs: Sequence[Tensor]) -> tuple[fx.GraphModule, dict[str, str], bool]:
+def _at_two_sizes(
+    model: nn.Module, inputs: Sequence[Tensor], whole: Sequence[str]
+) -> tuple[fx.GraphModule, dict[str, str], bool]:
     """Trace with the batch as given and with one item more, where the network takes that."""
-    larger = [torch.cat([x, x[:1]]) if x.dim() else x for x in inputs]
+    larger = _larger(inputs)
     failure: ModelError | None = None
     opaque: dict[str, str] = {}
     try:
-        module, opaque = _symbolic(model, inputs, larger)
+        module, opaque = _symbolic(model, inputs, larger, whole)
     except ModelError as error:
         failure = error
     if failure is None and not opaque:
@@ -357,33 +266,32 @@ def _at_two_sizes(model: nn.Module, inputs: Sequence[Tensor]) -> tuple[fx.GraphM
     try:
         answer(model, larger)
     except ModelError:  # a network for one batch size is one still
-        return *_symbolic(model, inputs, inputs), False
+        return *_symbolic(model, inputs, inputs, whole), False
     if failure is not None:
         raise failure
     return module, opaque, True
 
 
+def _larger(inputs: Sequence[Tensor]) -> list[Tensor]:
+    return [torch.cat([x, x[:1]]) if x.dim() else x for x in inputs]
+
+
 def _symbolic(
-    model: nn.Module, inputs: Sequence[Tensor], twins: Sequence[Tensor]
+    model: nn.Module, inputs: Sequence[Tensor], twins: Sequence[Tensor], whole: Sequence[str]
 ) -> tuple[fx.GraphModule, dict[str, str]]:
-    opaque: dict[str, str] = {}
-    fast_path = torch.backends.mha.get_fastpath_enabled()
+    opaque = dict.fromkeys(whole, "to be kept whole")
     while True:
         tracer = _Tracer(opaque, [(a.clone(), b.clone()) for a, b in zip(inputs, twins, strict=True)])
         try:
-            torch.backends.mha.set_fastpath_enabled(False)  # what torch fuses into one operation cannot be followed
-            # Functions registered with torch.fx.wrap would be recorded whole; this tracer looks into them.
-            registered = fx._symbolic_trace._wrapped_fns_to_patch
-            with tracer.recording_factories(), mock.patch.dict(registered, clear=True):
+            with restored(model), standing_in(tracer):
                 graph = tracer.trace(model)
         except Exception as error:
             if tracer.failed is None or tracer.failed in opaque:
-                raise ModelError(
-                    f"the network's top level cannot be traced: {one_line(error)}; move that part into a module of "
-                    "its own, which is then kept whole"
-                ) from error
+                way_out = getattr(error, "way_out", Untraceable("").way_out)
+                raise ModelError(f"the network's top level cannot be traced: {one_line(error)}; {way_out}") from error
             opaque[tracer.failed] = one_line(error)
             continue
-        finally:
-            torch.backends.mha.set_fastpath_enabled(fast_path)
+        for value, name in tracer.tensor_attrs.items():
+            if not hasattr(model, name):  # a constant that came about while tracing
+                setattr(model, name, value)
         return fx.GraphModule(model, graph).eval(), opaque

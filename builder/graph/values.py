@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -52,9 +53,16 @@ def tensors_in(value: Any) -> list[Tensor]:
         return [value]
     if isinstance(value, Mapping):
         value = list(value.values())
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = [getattr(value, field.name) for field in dataclasses.fields(value)]
     if isinstance(value, (list, tuple)) and not isinstance(value, torch.Size):
         return [t for item in value for t in tensors_in(item)]
     return []
+
+
+def home(node: fx.Node) -> str:
+    """The name of the network's module in whose forward a node comes about; empty for the network's own."""
+    return str(node.meta.get("module", ""))
 
 
 def place(node: fx.Node) -> str:

@@ -12,6 +12,7 @@ import torch
 import torch.nn as nn
 
 from legodnn.builder import costs
+from legodnn.builder.detectors import is_detector, plain_detector
 
 Device = str | torch.device
 
@@ -33,6 +34,17 @@ class AbstractModelManager(ABC):
     @abstractmethod
     def get_model_acc(self, model: nn.Module, test_loader: Iterable[Any], device: Device) -> float:
         """The accuracy of ``model`` over a loader, as a fraction in [0, 1]; more is better."""
+
+    def network_to_cut(self, teacher_model: nn.Module, model_input_size: Sequence[int]) -> nn.Module:
+        """The network that is traced and cut in the teacher's place: by default the teacher itself.
+
+        For a teacher whose top level cannot be followed (a detector, say) a manager gives one made of its parts: the
+        layers called in an order that does not depend on the data, and what does depend on it in modules of the kind
+        `legodnn.builder.graph.opaque.Opaque`. torchvision's detectors come as `plain_detector` makes them.
+        """
+        if is_detector(teacher_model):
+            return plain_detector(teacher_model, *model_input_size[-2:])
+        return teacher_model
 
     def dummy_forward_to_gen_mid_data(self, model: nn.Module, model_input_size: Sequence[int], device: Device) -> Any:
         """Run ``model`` once on random numbers of the given shape and return its output."""

@@ -20,14 +20,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn as nn
+import torchvision
 
 SPARSITY = 0.5
 TIMEOUT = 900.0
+PLAN_SECONDS, LARGEST_SECONDS, LARGEST = 10, 30, 10
+SHARE = 0.6
 
 
 def main() -> int:
@@ -42,19 +47,20 @@ def main() -> int:
         return 0
     from tests.benchmarks.registry import NETWORKS
 
+    machine = {
+        "machine": platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads(),
+        "torch": torch.__version__, "torchvision": torchvision.__version__, "python": platform.python_version(),
+    }  # fmt: skip
+    print(f"{' '.join(f'{key} {value}' for key, value in machine.items())}\n\n{HEADER}", flush=True)
     rows = []
-    print(HEADER, flush=True)
     for name in NETWORKS:
         if re.search(options.models, name):
             rows.append(_in_own_process(name))
-            print(line(rows[-1]), flush=True)
-    failed = [row["name"] for row in rows if row.get("error")]
-    failures = f"; failed: {', '.join(failed)}" if failed else ""
-    print(f"\n{len(rows) - len(failed)} of {len(rows)} networks pass{failures}")
+            print("\n".join(lines(rows[-1])), flush=True)
+    print("\n" + "\n".join(summary(rows)))
     if options.json:
-        machine = {"python": platform.python_version(), "torch": torch.__version__, "cores": os.cpu_count()}
-        Path(options.json).write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n", encoding="utf-8")
-    return 1 if failed else 0
+        Path(options.json).write_text(json.dumps({**machine, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    return 1 if any("error" in row for row in rows) else 0
 
 
 def _in_own_process(name: str) -> dict[str, Any]:
@@ -75,16 +81,17 @@ def examine(name: str) -> dict[str, Any]:
     """All steps for one network; raises where one fails."""
     from legodnn.builder import AutoBlockManager, CommonModelManager
     from legodnn.builder.compose import compose
-    from legodnn.builder.prune import removable_parameters
+    from legodnn.builder.prune import layer_shares
     from tests.benchmarks.registry import NETWORKS
 
     torch.manual_seed(0)
     torch.set_grad_enabled(False)
     network = NETWORKS[name]
-    model = network.make().eval()
+    manager = CommonModelManager()
+    model = manager.network_to_cut(network.make().eval(), network.shape)
     seconds: dict[str, float] = {}
     started = time.perf_counter()
-    blocks = AutoBlockManager([SPARSITY], model, CommonModelManager(), network.inputs)
+    blocks = AutoBlockManager([SPARSITY], model, manager, network.inputs)
     plan = blocks.plan()
     seconds["plan"] = time.perf_counter() - started
     error = _error(compose(blocks.graph, blocks.originals, {}).outputs(*blocks.samples), model, blocks.samples)
@@ -95,7 +102,7 @@ def examine(name: str) -> dict[str, Any]:
         blocks.derive(block, f"sparsity={SPARSITY:g}")
     seconds["derive"] = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    removable = sum(removable_parameters(channels) for channels in blocks.channels.values())
+    removable = sum(share.removable for c in blocks.channels.values() for share in layer_shares(c).values())
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         path = bundle(blocks, Path(folder))
@@ -117,8 +124,8 @@ def examine(name: str) -> dict[str, Any]:
         "bundle_bytes": size,
         "composed_error": error,
         "device_error": device,
-        "opaque": blocks.teacher.meta["opaque"],
-        "dense": [*plan.reasons, *[reason for b in plan.blocks for reason in b.reasons]],
+        "opaque": dict(plan.opaque),
+        "dense": [stay.to_plain() for stay in plan.stays],
     }
 
 
@@ -207,17 +214,55 @@ HEADER = (
 )
 
 
-def line(row: dict[str, Any]) -> str:
-    """A row as text."""
-    if row.get("error"):
-        return f"{row['name']:38} FAILED: {row['error']}"
+def lines(row: dict[str, Any]) -> Iterator[str]:
+    """A row as text, and under it what keeps channels apart from the blocks' edges."""
+    if "error" in row:
+        yield f"{row['name']:38} FAILED: {row['error']}"
+        return
     seconds = row["seconds"]
-    return (
+    yield (
         f"{row['name']:38} {row['parameters'] / 1e6:7.1f}M {row['blocks']:6} "
         f"{row['layers']:4}/{row['layers'] + row['trunk_layers']:<3} {row['removable_parameters']:9.0%} "
         f"{row['flops_gone_at_half']:8.0%} {seconds['plan']:7.1f} {seconds['derive']:8.1f} {seconds['pack']:7.1f} "
         f"{row['peak_bytes'] / 2**30:5.1f}G {row['device_error']:8.0e}"
     )
+    for name, why in row["opaque"].items():
+        yield f"    kept whole: {name} ({why})"
+    dense: Counter[str] = Counter()
+    for stay in row["dense"]:
+        operator = f"{stay['operator']}: " if stay["operator"] else ""
+        dense[f"{operator}{stay['why'].partition(' of ')[0]}"] += stay["channels"]
+    yield f"    stays: {'; '.join(f'{count:,} {why}' for why, count in dense.most_common())}"
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """How many pass, and which are beyond what is aimed at."""
+    passed = [row for row in rows if "error" not in row]
+    failed = [row["name"] for row in rows if "error" in row]
+    yield f"{len(passed)} of {len(rows)} networks pass{'; failed: ' if failed else ''}{', '.join(failed)}"
+    largest = {row["name"] for row in sorted(passed, key=lambda row: -row["parameters"])[:LARGEST]}
+    limits = {name: LARGEST_SECONDS if name in largest else PLAN_SECONDS for name in (row["name"] for row in passed)}
+    aims = {
+        f"plan takes more than {PLAN_SECONDS} s ({LARGEST_SECONDS} s for the {LARGEST} largest)": [
+            f"{row['name']} {row['seconds']['plan']:.1f} s"
+            for row in passed
+            if row["seconds"]["plan"] > limits[row["name"]]
+        ],
+        "peak memory above three times the parameters and 1 GiB": [
+            f"{row['name']} {row['peak_bytes'] / 2**30:.1f} GiB"
+            for row in passed
+            if row["peak_bytes"] > 12 * row["parameters"] + 2**30
+        ],
+        f"less than {SHARE:.0%} of the parameters in channels that may go": [
+            f"{row['name']} {row['removable_parameters']:.0%}" for row in passed if row["removable_parameters"] < SHARE
+        ],
+        "slowest plans": [
+            f"{row['name']} {row['seconds']['plan']:.1f} s"
+            for row in sorted(passed, key=lambda row: -row["seconds"]["plan"])[:3]
+        ],
+    }
+    for what, names in aims.items():
+        yield f"{what}: {', '.join(names) or 'none'}"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch.nn as nn
 from torchvision import models
 
-from legodnn.builder.detectors import plain_detector
 from legodnn.builder.recipe import builtin_recipes, load_recipe
 from legodnn.builder.resolve import build_model
 
@@ -21,25 +20,30 @@ _DETECTORS = {"ssd300_vgg16": (300, 300), "ssdlite320_mobilenet_v3_large": (320,
 
 @dataclass(frozen=True)
 class Network:
-    """How a network is made (random weights), and the shapes of its inputs."""
+    """How a network is made (random weights), and the shapes of its inputs, which are all the same."""
 
     make: Callable[[], nn.Module]
-    inputs: Shape | tuple[Shape, ...]
+    inputs: tuple[Shape, ...]
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of each of the inputs."""
+        return self.inputs[0]
 
 
 def _classifier(name: str) -> Network:
     size = _SIZES.get(name, 224)
     options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    return Network(lambda: models.get_model(name, **options), (1, 3, size, size))
+    return Network(lambda: models.get_model(name, **options), ((1, 3, size, size),))
 
 
 def _segmentation(name: str) -> Network:
-    return Network(lambda: models.get_model(name, weights=None, weights_backbone=None), (1, 3, 224, 224))
+    return Network(lambda: models.get_model(name, weights=None, weights_backbone=None), ((1, 3, 224, 224),))
 
 
 def _video(name: str) -> Network:
     frames, size = _VIDEO.get(name, (8, 112))
-    return Network(lambda: models.get_model(name), (1, 3, frames, size, size))
+    return Network(lambda: models.get_model(name), ((1, 3, frames, size, size),))
 
 
 def _flow(name: str) -> Network:
@@ -49,15 +53,12 @@ def _flow(name: str) -> Network:
 def _detector(name: str) -> Network:
     height, width = _DETECTORS.get(name, (224, 288))
 
-    def make() -> nn.Module:
-        return plain_detector(models.get_model(name, weights=None, weights_backbone=None).eval(), height, width)
-
-    return Network(make, (1, 3, height, width))
+    return Network(lambda: models.get_model(name, weights=None, weights_backbone=None), ((1, 3, height, width),))
 
 
 def _zoo(name: str) -> Network:
     recipe = load_recipe(name)
-    return Network(lambda: build_model(recipe), tuple(recipe.model.input))
+    return Network(lambda: build_model(recipe), (recipe.model.input,) * recipe.model.inputs)
 
 
 def _networks() -> dict[str, Network]:

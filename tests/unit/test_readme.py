@@ -6,8 +6,14 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
+import torch
+import torch.nn as nn
+from torchvision.models import resnet18 as resnet18_of_torchvision
 
 from legodnn.builder import cli
+from legodnn.builder.graph.analysis import analyse
+from legodnn.builder.graph.trace import trace
+from legodnn.builder.prune import derive
 from legodnn.builder.recipe import _SECTIONS, DEFAULT_MANAGER, load_recipe, tomllib
 from legodnn.builder.zoo.resnet_cifar import resnet18
 from legodnn.runtime import cli as runtime_cli
@@ -46,10 +52,26 @@ def test_the_recipe_table_has_every_key_and_its_default():
 
 
 def test_its_recipe_is_one(tmp_path):
-    [text] = fences("toml")
+    text, cuts = fences("toml")
     path = tmp_path / "my.toml"
-    path.write_text(text)
-    assert load_recipe(str(path)).model.input == (1, 3, 224, 224)
+    path.write_text(text + cuts)
+    recipe = load_recipe(str(path))
+    assert recipe.model.input == (1, 3, 224, 224)
+    known = [name for name, _ in resnet18_of_torchvision(weights=None).named_modules()]
+    for modules in (recipe.blocks.whole, recipe.blocks.dense, recipe.blocks.boundaries):
+        assert modules
+        assert set(modules) <= set(known)
+
+
+def test_its_rule_for_an_operation_lets_its_channels_go():
+    text, *_ = fences("python")
+    names = {}
+    exec(text, names)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), names["Gain"](8), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 4, 3)).eval()
+    block = trace(model, [torch.randn(1, 3, 16, 16)])
+    descendant = derive(block, analyse(block), 0.5, round_to=1).module
+    assert descendant.get_submodule("1").gain.shape == (4, 1, 1)
+    assert descendant(torch.randn(1, 3, 16, 16)).shape == (1, 4, 10, 10)
 
 
 def test_its_commands_have_the_options_it_shows():
@@ -78,7 +100,7 @@ def test_its_python_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     exec(PARTS, parts)
     loader = parts["batches"](shape=(3, 32, 32))
     names = {"teacher_model": resnet18(8, 4).eval(), "train_loader": loader, "test_loader": loader}
-    build, run = fences("python")
+    _, build, run = fences("python")
     exec(build, names)
     exec(run, names)
     assert names["scores"].shape == (len(names["inputs"][0]), 4)

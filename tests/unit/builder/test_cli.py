@@ -48,7 +48,7 @@ def test_a_plan_needs_a_model_alone(folder, capsys):
     assert plan["parameters"] == sum(p.numel() for p in folder.network().parameters())
     assert isinstance(plan["blocks"], list)
     for block in plan["blocks"]:
-        assert {"name", "layers", "parameters", "removable_share", "reasons"} <= set(block)
+        assert {"name", "layers", "parameters", "removable_share", "modules", "stays"} <= set(block)
         assert 0 < block["removable_share"] < 1
     assert main([str(path), "--plan", "--set", "blocks.max_ratio=0.5"]) == 0
     text = capsys.readouterr().out

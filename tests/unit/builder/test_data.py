@@ -1,6 +1,7 @@
 """Checked loaders, and Fashion-MNIST from IDX files."""
 
 import gzip
+import re
 import struct
 
 import pytest
@@ -75,6 +76,14 @@ def test_other_managers_may_have_other_batches():
     batches = [{"image": images()}, (images(), ["any", "thing", "at", "all"]), [images()]]
     assert list(CheckedLoader(batches, SHAPE, "data.train")) == batches
     assert "inputs are torch.int64" in refused([(images().long(), {})], pairs=False)
+
+
+def test_every_input_of_a_network_of_several_is_looked_at():
+    good, short, wrong = (images(), images(), labels()), (images(),), (images(), images(4, (3, 9, 8)))
+    assert list(CheckedLoader([good], SHAPE, "data.train", inputs=2)) == [good]
+    for batch, text in ((short, "1 items, but the network takes 2 inputs"), (wrong, "(4, 3, 9, 8)")):
+        with pytest.raises(DataError, match=re.escape(text)):
+            list(CheckedLoader([batch], SHAPE, "data.train", inputs=2))
 
 
 def test_a_loader_that_yields_nothing():

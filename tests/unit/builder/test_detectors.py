@@ -11,6 +11,7 @@ from torchvision import ops
 from torchvision.models import detection
 from torchvision.models.detection.image_list import ImageList
 
+from legodnn.builder import CommonModelManager
 from legodnn.builder.detectors import plain_detector
 from legodnn.builder.detectors.boxes import kept
 from legodnn.builder.detectors.regions import RegionAlign
@@ -73,7 +74,7 @@ def pair(name, size, options):
     torch.manual_seed(0)
     classes = 2 if "keypoint" in name else 5
     detector = getattr(detection, name)(weights=None, weights_backbone=None, num_classes=classes, **options).eval()
-    detector.transform = NoTransform()
+    detector.transform = NoTransform().eval()
     plain = plain_detector(detector, *size)
     images = torch.randn(2, 3, *size)
     with torch.no_grad():
@@ -99,6 +100,14 @@ def assert_same(found, expected):
 
 def test_detections_are_torchvisions(made):
     assert_same(made.found, made.expected)
+
+
+def test_a_manager_cuts_a_detector_as_plain_operators_and_leaves_it_as_it_was():
+    detector = detection.ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None).train()
+    plain = CommonModelManager().network_to_cut(detector, (1, 3, 96, 128))
+    assert detector.training
+    assert not plain.training
+    assert plain(torch.randn(1, 3, 96, 128))["boxes"].shape == (1, 300, 4)
 
 
 def test_a_batch_is_its_images(made):

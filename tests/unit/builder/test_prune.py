@@ -113,7 +113,9 @@ def test_an_unknown_operation_keeps_its_channels_and_is_named():
     channels = analyse(trace(Odd().eval(), [images()]))
     found = {f.layers: f for f in channels.families()}
     assert len(found[("a",)].classes) == 0
-    assert "cumsum" in found[("a",)].reasons[0]
+    [reason] = found[("a",)].stays
+    assert (reason.operator, reason.module) == ("cumsum", "")
+    assert reason.source.startswith("test_prune.py:")
     assert len(found[("b",)].classes) == 8
 
 

@@ -39,6 +39,13 @@ def test_torchvision_is_short_for_its_models():
     assert model.classifier[1].out_features == 5
 
 
+@pytest.mark.parametrize("name", ["lraspp_mobilenet_v3_large", "ssdlite320_mobilenet_v3_large", "raft_small", "r3d_18"])
+def test_torchvision_is_short_for_networks_of_every_application_without_downloads(name, monkeypatch):
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", None)
+    overrides = [f"model.factory=torchvision:{name}"]
+    assert sum(p.numel() for p in build_model(load_recipe("resnet18", overrides)).parameters()) > 900_000
+
+
 @pytest.mark.parametrize(
     ("code", "text"),
     [
@@ -62,6 +69,7 @@ def test_a_factory_that_makes_no_network(folder, code, text):
         ("broken:make", "cannot import 'broken': SyntaxError"),
         ("parts:netwrok", "'parts' has no 'netwrok'; did you mean 'network'?"),
         ("parts:PI", "cannot be called"),
+        ("torchvision:resnet19", "torchvision has no network 'resnet19'; did you mean 'resnet1"),
     ],
 )
 def test_names_that_lead_nowhere(folder, factory, text):
@@ -167,6 +175,11 @@ def test_both_missing_loaders_are_named_at_once(folder):
     with pytest.raises(RecipeError) as caught:
         build_loaders(load_recipe(str(path)))
     assert [line.partition(":")[0] for line in caught.value.mistakes] == ["data.train", "data.test"]
+
+
+def test_a_network_of_several_inputs_needs_a_manager_of_its_own(folder):
+    with pytest.raises(RecipeError, match="runs networks of one input, not 2"):
+        build_loaders(recipe_of(folder, "model.inputs=2"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,46 @@
+"""What a user says about single modules: which stay whole, which stay dense, where blocks must end."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+import torch.nn as nn
+
+from legodnn.shared.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Modules by their full names, each with all that is in it.
+
+    ``whole`` ones are not looked into and stay as they are; layers of ``dense`` ones lose no channels; no block
+    reaches across the edge of a ``boundaries`` one: it lies inside or outside.
+    """
+
+    whole: tuple[str, ...] = ()
+    dense: tuple[str, ...] = ()
+    boundaries: tuple[str, ...] = ()
+
+    def check(self, model: nn.Module) -> None:
+        """Raise `ModelError` for a name that is none of the model's modules, with the one that was probably meant."""
+        known = [name for name in _plain_names(model) if name]
+        for field in fields(self):
+            for name in getattr(self, field.name):
+                if name not in known:
+                    close = difflib.get_close_matches(name, known, n=1)
+                    hint = f"; did you mean '{close[0]}'?" if close else ""
+                    raise ModelError(f"{field.name}: the network has no module '{name}'{hint}")
+
+
+def _plain_names(model: nn.Module) -> list[str]:
+    """The names of all modules as they are without the wrappers torch puts around networks."""
+    wrapped = isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel)
+    names = [name.split(".")[1 if wrapped else 0 :] for name, _ in model.named_modules()]
+    return [".".join(part for part in name if part != "_orig_mod") for name in names]
+
+
+def within(name: str, modules: Iterable[str]) -> list[str]:
+    """Those of ``modules`` that the module or layer called ``name`` is, or lies in."""
+    return [module for module in modules if name == module or name.startswith(f"{module}.")]

@@ -1,0 +1,137 @@
+"""Values that a network's code computes with while it is followed, and what they refuse to tell."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.fx.proxy import Attribute
+
+from legodnn.builder.graph.refusals import WRAP
+from legodnn.builder.graph.values import place
+
+_ABOUT_SHAPE = frozenset(
+    "size dim ndimension numel nelement stride element_size storage_offset get_device type len getattr is_contiguous "
+    "is_floating_point is_complex is_tensor has_names".split()
+)
+"""Operations that read a number off a tensor without looking at its data."""
+
+_SHAPED_BY_DATA = frozenset("nonzero argwhere masked_select unique unique_consecutive nms batched_nms".split())
+
+
+class Untraceable(Exception):
+    """A place that cannot be followed, why, and what the user can do about it."""
+
+    def __init__(self, why: str, way_out: str = "move that part into a module of its own, which is then kept whole"):
+        super().__init__(why)
+        self.way_out = way_out
+
+
+class Value(fx.Proxy):
+    """A proxy that knows what it stands for at two batch sizes; ``constant`` where no input went into it."""
+
+    def __init__(self, node: fx.Node, tracer: fx.Tracer, examples: tuple[Any, Any], constant: bool) -> None:
+        super().__init__(node, tracer)
+        self.examples = examples
+        self.constant = constant
+
+    def __getattr__(self, name: str) -> Any:
+        first, second = (getattr(example, name) for example in self.examples)
+        if callable(first):
+            return Attribute(self, name)
+        if name == "shape":
+            return self.size()
+        if isinstance(first, Tensor) or first != second:
+            return self.tracer.create_proxy("call_function", getattr, (self, name), {})
+        return first
+
+    def _number(self, what: str) -> Any:
+        if self.constant:
+            return self.examples[0]
+        if isinstance(self.examples[0], Tensor):
+            raise Untraceable(f"{what} depends on the data of '{self.node.name}' ({place(self.node)})")
+        raise Untraceable(f"{what} depends on the batch size ('{self.node.name}', {place(self.node)})")
+
+    def __bool__(self) -> bool:
+        return bool(self._number("a condition"))
+
+    def __int__(self) -> int:
+        return int(self._number("a number"))
+
+    def __float__(self) -> float:
+        return float(self._number("a number"))
+
+    def __index__(self) -> int:
+        return operator.index(self._number("a number"))
+
+    def __len__(self) -> int:
+        first, second = (len(example) for example in self.examples)
+        if first != second:
+            why = f"the length of '{self.node.name}' is the batch size"
+            raise Untraceable(why, WRAP) if self.node.op == "placeholder" else Untraceable(why)
+        return first
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([self[i] for i in range(len(self))])
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.tracer.create_proxy("call_function", operator.setitem, (self, index, value), {})
+
+
+class Shape(tuple[Any, ...]):
+    """A shape of numbers and values, which can tell its size as ``torch.Size`` does."""
+
+    def numel(self) -> Any:
+        """The product of all sizes."""
+        total: Any = 1
+        for size in self:
+            total = total * size
+        return total
+
+
+def values_in(arguments: Any) -> list[Value]:
+    """The values among the arguments of a call, containers opened."""
+    return [item for item in _leaves(arguments) if type(item) is Value]
+
+
+def examples_of(arguments: Any, which: int) -> Any:
+    """The arguments with every value replaced by what it stands for at one batch size."""
+    return fx.node.map_aggregate(arguments, lambda item: item.examples[which] if type(item) is Value else item)
+
+
+def refuse_shapes_by_data(kind: str, target: Any, args: Any, kwargs: Any) -> None:
+    """Raises `Untraceable` for a call whose result has a shape that only the data decides."""
+    by_mask = target is operator.getitem and any(
+        isinstance(v.examples[0], Tensor) and v.examples[0].dtype == torch.bool and not v.constant
+        for v in values_in(args[1])
+    )
+    one_sided = target is torch.where and len(args) + len(kwargs) == 1
+    if kind in ("call_function", "call_method") and (_name_of(target) in _SHAPED_BY_DATA or by_mask or one_sided):
+        raise Untraceable(f"'{_name_of(target)}' makes a tensor whose shape depends on the data")
+
+
+def refuse_numbers_from_data(kind: str, target: Any, values: Sequence[Value], examples: tuple[Any, Any]) -> None:
+    """Raises `Untraceable` for a call that makes plain numbers of a tensor's entries."""
+    if not any(isinstance(v.examples[0], Tensor) for v in values) or isinstance(examples[0], torch.Size):
+        return
+    if kind == "call_module":
+        found = _leaves(examples[0])
+    elif kind == "placeholder" or _name_of(target) in _ABOUT_SHAPE:
+        return
+    else:
+        found = _leaves(examples[0]) if isinstance(examples[0], list) else [examples[0]]
+    if any(isinstance(item, (bool, int, float)) for item in found):
+        raise Untraceable(f"'{_name_of(target)}' turns data into a number")
+
+
+def _leaves(value: Any) -> list[Any]:
+    found: list[Any] = []
+    fx.node.map_aggregate(value, found.append)
+    return found
+
+
+def _name_of(target: Any) -> str:
+    return target if isinstance(target, str) else str(getattr(target, "__name__", target))

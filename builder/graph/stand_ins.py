@@ -1,0 +1,102 @@
+"""What stands in for parts of Python and torch while a network's code is followed.
+
+Some of torch never asks a proxy what it wants: factories take sizes only, attention is one fused operation. Each gets
+a stand-in that runs in the open. Modules that are kept whole run with the real thing.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+from unittest import mock
+
+import torch
+from torch import fx
+from torch.autograd.function import FunctionCtx
+
+from legodnn.builder.graph.proxies import Value
+
+FACTORIES = ("arange", "empty", "eye", "full", "linspace", "ones", "tensor", "zeros")
+
+
+class Recorder(Protocol):
+    """What a stand-in needs of the tracer: whether real code is running, and how to record a call."""
+
+    running: bool
+
+    def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any) -> Any:
+        """Record one call and return what the network's code gets for it."""
+
+
+@contextlib.contextmanager
+def standing_in(recorder: Recorder) -> Iterator[None]:
+    """All stand-ins, while the context lasts."""
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    with contextlib.ExitStack() as stack:
+        torch.backends.mha.set_fastpath_enabled(False)  # what torch fuses into one operation cannot be followed
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
+        # Functions registered with torch.fx.wrap would be recorded whole; this tracer looks into them.
+        stack.enter_context(mock.patch.dict(fx._symbolic_trace._wrapped_fns_to_patch, clear=True))
+        for name in FACTORIES:
+            stack.enter_context(mock.patch.object(torch, name, _recorded(recorder, getattr(torch, name))))
+        stack.enter_context(mock.patch.object(FunctionCtx, "mark_dirty", lambda *args: None))  # takes real tensors only
+        for owner, name, stand_in in (
+            (torch.autocast, "__enter__", _unless_followed),
+            (torch.autocast, "__exit__", _unless_followed),
+            (torch.jit.ScriptFunction, "__call__", _as_written),
+        ):
+            stack.enter_context(mock.patch.object(owner, name, stand_in(recorder, getattr(owner, name))))
+        compiler = sys.modules.get("torch._dynamo.config")
+        if compiler is not None:  # compiled functions run as they were written
+            stack.enter_context(compiler.patch(error_on_nested_fx_trace=False))
+        stack.enter_context(mock.patch.object(builtins, "isinstance", _is_instance(isinstance)))
+        yield
+
+
+def _recorded(recorder: Recorder, original: Callable[..., Any]) -> Callable[..., Any]:
+    """``torch.zeros`` and its like become part of the graph while the network's own code runs."""
+
+    def factory(*args: Any, **kwargs: Any) -> Any:
+        if recorder.running:
+            return original(*args, **kwargs)
+        return recorder.create_proxy("call_function", original, args, kwargs)
+
+    return factory
+
+
+def _as_written(recorder: Recorder, original: Callable[..., Any]) -> Callable[..., Any]:
+    """A scripted function runs as the Python it was made of, which torch remembers."""
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        written = None if recorder.running else getattr(self, "_torchdynamo_inline", None)
+        return original(self, *args, **kwargs) if written is None else written(*args, **kwargs)
+
+    return call
+
+
+def _unless_followed(recorder: Recorder, original: Callable[..., Any]) -> Callable[..., Any]:
+    """A network is followed in 32 bits: where it would switch to fewer, nothing happens."""
+    return lambda self, *args: original(self, *args) if recorder.running else self if not args else None
+
+
+def _is_instance(original: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    """``isinstance`` takes a value for what it stands for.
+
+    Were the value to say so itself, by ``__class__``, C++ would believe it too and read memory that is not there.
+    """
+
+    def is_instance(value: Any, kinds: Any) -> bool:
+        return original(value, kinds) or (type(value) is Value and original(value.examples[0], kinds))
+
+    return is_instance
+
+
+def made_anew(factory: str, like: Value, *sizes: Any, **options: Any) -> Any:
+    """``x.new_zeros(...)`` takes nothing from ``x`` but its type and device."""
+    listed = factory == "full" or (len(sizes) == 1 and isinstance(sizes[0], tuple | list))
+    size = sizes[0] if listed else sizes
+    options = {"dtype": like.dtype, "device": like.device, **options}
+    return getattr(torch, factory)(size, *sizes[1 if listed else len(sizes) :], **options)

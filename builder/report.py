@@ -1,0 +1,66 @@
+"""A plan as text a person reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from legodnn.builder.plan import BlockPlan, ModulePlan, Plan, Stay
+
+SHOWN_LAYERS = 4
+"""Layers named in one line; more are counted."""
+
+
+def plan_lines(plan: Plan, groups: bool = False) -> Iterator[str]:
+    """The whole plan, line by line; with every pruning group where ``groups``."""
+    removable = sum(b.modules_removable for b in plan.blocks)
+    yield (
+        f"{plan.parameters:,} parameters, {plan.flops / 1e6:,.1f} MFLOP per inference; {len(plan.blocks)} blocks, "
+        f"{removable / max(1, plan.parameters):.0%} of the parameters in channels that may go"
+    )
+    for block in plan.blocks:
+        yield ""
+        yield from _block_lines(block, groups)
+    if plan.trunk_layers:
+        yield ""
+        yield f"not in any block: {', '.join(plan.trunk_layers)}"
+    for name, why in plan.opaque.items():
+        yield f"kept whole: {name} ({why})"
+    yield ""
+    yield "what keeps channels:"
+    for stay in plan.stays:
+        yield f"  {_stay_line(stay)}"
+
+
+def _block_lines(block: BlockPlan, groups: bool) -> Iterator[str]:
+    sparsities = ", ".join(f"{s:g}" for s in block.sparsities)
+    yield (
+        f"{block.name}: {_count(len(block.layers), 'layer')}, {block.parameters:,} parameters, "
+        f"{block.flops / 1e6:,.1f} MFLOP; at sparsities {sparsities}; up to {block.removable_share:.0%} of the "
+        f"parameters and {block.removable_flops_share:.0%} of the FLOPs can go"
+    )
+    yield from _tree_lines(block.modules)
+    for stay in block.stays:
+        yield f"  stays: {_stay_line(stay)}"
+    if groups:
+        for group in block.groups:
+            yield f"  group: {group}"
+
+
+def _tree_lines(modules: Sequence[ModulePlan]) -> Iterator[str]:
+    """Names relative to the module they are in, with the layers inside and what may go of their parameters."""
+    above: list[str] = []
+    for module in modules:
+        del above[module.depth :]
+        name = module.name[len(above[-1]) + 1 :] if above else module.name
+        above.append(module.name)
+        share = module.removable_parameters / module.parameters if module.parameters else 0.0
+        yield f"  {'  ' * module.depth + name:40} {_count(module.layers, 'layer'):>10} {share:5.0%} may go"
+
+
+def _stay_line(stay: Stay) -> str:
+    more = f" and {len(stay.layers) - SHOWN_LAYERS} more" if len(stay.layers) > SHOWN_LAYERS else ""
+    return f"{stay.channels:,} channels of {', '.join(stay.layers[:SHOWN_LAYERS])}{more}: {stay.reason}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,31 @@
+"""Costs are counted without numbers where that can be done, and come out the same."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from legodnn.builder.costs import count_flops, measure
+from legodnn.builder.graph.functional import observe
+from legodnn.builder.graph.trace import trace
+from legodnn.builder.graph.values import facts
+from tests.networks import NETWORKS, images, network
+
+
+@pytest.mark.parametrize("name", NETWORKS)  # one of them looks at its data
+def test_what_is_counted_without_numbers_is_what_a_run_does(name):
+    module, x = trace(network(name), [images(3)]), images(5)
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        module(x)
+    found = measure(module, [x])
+    assert found.flops == count_flops(module, [x]) == counter.get_total_flops() > 0
+    noted = [facts(node) for node in module.graph.nodes if node.op != "output"]
+    observe(module, [x])
+    assert noted == [facts(node) for node in module.graph.nodes if node.op != "output"]
+
+
+def test_counting_leaves_the_weights_where_they_are():
+    module = network("gated")
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    count_flops(module, [images()])
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())

@@ -1,0 +1,139 @@
+"""A plan says what is cut where, what may go, what stays and why, and which channels go together."""
+
+import json
+
+import pytest
+import torch.nn as nn
+
+from legodnn.builder import AutoBlockManager, CommonModelManager
+from legodnn.builder.graph.analysis import analyse
+from legodnn.builder.graph.cuts import Cuts
+from legodnn.builder.graph.trace import trace
+from legodnn.builder.groups import pruning_groups
+from legodnn.builder.plan import module_tree
+from legodnn.builder.prune import LayerShare
+from legodnn.builder.report import plan_lines
+from legodnn.builder.zoo import resnet_cifar
+from legodnn.shared.errors import ModelError
+from tests.networks import conv, images, network
+
+
+def manager(model=None, cuts=None, ratio=0.125, size=32):
+    model = resnet_cifar.resnet18() if model is None else model
+    return AutoBlockManager([0.5], model, CommonModelManager(), (1, 3, size, size), ratio, cuts=cuts or Cuts())
+
+
+def lines(name, **options):
+    return [str(group) for group in pruning_groups(analyse(trace(network(name), [images()]), **options))]
+
+
+# ---- the tree -----------------------------------------------------------------------------------------------------
+def test_a_tree_lists_modules_before_what_is_in_them_and_skips_those_with_one_child():
+    shares = {"a.b.c.x": LayerShare(10, 4), "a.b.c.y": LayerShare(30, 6), "a.b.norm": LayerShare(2, 2)}
+    rows = module_tree(["a.b.c.x", "a.b.c.y", "head"], shares)
+    assert [(r.name, r.depth, r.layers) for r in rows] == [
+        ("a.b.c", 0, 2), ("a.b.c.x", 1, 1), ("a.b.c.y", 1, 1), ("head", 0, 1),
+    ]  # fmt: skip
+    assert (rows[0].parameters, rows[0].removable_parameters) == (40, 10)
+
+
+def test_a_plan_counts_what_may_go_and_what_the_smallest_descendant_has_lost():
+    plan = manager().plan()
+    first = plan.blocks[0]
+    assert [row.name for row in first.modules] == ["1.0.body", "1.0.body.0", "1.0.body.3"]
+    assert first.modules[0].parameters == first.parameters
+    assert first.modules_removable > first.removable_parameters > 0.3 * first.parameters
+    assert sum(len(block.layers) for block in plan.blocks) + len(plan.trunk_layers) == 21
+
+
+def test_why_channels_stay_is_told_per_block_and_together_with_operator_module_and_line():
+    class Sums(nn.Module):
+        def forward(self, x):
+            return x.cumsum(1)
+
+    model = nn.Sequential(conv(3, 8), conv(8, 8), conv(8, 8), Sums(), conv(8, 8), conv(8, 4)).eval()
+    plan = manager(model, ratio=1.0).plan()
+    [stay] = [s for s in plan.stays if s.reason.operator == "cumsum"]
+    assert (stay.channels, stay.layers, stay.reason.module) == (8, ("2",), "3")
+    assert stay.reason.source.startswith("test_plan.py:")
+    assert stay in [s for block in plan.blocks for s in block.stays]
+    text = "\n".join(plan_lines(plan))
+    assert f"8 channels of 2: cumsum in 3 at {stay.reason.source}: {stay.reason.why}" in text
+    [row] = [row for row in json.loads(json.dumps(plan.to_plain()))["stays"] if row["operator"] == "cumsum"]
+    assert row["source"] == stay.reason.source
+
+
+def test_a_plan_names_what_could_not_be_looked_into():
+    plan = manager(network("dynamic"), ratio=1.0, size=8).plan()
+    assert "depends on the data" in plan.opaque["odd"]
+    assert any(line.startswith("kept whole: odd (") for line in plan_lines(plan))
+
+
+# ---- groups -------------------------------------------------------------------------------------------------------
+def test_a_group_says_which_channels_go_with_which():
+    assert lines("gated") == [
+        "filters 0-7 of stem go together, one by one, with filters 0-7 of project, inputs 0-7 of expand and "
+        "inputs 0-7 of head",
+        "filters 0-23 of expand go together, one by one, with filters 0-23 of excite, inputs 0-23 of squeeze, "
+        "inputs 0-23 of project, 0-23 of depth and 0-23 of norm",
+        "filters 0-5 of squeeze go together, one by one, with inputs 0-5 of excite",
+    ]
+
+
+def test_channels_in_other_places_after_concatenation_and_in_groups_are_told_apart():
+    found = lines("branches")
+    assert found[1:3] == [
+        "filters 0-3 & 4-7 of a (2 each) go together, one by one, with filters 0-3 & 4-7 of b (2 each) and "
+        "inputs 0-3 of grouped",
+        "filters 0-3 & 4-7 & 8-11 & 12-15 of grouped (4 each) go together, one by one, with inputs 0-3 & 4-7 of mixed "
+        "(2 each)",
+    ]
+
+
+def test_a_flattened_channel_goes_with_all_its_places():
+    model = nn.Sequential(conv(3, 4), nn.Flatten(), nn.Linear(4 * 64, 5)).eval()
+    [group] = pruning_groups(analyse(trace(model, [images()])))
+    assert str(group) == "filters 0-3 of 0 go together, one by one, with inputs 0-255 of 2 (64 each)"
+
+
+# ---- cuts ---------------------------------------------------------------------------------------------------------
+def test_a_module_to_be_kept_whole_is_one_node_and_loses_nothing():
+    blocks = manager(cuts=Cuts(whole=("2.0",)))
+    targets = [str(n.target) for n in blocks.teacher.graph.nodes]
+    assert "2.0" in targets
+    assert not any(target.startswith("2.0.") for target in targets)
+    assert len(blocks.graph.blocks) == 7
+    assert blocks.plan().opaque == {"2.0": "to be kept whole"}
+
+
+def test_layers_of_a_module_to_be_left_dense_keep_their_sizes():
+    blocks = manager(cuts=Cuts(dense=("1",)), ratio=1.0)
+    kept = {k: v for b in blocks.block_names for k, v in blocks.derive(b, "sparsity=0.5").module.state_dict().items()}
+    for name, value in resnet_cifar.resnet18().state_dict().items():
+        if name in kept and name.startswith("1"):
+            assert kept[name].shape == value.shape
+    assert any(len(kept[name]) < len(value) for name, value in blocks.teacher.state_dict().items() if name in kept)
+    assert any("'1' is to be left dense" in line for line in plan_lines(blocks.plan()))
+
+
+@pytest.mark.parametrize("names", [("1", "2"), ("2.0",), ("1", "1.1")])
+def test_no_block_reaches_across_a_boundary(names):
+    def inside(layer):
+        return tuple(name for name in names if layer.startswith(f"{name}."))
+
+    blocks = manager(cuts=Cuts(boundaries=names), ratio=1.0)
+    for block in blocks.block_names:
+        assert len({inside(layer) for layer in blocks.layers(block)}) == 1
+    assert len({inside(layer) for b in blocks.block_names for layer in blocks.layers(b)}) > len(names)
+    assert len(manager(ratio=1.0).block_names) == 1
+
+
+def test_modules_that_do_not_exist_are_refused_with_what_was_probably_meant():
+    with pytest.raises(ModelError, match=r"dense: the network has no module '3\.9'; did you mean '3\.1'"):
+        manager(cuts=Cuts(dense=("3.9",)))
+
+
+def test_cuts_are_part_of_what_results_are_kept_for():
+    model = resnet_cifar.resnet18()
+    assert manager(model).fingerprint != manager(model, Cuts(dense=("1",))).fingerprint
+    assert manager(model).fingerprint == manager(model, Cuts()).fingerprint
