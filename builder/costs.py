@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor, fx
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from legodnn.builder.graph.values import facts, facts_of
+from legodnn.builder.graph.values import facts, facts_of, tensors_in
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,29 @@ class _Noting(nn.Module):
 
 
 class _FactsInterpreter(fx.Interpreter):
+    """What a module that looks at the data would make of tensors without numbers is taken from the facts known."""
+
     def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
+        if n.target is operator.getitem and any(isinstance(self.env[i], _Parts) for i in n.all_input_nodes):
+            return _imagined(n)
+        try:
+            value = super().run_node(n)
+        except (RuntimeError, NotImplementedError):
+            given = [tensor for i in n.all_input_nodes for tensor in tensors_in(self.env[i])]
+            if n.op != "call_module" or not any(tensor.is_meta for tensor in given):
+                raise
+            return _imagined(n)
         n.meta["value"] = facts_of(value)
         return value
+
+
+class _Parts:
+    """The result, not a tensor, of a module that was not run."""
+
+
+def _imagined(node: fx.Node) -> Any:
+    known = facts(node)
+    return torch.empty(known.shape, dtype=known.dtype, device="meta") if known.is_tensor else _Parts()
 
 
 def measure(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Costs:

@@ -25,6 +25,9 @@ Ids = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
 Importance = Callable[[ChannelMap, Family], Scores]
 
+SUMMED_AT_ONCE = 1 << 20
+"""Weights whose squares are summed in one go."""
+
 
 def _squared_norms(channels: ChannelMap, family: Family, roles: tuple[str, ...]) -> Scores:
     """For each class of the family: the sum of squares of the weights with these roles that would go with it."""
@@ -33,12 +36,22 @@ def _squared_norms(channels: ChannelMap, family: Family, roles: tuple[str, ...])
     for piece in channels.slices.values():
         if piece.role not in roles or piece.parameter != "weight":
             continue
-        value = tensor_of(channels.module, piece)
-        norms = value.detach().double().movedim(piece.axis, 0)
-        norms = norms.square().reshape(len(norms), -1).sum(1)
+        norms = _squares_along(tensor_of(channels.module, piece).detach(), piece.axis)
         for root, norm in zip(channels.roots(piece.ids).tolist(), norms.tolist(), strict=True):
             if root in row:
                 total[row[root]] += norm
+    return total
+
+
+def _squares_along(value: Tensor, axis: int) -> Tensor:
+    """The sum of squares at each index along ``axis``, in double precision without a copy of the whole."""
+    others = [i for i in range(value.dim()) if i != axis]
+    total = torch.zeros(value.shape[axis], dtype=torch.float64, device=value.device)
+    parts = value.split(max(1, SUMMED_AT_ONCE * len(value) // max(1, value.numel())))
+    places = total.split(len(parts[0])) if axis == 0 else [total] * len(parts)
+    for part, place in zip(parts, places, strict=True):
+        squares = part.double().square()
+        place += squares.sum(others) if others else squares
     return total
 
 
@@ -88,13 +101,12 @@ def derive(
     if not 0 <= sparsity < 1:
         raise UsageError(f"sparsity {sparsity} is outside 0 <= s < 1")
     removed = _removed_classes(channels, sparsity, _importance(importance), round_to)
-    descendant = copy.deepcopy(block)
     indices: dict[tuple[str, str, int], Tensor] = {}
     for key, piece in channels.slices.items():
         kept = _kept(channels, piece.ids, removed)
         if not kept.all():
             indices[key] = torch.from_numpy(np.flatnonzero(kept))
-            _shrink(descendant, piece, indices[key])
+    descendant = copy.deepcopy(block, _shrunken(block, indices))
     for literal in channels.literals:
         _rewrite(descendant, literal, _kept_along(channels, literal, removed))
     for (owner, attribute), ids in channels.described.items():
@@ -184,14 +196,18 @@ def tensor_of(module: nn.Module, piece: Slice) -> Tensor:
     return value
 
 
-def _shrink(module: nn.Module, piece: Slice, index: Tensor) -> None:
-    owner = module.get_submodule(piece.owner)
-    value = tensor_of(module, piece)
-    smaller = value.detach().index_select(piece.axis, index.to(value.device)).clone()
-    if isinstance(value, nn.Parameter):
-        setattr(owner, piece.parameter, nn.Parameter(smaller, requires_grad=value.requires_grad))
-    else:
-        setattr(owner, piece.parameter, smaller)
+def _shrunken(block: nn.Module, indices: Mapping[tuple[str, str, int], Tensor]) -> dict[int, Any]:
+    """What a deep copy is to take for the block's tensors that shrink, by their ids: they are never copied whole."""
+    originals: dict[int, Tensor] = {}
+    smaller: dict[int, Tensor] = {}
+    for (owner, parameter, axis), index in indices.items():
+        value: Tensor = getattr(block.get_submodule(owner), parameter)
+        originals[id(value)] = value
+        smaller[id(value)] = smaller.get(id(value), value.detach()).index_select(axis, index.to(value.device))
+    return {
+        key: nn.Parameter(smaller[key], value.requires_grad) if isinstance(value, nn.Parameter) else smaller[key]
+        for key, value in originals.items()
+    }
 
 
 def _rewrite(module: fx.GraphModule, literal: Literal, size: int) -> None:

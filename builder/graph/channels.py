@@ -160,6 +160,7 @@ class ChannelMap:
     _protected: list[tuple[Ids, Reason]] = field(default_factory=list)
     _touches: dict[fx.Node, list[Ids]] = field(default_factory=dict)
     _grids: list[Ids] = field(default_factory=list)
+    _families: list[Family] | None = None
     _free_weights: dict[str, Tag] = field(default_factory=dict)
     _held: dict[tuple[str, str | None, int | None], Reason] = field(default_factory=dict)
 
@@ -278,6 +279,11 @@ class ChannelMap:
 
     def families(self) -> list[Family]:
         """Families in graph order, with the layers that make them and the reasons for what is protected."""
+        if self._families is None:
+            self._families = self._find_families()
+        return self._families
+
+    def _find_families(self) -> list[Family]:
         reasons: dict[int, Reason] = {}
         for ids, reason in self._protected:
             for root in np.unique(self.roots(ids)).tolist():

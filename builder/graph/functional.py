@@ -111,6 +111,7 @@ def functionalise(module: fx.GraphModule, mutations: Sequence[Mutation]) -> None
         changed = current.get(mutation.changed, mutation.changed)
         if node.target is operator.setitem:
             node.target, result = set_item, node
+            node.meta.update({key: changed.meta[key] for key in ("value", "shapes") if key in changed.meta})
         elif mutation.returns_changed and _make_out_of_place(module, node):
             result = node
         else:  # an operation of unknown inside works on a copy, and the copy stands for the changed tensor

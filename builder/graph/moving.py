@@ -19,9 +19,7 @@ def simplified(channels: ChannelMap, axes: Sequence[int], ids: Ids) -> Tag:
     """A tag without the axes along which the channel does not change."""
     kept = [i for i in range(ids.ndim) if not (ids == ids.take([0], i)).all()]
     kept = kept or [max(range(ids.ndim), key=lambda i: ids.shape[i])]
-    for i in reversed(range(ids.ndim)):
-        if i not in kept:
-            ids = ids.take(0, i)
+    ids = ids[tuple(slice(None) if i in kept else 0 for i in range(ids.ndim))]
     if ids.ndim > 1:
         channels.grid(ids)
     return Tag(tuple(axes[i] for i in kept), ids)
@@ -53,16 +51,23 @@ def _squeezes_channels(node: fx.Node, tag: Tag) -> bool:
     """Whether ``squeeze`` would drop an axis that has several channels now and may have one only after pruning."""
     if node.target not in ("squeeze", torch.squeeze):
         return False
-    given = node.args[1:] if len(node.args) > 1 else (argument(node, 1, "dim"),)
-    named = [d for item in given for d in (item if isinstance(item, (list, tuple)) else [item])]
     axes = rank(source_of(node))
-    dropped = {d % axes for d in named if d is not None} or set(range(axes))
+    dropped = _named_axes(node, "dim", axes) or set(range(axes))
     return any(axis in dropped and size > 1 for axis, size in zip(tag.axes, tag.ids.shape, strict=True))
+
+
+def _named_axes(node: fx.Node, name: str, axes: int) -> set[int]:
+    """The axes a call names, one by one or in a list."""
+    given: Any = node.args[1:] if len(node.args) > 1 else (argument(node, 1, name),)
+    named = [d for item in given for d in (item if isinstance(item, (list, tuple)) else [item])]
+    return {d % axes for d in named if d is not None}
 
 
 def _groups(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int], list[int]]]:
     """The smallest runs of axes on both sides that hold the same number of entries."""
     groups: list[tuple[list[int], list[int]]] = []
+    mine: list[int]
+    yours: list[int]
     i = j = 0
     while i < len(before) or j < len(after):
         mine, yours = [], []
@@ -160,12 +165,11 @@ def _repeat_interleave(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag |
 
 @channel_rule(*everywhere(["flip"]))
 def _flip(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
-    given = node.args[1:] if len(node.args) > 1 else (argument(node, 1, "dims"),)
-    named = [d for item in given for d in (item if isinstance(item, (list, tuple)) else [item])]
     tag = channels.tag(source_of(node))
     if tag is None:
         return None
-    positions = tuple(i for i, axis in enumerate(tag.axes) if axis in {d % rank(node) for d in named})
+    flipped = _named_axes(node, "dims", rank(node))
+    positions = tuple(i for i, axis in enumerate(tag.axes) if axis in flipped)
     return Tag(tag.axes, np.flip(tag.ids, positions))
 
 

@@ -152,7 +152,7 @@ def keep_layer(channels: ChannelMap, node: fx.Node, why: str) -> None:
 
 def tied_groups(channels: ChannelMap, ids: Ids, groups: int) -> Ids:
     """The first group of channels; the others' go together with it, position by position."""
-    first = ids.reshape(groups, -1)[0]
+    first: Ids = ids.reshape(groups, -1)[0]
     channels.tie(ids.reshape(groups, -1), first)
     return first
 
