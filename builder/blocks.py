@@ -134,10 +134,15 @@ class AutoBlockManager:
         return layers_of(self.teacher, next(s for s in self.graph.segments if s.name == segment).nodes)
 
     def example_inputs(self, segment: str) -> list[Tensor]:
-        """Random tensors of the shapes a segment reads."""
+        """Tensors of the shapes and types a segment reads: random numbers, and zeros where whole ones are read."""
         generator = torch.Generator().manual_seed(0)
         found = next(s for s in self.graph.segments if s.name == segment)
-        return [torch.randn(facts(n).shape, generator=generator).to(self.device) for n in found.inputs]
+        drawn = [torch.randn(facts(n).shape, generator=generator) for n in found.inputs]
+        kinds = [facts(n).dtype or torch.float32 for n in found.inputs]
+        return [
+            (x if kind.is_floating_point else torch.zeros_like(x)).to(self.device, kind)
+            for x, kind in zip(drawn, kinds, strict=True)
+        ]
 
     def derive(self, block: str, variant: str) -> Descendant:
         """A fresh, untrained descendant of a block."""

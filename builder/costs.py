@@ -79,27 +79,33 @@ class _Noting(nn.Module):
 class _FactsInterpreter(fx.Interpreter):
     """What a module that looks at the data would make of tensors without numbers is taken from the facts known."""
 
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.known = {node: facts(node) for node in module.graph.nodes if node.op != "output"}
+
     def run_node(self, n: fx.Node) -> Any:
         if n.target is operator.getitem and any(isinstance(self.env[i], _Parts) for i in n.all_input_nodes):
-            return _imagined(n)
+            return self._imagined(n)
         try:
             value = super().run_node(n)
         except (RuntimeError, NotImplementedError):
-            given = [tensor for i in n.all_input_nodes for tensor in tensors_in(self.env[i])]
-            if n.op != "call_module" or not any(tensor.is_meta for tensor in given):
+            if n.op != "call_module" or not all(self._as_known(i) for i in n.all_input_nodes):
                 raise
-            return _imagined(n)
+            return self._imagined(n)
         n.meta["value"] = facts_of(value)
         return value
+
+    def _as_known(self, node: fx.Node) -> bool:
+        """Whether a value is without numbers and as the facts have it."""
+        return all(x.is_meta for x in tensors_in(self.env[node])) and facts_of(self.env[node]) == self.known[node]
+
+    def _imagined(self, node: fx.Node) -> Any:
+        known = self.known[node]
+        return torch.empty(known.shape, dtype=known.dtype, device="meta") if known.is_tensor else _Parts()
 
 
 class _Parts:
     """The result, not a tensor, of a module that was not run."""
-
-
-def _imagined(node: fx.Node) -> Any:
-    known = facts(node)
-    return torch.empty(known.shape, dtype=known.dtype, device="meta") if known.is_tensor else _Parts()
 
 
 def measure(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Costs:

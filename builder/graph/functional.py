@@ -163,7 +163,7 @@ def _refuse_shared_views(mutations: Sequence[Mutation], order: Mapping[fx.Node, 
 def _make_out_of_place(module: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_module":
         layer = module.get_submodule(str(node.target))
-        if getattr(layer, "inplace", None) is True:
+        if isinstance(getattr(layer, "inplace", None), bool):  # it may be in several places, and off already
             layer.inplace = False
             return True
         return False

@@ -41,21 +41,23 @@ class Whole(nn.Module):
         return self.inner(*args, **kwargs)
 
 
-def keep_whole(module: fx.GraphModule, reasons: Mapping[str, str], batches: Sequence[Sequence[Tensor]]) -> None:
-    """Make the called modules in ``reasons``, and every `Opaque`, ones that can be written down as they are.
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+Calls = Mapping[str, tuple[Call, Call]]
 
-    What decides by its data, or by which of the ``batches`` it gets, becomes TorchScript: to write down one run of it
-    would be to write down one case. Raises `ModelError` where TorchScript cannot hold it.
+
+def keep_whole(module: fx.GraphModule, reasons: Mapping[str, str], calls: Calls) -> None:
+    """Make the modules in ``calls`` ones that can be written down as they are.
+
+    ``calls`` has what each is given with two batch sizes, ``reasons`` why it is whole. What decides by its data, or by
+    the size of the batch, becomes TorchScript: to write down one run of it would be to write down one case. Raises
+    `ModelError` where TorchScript cannot hold it.
     """
-    wanted = {name for name, layer in module.named_modules() if isinstance(layer, Opaque)} | set(reasons)
-    with restored(module):
-        calls = [_calls(module, wanted, inputs) for inputs in batches]
-    for name in calls[0]:
+    for name, given in calls.items():
         layer = module.get_submodule(name)
         if isinstance(layer, torch.jit.ScriptModule) or type(layer).__module__.startswith("torch.nn."):
             continue
         with restored(layer):
-            decides = _decides(layer, [found[name] for found in calls])
+            decides = _decides(layer, given)
         if decides:
             _put(module, name, _scripted(name, layer, reasons.get(name, "it is opaque")))
         elif any(k.__module__.startswith("torch.nn.") and k is not nn.Module for k in type(layer).__mro__):
@@ -65,23 +67,6 @@ def keep_whole(module: fx.GraphModule, reasons: Mapping[str, str], batches: Sequ
 def _put(module: nn.Module, name: str, layer: nn.Module) -> None:
     parent, _, child = name.rpartition(".")
     setattr(module.get_submodule(parent), child, layer)
-
-
-Call = tuple[tuple[Any, ...], dict[str, Any]]
-
-
-def _calls(module: fx.GraphModule, wanted: set[str], inputs: Sequence[Tensor]) -> dict[str, Call]:
-    """What the modules called ``wanted`` are given when the graph runs, each the first time."""
-    found: dict[str, Call] = {}
-
-    class Listening(fx.Interpreter):
-        def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
-            if target in wanted:
-                found.setdefault(target, (args, kwargs))
-            return super().call_module(target, args, kwargs)
-
-    Listening(module).run(*[x.clone() for x in inputs])
-    return found
 
 
 def _decides(layer: nn.Module, calls: Sequence[Call]) -> bool:

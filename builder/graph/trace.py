@@ -25,7 +25,7 @@ from legodnn.builder.graph.attention import attend
 from legodnn.builder.graph.canonical import canonicalise
 from legodnn.builder.graph.copies import refuse_uncopied
 from legodnn.builder.graph.functional import functionalise, observe
-from legodnn.builder.graph.opaque import Opaque, keep_whole
+from legodnn.builder.graph.opaque import Call, Calls, Opaque, keep_whole
 from legodnn.builder.graph.prepare import prepared
 from legodnn.builder.graph.proxies import (
     Shape,
@@ -65,6 +65,7 @@ class _Tracer(fx.Tracer):
         super().__init__()
         self.leaves = set(leaves)
         self.inputs = list(inputs)
+        self.calls: dict[str, tuple[Call, Call]] = {}
         self.failed: str | None = None
         self.running = False
 
@@ -143,12 +144,20 @@ class _Tracer(fx.Tracer):
     def _run(self, kind: str, target: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
         if kind == "placeholder":
             return self.inputs[len([n for n in self.graph.nodes if n.op == "placeholder"]) - 1]
+        given = examples_of((args, kwargs), 0), examples_of((args, kwargs), 1)
+        if kind == "call_module":
+            self._note_call(str(target), given)
         self.running = True
         try:
-            first, second = (self._call(kind, target, *examples_of((args, kwargs), i)) for i in (0, 1))
+            first, second = (self._call(kind, target, *one) for one in given)
         finally:
             self.running = False
         return first, second
+
+    def _note_call(self, name: str, given: tuple[Call, Call]) -> None:
+        """What a module that is kept whole gets the first time is needed to see how to write it down."""
+        if name in self.leaves or isinstance(self.root.get_submodule(name), Opaque):
+            self.calls.setdefault(name, given)
 
     def _call(self, kind: str, target: Any, args: Any, kwargs: Any) -> Any:
         if kind == "get_attr":
@@ -235,9 +244,9 @@ def trace(model: nn.Module, inputs: Sequence[Tensor], whole: Sequence[str] = ())
     """
     model = prepared(model, inputs)
     with torch.no_grad():
-        module, opaque, any_batch = _at_two_sizes(model, inputs, whole)
+        module, opaque, calls, any_batch = _at_two_sizes(model, inputs, whole)
         refuse_uncopied(module)
-        keep_whole(module, opaque, [inputs, _larger(inputs)] if any_batch else [inputs])
+        keep_whole(module, opaque, calls)
         with restored(module):
             mutations = observe(module, inputs)
         functionalise(module, mutations)
@@ -251,17 +260,17 @@ def trace(model: nn.Module, inputs: Sequence[Tensor], whole: Sequence[str] = ())
 
 def _at_two_sizes(
     model: nn.Module, inputs: Sequence[Tensor], whole: Sequence[str]
-) -> tuple[fx.GraphModule, dict[str, str], bool]:
+) -> tuple[fx.GraphModule, dict[str, str], Calls, bool]:
     """Trace with the batch as given and with one item more, where the network takes that."""
-    larger = _larger(inputs)
+    larger = [torch.cat([x, x[:1]]) if x.dim() else x for x in inputs]
     failure: ModelError | None = None
     opaque: dict[str, str] = {}
     try:
-        module, opaque = _symbolic(model, inputs, larger, whole)
+        module, opaque, calls = _symbolic(model, inputs, larger, whole)
     except ModelError as error:
         failure = error
     if failure is None and not opaque:
-        return module, opaque, True
+        return module, opaque, calls, True
     answer(model, inputs)  # raises where the network does not run at all
     try:
         answer(model, larger)
@@ -269,16 +278,12 @@ def _at_two_sizes(
         return *_symbolic(model, inputs, inputs, whole), False
     if failure is not None:
         raise failure
-    return module, opaque, True
-
-
-def _larger(inputs: Sequence[Tensor]) -> list[Tensor]:
-    return [torch.cat([x, x[:1]]) if x.dim() else x for x in inputs]
+    return module, opaque, calls, True
 
 
 def _symbolic(
     model: nn.Module, inputs: Sequence[Tensor], twins: Sequence[Tensor], whole: Sequence[str]
-) -> tuple[fx.GraphModule, dict[str, str]]:
+) -> tuple[fx.GraphModule, dict[str, str], Calls]:
     opaque = dict.fromkeys(whole, "to be kept whole")
     while True:
         tracer = _Tracer(opaque, [(a.clone(), b.clone()) for a, b in zip(inputs, twins, strict=True)])
@@ -294,4 +299,4 @@ def _symbolic(
         for value, name in tracer.tensor_attrs.items():
             if not hasattr(model, name):  # a constant that came about while tracing
                 setattr(model, name, value)
-        return fx.GraphModule(model, graph).eval(), opaque
+        return fx.GraphModule(model, graph).eval(), opaque, tracer.calls

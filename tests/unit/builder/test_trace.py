@@ -89,3 +89,19 @@ def test_a_top_level_that_cannot_be_traced_is_a_model_error():
 
     with pytest.raises(ModelError, match="top level cannot be traced"):
         trace(Top(), [images()])
+
+
+def test_an_in_place_activation_used_everywhere_leaves_no_copies_behind():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.act = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.ReLU(inplace=True)
+
+        def forward(self, x):
+            return self.act(self.b(self.act(self.a(x))))
+
+    model = Twice().eval()
+    module = trace(model, [images()])
+    assert [n.target for n in module.graph.nodes if n.op == "call_method"] == []
+    with torch.no_grad():
+        assert torch.equal(module(images()), model(images()))
