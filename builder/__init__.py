@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from legodnn.builder.blocks import AutoBlockManager
     from legodnn.builder.detectors import plain_detector
     from legodnn.builder.distill.retrainer import BlockRetrainer
-    from legodnn.builder.graph.channels import refuse
+    from legodnn.builder.graph.channels.map import refuse
+    from legodnn.builder.graph.channels.rules import channel_rule
     from legodnn.builder.graph.cuts import Cuts
-    from legodnn.builder.graph.opaque import Opaque
-    from legodnn.builder.graph.rules import channel_rule
+    from legodnn.builder.graph.tracing.opaque import Opaque
     from legodnn.builder.managers import AbstractModelManager, CommonModelManager
     from legodnn.builder.packing import BundleOptions, pack
     from legodnn.builder.profile import BlockProfiler
@@ -56,11 +56,11 @@ _HOMES = {
     "BundleOptions": "packing",
     "CommonModelManager": "managers",
     "Cuts": "graph.cuts",
-    "Opaque": "graph.opaque",
-    "channel_rule": "graph.rules",
+    "Opaque": "graph.tracing.opaque",
+    "channel_rule": "graph.channels.rules",
     "pack": "packing",
     "plain_detector": "detectors",
-    "refuse": "graph.channels",
+    "refuse": "graph.channels.map",
     "set_random_seed": "seeds",
 }
 

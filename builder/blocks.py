@@ -12,12 +12,12 @@ import torch.nn as nn
 from torch import Tensor, fx
 
 from legodnn.builder.compose import compose
-from legodnn.builder.graph.analysis import analyse
-from legodnn.builder.graph.channels import ChannelMap
+from legodnn.builder.graph.channels.analysis import analyse
+from legodnn.builder.graph.channels.map import ChannelMap
 from legodnn.builder.graph.cuts import Cuts
 from legodnn.builder.graph.fold import fold_norms
 from legodnn.builder.graph.segments import NO_CUTS, SegmentGraph, cut, layers_of
-from legodnn.builder.graph.trace import trace
+from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.graph.values import facts
 from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.plan import Plan, make_plan

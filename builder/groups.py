@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from legodnn.builder.graph.channels import ChannelMap, Family
+from legodnn.builder.graph.channels.map import ChannelMap, Family
 
 SHOWN_RUNS = 4
 """Runs of indices written out for each layer of a group."""

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from legodnn.builder import costs
-from legodnn.builder.graph.channels import Reason
+from legodnn.builder.graph.channels.map import Reason
 from legodnn.builder.graph.segments import layers_of
 from legodnn.builder.groups import Group, pruning_groups
 from legodnn.builder.prune import LayerShare, layer_shares

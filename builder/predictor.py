@@ -49,9 +49,10 @@ def _curve(points: npt.NDArray[np.float64], costs: npt.NDArray[np.float64]) -> n
     basis = points[:, :1] ** np.array(_POWERS)
     for count in range(1, len(_POWERS) + 1):
         for subset in combinations(range(len(_POWERS)), count):
-            solved, *_ = np.linalg.lstsq(basis[:, subset], points[:, 1], rcond=None)
-            error = float(np.square(basis[:, subset] @ solved - points[:, 1]).sum())
-            if (solved >= 0).all() and error < best_error - 1e-15:
+            with np.errstate(over="ignore", invalid="ignore"):  # costs next to nothing make slopes beyond all numbers
+                solved, *_ = np.linalg.lstsq(basis[:, subset], points[:, 1], rcond=None)
+                error = float(np.square(basis[:, subset] @ solved - points[:, 1]).sum())
+            if np.isfinite(solved).all() and (solved >= 0).all() and error < best_error - 1e-15:
                 best, best_error = np.zeros(len(_POWERS)), error
                 best[list(subset)] = solved
     values: npt.NDArray[np.float64] = costs[:, None] ** np.array(_POWERS) @ best

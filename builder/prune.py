@@ -18,7 +18,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor, fx
 
-from legodnn.builder.graph.channels import ChannelMap, Family, Literal, Slice
+from legodnn.builder.graph.channels.map import ChannelMap, Family, Literal, Slice
 from legodnn.shared.errors import UsageError
 
 Ids = npt.NDArray[np.int64]

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from legodnn.builder.graph.opaque import Opaque
+from legodnn.builder.graph.tracing.opaque import Opaque
 
 
 def neighbours(start: Tensor, length: Tensor, size: Tensor, cells: int, samples: int) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from legodnn.builder.detectors.boxes import by_anchor, clipped, decoded, detections, kept, padded, reaching, stacked
-from legodnn.builder.graph.opaque import Opaque
+from legodnn.builder.graph.tracing.opaque import Opaque
 
 
 class Proposals(Opaque):

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 
 from legodnn.builder.distill.capture import capture
-from legodnn.builder.graph.channels import ChannelMap
+from legodnn.builder.graph.channels.map import ChannelMap
 from legodnn.builder.prune import Descendant
 
 POSITIONS = 64

@@ -17,8 +17,8 @@ from typing import Any
 import torch.nn as nn
 from torch import Tensor, fx
 
-from legodnn.builder.graph.analysis import CHANNEL_AXES, analyse
-from legodnn.builder.graph.channels import ChannelMap
+from legodnn.builder.graph.channels.analysis import CHANNEL_AXES, analyse
+from legodnn.builder.graph.channels.map import ChannelMap
 from legodnn.builder.graph.cuts import Cuts, within
 from legodnn.builder.graph.dominators import immediate_dominators
 from legodnn.builder.graph.values import facts, home

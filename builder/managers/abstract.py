@@ -40,7 +40,7 @@ class AbstractModelManager(ABC):
 
         For a teacher whose top level cannot be followed (a detector, say) a manager gives one made of its parts: the
         layers called in an order that does not depend on the data, and what does depend on it in modules of the kind
-        `legodnn.builder.graph.opaque.Opaque`. torchvision's detectors come as `plain_detector` makes them.
+        `legodnn.builder.graph.tracing.opaque.Opaque`. torchvision's detectors come as `plain_detector` makes them.
         """
         if is_detector(teacher_model):
             return plain_detector(teacher_model, *model_input_size[-2:])

@@ -11,8 +11,8 @@ import torch.nn as nn
 from torchvision.models import resnet18 as resnet18_of_torchvision
 
 from legodnn.builder import cli
-from legodnn.builder.graph.analysis import analyse
-from legodnn.builder.graph.trace import trace
+from legodnn.builder.graph.channels.analysis import analyse
+from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.prune import derive
 from legodnn.builder.recipe import _SECTIONS, DEFAULT_MANAGER, load_recipe, tomllib
 from legodnn.builder.zoo.resnet_cifar import resnet18

@@ -10,7 +10,7 @@ from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, 
 
 from legodnn.builder.compose import compose
 from legodnn.builder.export import export, prepare
-from legodnn.builder.graph.trace import trace
+from legodnn.builder.graph.tracing.trace import trace
 from legodnn.shared.bundle.archive import join_archive
 from tests import odd_attention, odd_weights
 from tests import odd_networks as odd

@@ -5,8 +5,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from legodnn.builder.costs import count_flops, measure
-from legodnn.builder.graph.functional import observe
-from legodnn.builder.graph.trace import trace
+from legodnn.builder.graph.tracing.functional import observe
+from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.graph.values import facts
 from tests.networks import NETWORKS, images, network
 

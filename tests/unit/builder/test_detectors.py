@@ -15,7 +15,7 @@ from legodnn.builder import CommonModelManager
 from legodnn.builder.detectors import plain_detector
 from legodnn.builder.detectors.boxes import kept
 from legodnn.builder.detectors.regions import RegionAlign
-from legodnn.builder.graph.opaque import Opaque
+from legodnn.builder.graph.tracing.opaque import Opaque
 from legodnn.shared.errors import ModelError
 
 # Small counts for speed, and thresholds high enough that some images fill them and some do not.

@@ -6,9 +6,9 @@ import pytest
 import torch.nn as nn
 
 from legodnn.builder import AutoBlockManager, CommonModelManager
-from legodnn.builder.graph.analysis import analyse
+from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.cuts import Cuts
-from legodnn.builder.graph.trace import trace
+from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.groups import pruning_groups
 from legodnn.builder.plan import module_tree
 from legodnn.builder.prune import LayerShare

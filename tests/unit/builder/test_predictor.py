@@ -51,3 +51,8 @@ def test_the_frontier_starts_at_the_smallest_and_no_selection_on_it_is_beaten():
 def test_the_frontier_names_no_selection_twice(count):
     selections = frontier(COSTS, SIZES, count)
     assert len(selections) == len({tuple(s.items()) for s in selections}) <= count
+
+
+def test_costs_next_to_nothing_break_nothing():
+    predictor = fit_predictor(0.9, [(0.5, 0.5), (5e-324, 0.5)])
+    assert all(math.isfinite(value) for point in predictor.curve for value in point)

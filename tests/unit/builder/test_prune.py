@@ -7,9 +7,9 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from legodnn.builder.costs import measure, weight_bytes
-from legodnn.builder.graph.analysis import analyse
+from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.fold import fold_norms
-from legodnn.builder.graph.trace import trace
+from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.prune import derive, kept_count, throughput
 from legodnn.shared.errors import UsageError
 from tests.networks import NETWORKS, conv, images, network

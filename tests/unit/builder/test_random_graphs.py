@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from torch import fx
 
 from legodnn.builder.compose import compose, run_segment
-from legodnn.builder.graph.analysis import analyse
+from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.fold import fold_norms
-from legodnn.builder.graph.functional import observe
 from legodnn.builder.graph.segments import cut
-from legodnn.builder.graph.trace import trace
+from legodnn.builder.graph.tracing.functional import observe
+from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.graph.values import facts, tensors_in
 from legodnn.builder.prune import derive
 from tests.networks import images

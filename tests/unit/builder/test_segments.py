@@ -11,11 +11,11 @@ import torchvision
 
 from legodnn.builder import CommonModelManager
 from legodnn.builder.compose import compose
-from legodnn.builder.graph.analysis import analyse
+from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.dominators import immediate_dominators
 from legodnn.builder.graph.fold import fold_norms
 from legodnn.builder.graph.segments import cut, layers_of
-from legodnn.builder.graph.trace import trace
+from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.zoo import resnet_cifar
 from tests.benchmarks.registry import NETWORKS as COVERED
 from tests.networks import NETWORKS, images, network, randomised

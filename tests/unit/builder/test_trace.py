@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn as nn
 
-from legodnn.builder.graph.trace import trace
+from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.graph.values import facts
 from legodnn.shared.errors import ModelError
 from tests.networks import NETWORKS, images, network

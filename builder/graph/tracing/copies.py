@@ -10,7 +10,7 @@ import torch
 import torch.nn as nn
 from torch import fx
 
-from legodnn.builder.graph.refusals import named
+from legodnn.builder.graph.tracing.refusals import named
 from legodnn.builder.graph.values import one_line, tensors_in
 from legodnn.shared.errors import ModelError
 

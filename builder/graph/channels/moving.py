@@ -10,8 +10,8 @@ import torch
 import torch.nn as nn
 from torch import fx
 
-from legodnn.builder.graph.channels import ChannelMap, Ids, Tag, refuse
-from legodnn.builder.graph.rules import argument, channel_rule, everywhere, rank, rule_of, source_of
+from legodnn.builder.graph.channels.map import ChannelMap, Ids, Tag, refuse
+from legodnn.builder.graph.channels.rules import argument, channel_rule, everywhere, rank, rule_of, source_of
 from legodnn.builder.graph.values import facts
 
 

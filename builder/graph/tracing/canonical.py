@@ -23,7 +23,7 @@ _STORED = "constant_"
 
 
 def canonicalise(module: fx.GraphModule) -> None:
-    """Bring a functional graph (see `legodnn.builder.graph.functional`) into normal form, in place."""
+    """Bring a functional graph (see `legodnn.builder.graph.tracing.functional`) into normal form, in place."""
     module.graph.eliminate_dead_code()
     _fold_constants(module)
     _make_layers(module)

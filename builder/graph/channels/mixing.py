@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import fx
 
-from legodnn.builder.graph.channels import ChannelMap, Ids, Reason, Tag, reason_of, refuse
-from legodnn.builder.graph.rules import argument, channel_rule, everywhere, rank
+from legodnn.builder.graph.channels.map import ChannelMap, Ids, Reason, Tag, reason_of, refuse
+from legodnn.builder.graph.channels.rules import argument, channel_rule, everywhere, rank
 from legodnn.builder.graph.values import facts
 
 Letters = Sequence[Any]

@@ -14,9 +14,9 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor, fx
 
-from legodnn.builder.graph.channels import ChannelMap, Tag, refuse, weight_of
-from legodnn.builder.graph.moving import simplified
-from legodnn.builder.graph.rules import argument, channel_rule, rank, source_of
+from legodnn.builder.graph.channels.map import ChannelMap, Tag, refuse, weight_of
+from legodnn.builder.graph.channels.moving import simplified
+from legodnn.builder.graph.channels.rules import argument, channel_rule, rank, source_of
 from legodnn.builder.graph.values import facts
 
 _CHUNKS = (torch.chunk, "chunk")

@@ -10,9 +10,9 @@ import torch
 import torch.nn as nn
 from torch import Tensor, fx
 
-from legodnn.builder.graph.attention import PlainAttention
-from legodnn.builder.graph.refusals import named
-from legodnn.builder.graph.state import restored
+from legodnn.builder.graph.tracing.attention import PlainAttention
+from legodnn.builder.graph.tracing.refusals import named
+from legodnn.builder.graph.tracing.state import restored
 from legodnn.builder.graph.values import one_line, tensors_in
 from legodnn.shared.errors import ModelError
 

@@ -142,7 +142,7 @@ class _Forest:
 
 @dataclass
 class ChannelMap:
-    """The result of `legodnn.builder.graph.analysis.analyse`; also the workbench the rules write to.
+    """The result of `legodnn.builder.graph.channels.analysis.analyse`; also the workbench the rules write to.
 
     ``tags`` gives the channels of each node's value (absent: not followed), ``slices`` the tensors that shrink,
     ``literals`` the written-down sizes that shrink, ``regrouped`` the grouped convolutions that lose whole groups,

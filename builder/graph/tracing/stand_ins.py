@@ -17,7 +17,7 @@ import torch
 from torch import fx
 from torch.autograd.function import FunctionCtx
 
-from legodnn.builder.graph.proxies import Value
+from legodnn.builder.graph.tracing.proxies import Value
 
 FACTORIES = ("arange", "empty", "eye", "full", "linspace", "ones", "tensor", "zeros")
 

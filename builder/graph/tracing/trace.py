@@ -21,13 +21,14 @@ import torch
 import torch.nn as nn
 from torch import Tensor, fx
 
-from legodnn.builder.graph.attention import attend
-from legodnn.builder.graph.canonical import canonicalise
-from legodnn.builder.graph.copies import refuse_uncopied
-from legodnn.builder.graph.functional import functionalise, observe
-from legodnn.builder.graph.opaque import Call, Calls, Opaque, keep_whole
-from legodnn.builder.graph.prepare import prepared
-from legodnn.builder.graph.proxies import (
+from legodnn.builder.graph.channels.rules import is_known_whole
+from legodnn.builder.graph.tracing.attention import attend
+from legodnn.builder.graph.tracing.canonical import canonicalise
+from legodnn.builder.graph.tracing.copies import refuse_uncopied
+from legodnn.builder.graph.tracing.functional import functionalise, observe
+from legodnn.builder.graph.tracing.opaque import Call, Calls, Opaque, keep_whole
+from legodnn.builder.graph.tracing.prepare import prepared
+from legodnn.builder.graph.tracing.proxies import (
     Shape,
     Untraceable,
     Value,
@@ -36,10 +37,9 @@ from legodnn.builder.graph.proxies import (
     refuse_shapes_by_data,
     values_in,
 )
-from legodnn.builder.graph.refusals import answer
-from legodnn.builder.graph.rules import is_known_whole
-from legodnn.builder.graph.stand_ins import FACTORIES, made_anew, standing_in
-from legodnn.builder.graph.state import restored
+from legodnn.builder.graph.tracing.refusals import answer
+from legodnn.builder.graph.tracing.stand_ins import FACTORIES, made_anew, standing_in
+from legodnn.builder.graph.tracing.state import restored
 from legodnn.builder.graph.values import one_line
 from legodnn.shared.errors import ModelError
 

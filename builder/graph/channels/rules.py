@@ -3,8 +3,8 @@
 A rule reads the channels of a node's inputs from the `ChannelMap`, says what is made, tied, consumed or protected, and
 returns the channels of the node's value (None: not followed further). `rule_for` finds the rule of a node by the
 layer's type, the function, or the method's name; an operation without a rule protects everything that enters it.
-Operations on several tensors are in `legodnn.builder.graph.mixing`, those that move channels in
-`legodnn.builder.graph.moving`; `channel_rule` is open to everybody.
+Operations on several tensors are in `legodnn.builder.graph.channels.mixing`, those that move channels in
+`legodnn.builder.graph.channels.moving`; `channel_rule` is open to everybody.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import fx
 
-from legodnn.builder.graph.channels import ChannelMap, Ids, Tag, protect_all, reason_of, refuse
+from legodnn.builder.graph.channels.map import ChannelMap, Ids, Tag, protect_all, reason_of, refuse
 from legodnn.builder.graph.values import facts
 
 Rule = Callable[[ChannelMap, fx.Node, Any], "Tag | None"]

@@ -18,17 +18,17 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 from torchvision.ops import FrozenBatchNorm2d
 
-from legodnn.builder.graph.attention import PlainAttention
-from legodnn.builder.graph.copies import copied
-from legodnn.builder.graph.refusals import answer, named, refuse_inputs, refuse_kinds
+from legodnn.builder.graph.tracing.attention import PlainAttention
+from legodnn.builder.graph.tracing.copies import copied
+from legodnn.builder.graph.tracing.refusals import answer, named, refuse_inputs, refuse_kinds
 from legodnn.shared.errors import ModelError
 
 
 def prepared(model: nn.Module, inputs: Sequence[Tensor]) -> nn.Module:
     """A copy of ``model`` in eval mode without gradients, on the inputs' device, in float32 and plain modules.
 
-    Raises `ModelError` for networks that cannot be taken (see `legodnn.builder.graph.refusals`) and for hooks that
-    change what is computed.
+    Raises `ModelError` for networks that cannot be taken (see `legodnn.builder.graph.tracing.refusals`) and for hooks
+    that change what is computed.
     """
     refuse_kinds(model)
     # The output of a module may alias its input, so gradients stay off: they would forbid in-place changes of views.

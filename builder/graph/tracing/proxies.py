@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx
 from torch.fx.proxy import Attribute
 
-from legodnn.builder.graph.refusals import WRAP
+from legodnn.builder.graph.tracing.refusals import WRAP
 from legodnn.builder.graph.values import place
 
 _ABOUT_SHAPE = frozenset(

@@ -11,8 +11,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import fx
 
-from legodnn.builder.graph.channels import ChannelMap, Ids, Tag, reason_of, refuse
-from legodnn.builder.graph.rules import (
+from legodnn.builder.graph.channels.map import ChannelMap, Ids, Tag, reason_of, refuse
+from legodnn.builder.graph.channels.rules import (
     argument,
     carried,
     channel_rule,

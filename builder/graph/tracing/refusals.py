@@ -11,7 +11,7 @@ import torch.nn as nn
 from torch import Tensor
 from torch.nn.parameter import UninitializedTensorMixin
 
-from legodnn.builder.graph.state import restored
+from legodnn.builder.graph.tracing.state import restored
 from legodnn.builder.graph.values import one_line, tensors_in
 from legodnn.shared.errors import ModelError
 

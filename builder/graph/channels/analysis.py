@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch.nn as nn
 from torch import fx
 
-from legodnn.builder.graph import mixing, moving, parts, reducing  # noqa: F401 (to import them registers their rules)
-from legodnn.builder.graph.channels import (
+from legodnn.builder.graph.channels import mixing, moving, parts, reducing  # noqa: F401 (they register their rules)
+from legodnn.builder.graph.channels.map import (
     ChannelMap,
     Reason,
     Tag,
@@ -17,8 +17,8 @@ from legodnn.builder.graph.channels import (
     reason_of,
     refuse,
 )
+from legodnn.builder.graph.channels.rules import rule_for
 from legodnn.builder.graph.cuts import within
-from legodnn.builder.graph.rules import rule_for
 from legodnn.builder.graph.values import facts
 
 CHANNEL_AXES = "channel_axes"
@@ -26,7 +26,7 @@ CHANNEL_AXES = "channel_axes"
 
 
 def analyse(module: fx.GraphModule, dense: Sequence[str] = ()) -> ChannelMap:
-    """Follow the channels through a traced graph whose nodes carry their facts (see `legodnn.builder.graph.trace`).
+    """Follow the channels through a traced graph (see `legodnn.builder.graph.tracing.trace`).
 
     Layers in the modules called ``dense`` keep all their channels.
     """
