@@ -186,9 +186,10 @@ class AutoBlockManager:
         module.load_state_dict(load_tensors(stage.path(block, f"{variant}.pt")))
         return module
 
-    def plan(self) -> Plan:
-        """What will be done, and what cannot: blocks, their layers, what they can lose, and the reasons."""
-        return make_plan(self)
+    def plan(self, groups: bool = False) -> Plan:
+        """What will be done, and what cannot: blocks, their layers, what they can lose, and the reasons; where
+        ``groups``, which channels go together as well."""
+        return make_plan(self, groups)
 
 
 def _shapes(size: Sequence[Any]) -> list[tuple[int, ...]]:

@@ -52,7 +52,7 @@ def run(name: str, arguments: list[str]) -> int:
             raise UsageError(f"--{option} goes with --plan")
     recipe = load_recipe(options.recipe, options.set)
     if options.plan:
-        return _show_plan(pipeline.plan(recipe, _device(options.device)), options.json, options.groups)
+        return _show_plan(pipeline.plan(recipe, _device(options.device), options.groups), options.json)
     if options.output is None:
         raise UsageError("where should the bundle go? Give -o FILE.lgb (or --plan to only look)")
     out = Path(options.output)
@@ -130,6 +130,6 @@ def _list() -> int:
     return 0
 
 
-def _show_plan(plan: Plan, as_json: bool, groups: bool) -> int:
-    print(json.dumps(plan.to_plain(groups), indent=1) if as_json else "\n".join(plan_lines(plan, groups)))
+def _show_plan(plan: Plan, as_json: bool) -> int:
+    print(json.dumps(plan.to_plain(), indent=1) if as_json else "\n".join(plan_lines(plan)))
     return 0

@@ -41,9 +41,9 @@ def block_manager(recipe: Recipe, device: str) -> AutoBlockManager:
     )
 
 
-def plan(recipe: Recipe, device: str = "cpu") -> Plan:
-    """What `build` would do; needs the recipe's ``[model]`` alone."""
-    return block_manager(recipe, device).plan()
+def plan(recipe: Recipe, device: str = "cpu", groups: bool = False) -> Plan:
+    """What `build` would do; needs the recipe's ``[model]`` alone. ``groups`` adds which channels go together."""
+    return block_manager(recipe, device).plan(groups)
 
 
 def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int = 0) -> BuildResult:

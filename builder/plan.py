@@ -43,7 +43,8 @@ class Stay:
 
 @dataclass(frozen=True)
 class BlockPlan:
-    """One block: its layers, what may go, what its smallest descendant has lost; ``flops`` are per inference."""
+    """One block: its layers, what may go, what its smallest descendant has lost; ``flops`` are per inference, and
+    ``groups`` are there where they were asked for."""
 
     name: str
     layers: Sequence[str]
@@ -92,30 +93,28 @@ class Plan:
         """What keeps channels in blocks and outside, one row for each reason."""
         return merged(stay for row in (self.trunk_stays, *(b.stays for b in self.blocks)) for stay in row)
 
-    def to_plain(self, groups: bool = False) -> dict[str, Any]:
-        """Dicts, lists, strings and numbers; with every pruning group where ``groups``."""
+    def to_plain(self) -> dict[str, Any]:
+        """Dicts, lists, strings and numbers."""
         return {
             "parameters": self.parameters,
             "flops": self.flops,
-            "blocks": [_plain_block(block, groups) for block in self.blocks],
+            "blocks": [_plain_block(block) for block in self.blocks],
             "trunk_layers": list(self.trunk_layers),
             "opaque": dict(self.opaque),
             "stays": [stay.to_plain() for stay in self.stays],
         }
 
 
-def _plain_block(block: BlockPlan, groups: bool) -> dict[str, Any]:
-    plain = {
+def _plain_block(block: BlockPlan) -> dict[str, Any]:
+    return {
         **{name: value for name, value in vars(block).items() if name not in ("modules", "stays", "groups")},
         "layers": list(block.layers),
         "removable_share": block.removable_share,
         "removable_flops_share": block.removable_flops_share,
         "modules": [asdict(module) for module in block.modules],
         "stays": [stay.to_plain() for stay in block.stays],
+        "groups": [group.to_plain() for group in block.groups],
     }
-    if groups:
-        plain["groups"] = [group.to_plain() for group in block.groups]
-    return plain
 
 
 def merged(stays: Iterable[Stay]) -> list[Stay]:
@@ -129,20 +128,20 @@ def merged(stays: Iterable[Stay]) -> list[Stay]:
     return sorted(rows, key=lambda row: -row.channels)
 
 
-def make_plan(blocks: AutoBlockManager) -> Plan:
-    """The plan of a teacher that has been cut."""
+def make_plan(blocks: AutoBlockManager, groups: bool) -> Plan:
+    """The plan of a teacher that has been cut; with the pruning groups of its blocks where ``groups``."""
     trunk = [n for s in blocks.graph.segments if not s.is_block for n in layers_of(blocks.teacher, s.nodes)]
     return Plan(
-        blocks=[_block_plan(blocks, name) for name in blocks.block_names],
+        blocks=[_block_plan(blocks, name, groups) for name in blocks.block_names],
         trunk_layers=trunk,
         parameters=sum(p.numel() for p in blocks.teacher.parameters()),
-        flops=costs.count_flops(blocks.teacher, blocks.samples),
+        flops=costs.measure(blocks.teacher, blocks.samples).flops,
         opaque=blocks.teacher.meta["opaque"],
         trunk_stays=_trunk_stays(blocks, trunk),
     )
 
 
-def _block_plan(blocks: AutoBlockManager, name: str) -> BlockPlan:
+def _block_plan(blocks: AutoBlockManager, name: str, groups: bool) -> BlockPlan:
     original, inputs, channels = blocks.folded[name], blocks.example_inputs(name), blocks.channels[name]
     full = costs.measure(original, inputs)
     small = full
@@ -159,7 +158,7 @@ def _block_plan(blocks: AutoBlockManager, name: str) -> BlockPlan:
         removable_flops=full.flops - small.flops,
         sparsities=[0.0, *blocks.sparsities],
         stays=[Stay(f.layers, n, reason) for f in channels.families() for reason, n in f.stays.items()],
-        groups=pruning_groups(channels),
+        groups=pruning_groups(channels) if groups else (),
     )
 
 

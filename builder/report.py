@@ -10,8 +10,8 @@ SHOWN_LAYERS = 4
 """Layers named in one line; more are counted."""
 
 
-def plan_lines(plan: Plan, groups: bool = False) -> Iterator[str]:
-    """The whole plan, line by line; with every pruning group where ``groups``."""
+def plan_lines(plan: Plan) -> Iterator[str]:
+    """The whole plan, line by line."""
     removable = sum(b.modules_removable for b in plan.blocks)
     yield (
         f"{plan.parameters:,} parameters, {plan.flops / 1e6:,.1f} MFLOP per inference; {len(plan.blocks)} blocks, "
@@ -19,7 +19,7 @@ def plan_lines(plan: Plan, groups: bool = False) -> Iterator[str]:
     )
     for block in plan.blocks:
         yield ""
-        yield from _block_lines(block, groups)
+        yield from _block_lines(block)
     if plan.trunk_layers:
         yield ""
         yield f"not in any block: {', '.join(plan.trunk_layers)}"
@@ -31,7 +31,7 @@ def plan_lines(plan: Plan, groups: bool = False) -> Iterator[str]:
         yield f"  {_stay_line(stay)}"
 
 
-def _block_lines(block: BlockPlan, groups: bool) -> Iterator[str]:
+def _block_lines(block: BlockPlan) -> Iterator[str]:
     sparsities = ", ".join(f"{s:g}" for s in block.sparsities)
     yield (
         f"{block.name}: {_count(len(block.layers), 'layer')}, {block.parameters:,} parameters, "
@@ -41,9 +41,8 @@ def _block_lines(block: BlockPlan, groups: bool) -> Iterator[str]:
     yield from _tree_lines(block.modules)
     for stay in block.stays:
         yield f"  stays: {_stay_line(stay)}"
-    if groups:
-        for group in block.groups:
-            yield f"  group: {group}"
+    for group in block.groups:
+        yield f"  group: {group}"
 
 
 def _tree_lines(modules: Sequence[ModulePlan]) -> Iterator[str]:

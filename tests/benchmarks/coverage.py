@@ -30,7 +30,7 @@ import torch.nn as nn
 import torchvision
 
 SPARSITY = 0.5
-TIMEOUT = 900.0
+TIMEOUT = 1800.0
 PLAN_SECONDS, LARGEST_SECONDS, LARGEST = 10, 30, 10
 SHARE = 0.6
 

@@ -96,6 +96,17 @@ def test_a_flattened_channel_goes_with_all_its_places():
     assert str(group) == "filters 0-3 of 0 go together, one by one, with inputs 0-255 of 2 (64 each)"
 
 
+def test_groups_are_part_of_a_plan_where_they_are_asked_for():
+    blocks = manager()
+    plan = blocks.plan(groups=True)
+    shown = [line for line in plan_lines(plan) if line.startswith("  group: ")]
+    assert shown[0] == "  group: filters 0-15 of 1.0.body.0 go together, one by one, with inputs 0-15 of 1.0.body.3"
+    [row] = json.loads(json.dumps(plan.to_plain()))["blocks"][0]["groups"]
+    assert row["channels"] == 16
+    assert row["members"][1] == {"layer": "1.0.body.3", "role": "reads", "first": [0], "step": 1}
+    assert not any(block.groups for block in blocks.plan().blocks)
+
+
 # ---- cuts ---------------------------------------------------------------------------------------------------------
 def test_a_module_to_be_kept_whole_is_one_node_and_loses_nothing():
     blocks = manager(cuts=Cuts(whole=("2.0",)))
