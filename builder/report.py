@@ -58,8 +58,8 @@ def _tree_lines(modules: Sequence[ModulePlan]) -> Iterator[str]:
 
 def _stay_line(stay: Stay) -> str:
     more = f" and {len(stay.layers) - SHOWN_LAYERS} more" if len(stay.layers) > SHOWN_LAYERS else ""
-    return f"{stay.channels:,} channels of {', '.join(stay.layers[:SHOWN_LAYERS])}{more}: {stay.reason}"
+    return f"{_count(stay.channels, 'channel')} of {', '.join(stay.layers[:SHOWN_LAYERS])}{more}: {stay.reason}"
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

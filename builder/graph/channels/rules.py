@@ -94,7 +94,7 @@ def _conv(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
         if source.axes == (0,):  # heads folded into the batch: every one goes through the same layer
             channels.hold(owner, reason_of(channels.module, node, "works inside of channels"))
             return source
-        refuse(channels, node, "channels are not on axis 1")
+        refuse(channels, node, "channels are not on axis 1, it mixes neighbouring ones")
         source = None
     per_group = max(layer.in_channels, layer.out_channels) // layer.groups
     if layer.groups > 1 and layer.groups > per_group:

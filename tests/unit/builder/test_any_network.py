@@ -8,6 +8,7 @@ import torch
 import torch.nn as nn
 from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, weight_norm
 
+from legodnn.builder import AutoBlockManager, CommonModelManager, Opaque
 from legodnn.builder.compose import compose
 from legodnn.builder.export import export, prepare
 from legodnn.builder.graph.tracing.trace import trace
@@ -15,7 +16,7 @@ from legodnn.shared.bundle.archive import join_archive
 from tests import odd_attention, odd_weights
 from tests import odd_networks as odd
 from tests.networks import images
-from tests.whole_way import around, check, close, find_blocks, layers, refused
+from tests.whole_way import SIZE, around, check, close, find_blocks, layers, refused
 
 
 # ---- what the code does -------------------------------------------------------------------------------------------
@@ -248,3 +249,40 @@ def test_a_network_made_without_gradients_works():
 
 def test_a_network_without_weights_has_no_block():
     assert refused(nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1))).startswith("no block found")
+
+
+def test_a_manager_gives_a_network_that_cannot_be_followed_as_parts():
+    class Best(Opaque):
+        def forward(self, scores: torch.Tensor) -> torch.Tensor:
+            return scores[scores[:, 0].argmax()].unsqueeze(0) if bool((scores > 0).any()) else scores[:1]
+
+    class Teacher(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = around()
+
+        def forward(self, x):
+            scores = self.inner(x)
+            return scores[scores[:, 0].argmax()] if bool((scores > 0).any()) else scores[0]
+
+    class Parts(nn.Module):
+        def __init__(self, teacher):
+            super().__init__()
+            self.inner, self.best = teacher.inner, Best()
+
+        def forward(self, x):
+            return self.best(self.inner(x))
+
+    class Manager(CommonModelManager):
+        def network_to_cut(self, teacher_model, model_input_size):
+            return Parts(teacher_model)
+
+    torch.manual_seed(0)
+    teacher = Teacher().eval()
+    assert "top level cannot be traced" in refused(teacher)
+    blocks = AutoBlockManager([0.5], teacher, Manager(), SIZE, 0.5)
+    composed = compose(blocks.graph, blocks.originals, {})
+    for seed in range(6):
+        x = images(2, seed=seed)
+        with torch.no_grad():
+            assert torch.equal(composed(x)[0], teacher(x))

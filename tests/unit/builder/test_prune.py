@@ -197,3 +197,22 @@ def test_costs_of_a_convolution_are_what_arithmetic_says():
     assert found.weight_bytes == 4 * found.parameters
     assert found.flops == 2 * 3 * 8 * 9 * 64
     assert found.activation_bytes == 4 * 64 * (8 + 8)
+
+
+def test_a_gate_that_looks_at_neighbouring_channels_keeps_them():
+    class Gated(nn.Module):  # ECA-Net (Wang et al., CVPR 2020)
+        def __init__(self):
+            super().__init__()
+            self.a, self.gate, self.b, self.c = conv(3, 8), nn.Conv1d(1, 1, 3, padding=1), conv(8, 8), conv(8, 4)
+
+        def forward(self, x):
+            x = F.relu(self.a(x))
+            weights = self.gate(x.mean((2, 3), keepdim=True).squeeze(-1).transpose(-1, -2))
+            return self.c(F.relu(self.b(x * torch.sigmoid(weights.transpose(-1, -2).unsqueeze(-1)))))
+
+    block = trace(Gated().eval(), [images()])
+    channels = analyse(block)
+    found = {f.layers: f for f in channels.families()}
+    assert "neighbouring" in str(next(iter(found[("a",)].stays)))
+    assert (len(found[("a",)].classes), len(found[("b",)].classes)) == (0, 8)
+    assert derive(block, channels, 0.5, round_to=1).module(images()).shape == (2, 4, 8, 8)
