@@ -1,6 +1,6 @@
 """Every network of torchvision and of the project's zoo, from blocks to a bundle that runs without torchvision.
 
-    python -m tests.benchmarks.coverage [--models REGEX] [--json FILE]
+    python -m tests.benchmarks.coverage [--models REGEX] [--jobs N] [--json FILE]
 
 For each network (random weights, the smallest sensible input): find blocks; compare what is composed from originals
 with the network itself; derive every block at sparsity 0.5; write a bundle; read it in a process that cannot import
@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def main() -> int:
     """Run the benchmark; returns 1 where a network failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.coverage", description=__doc__.splitlines()[0])
     parser.add_argument("--models", metavar="REGEX", default=".", help="only networks whose name matches")
+    parser.add_argument("--jobs", metavar="N", type=int, default=1, help="networks at a time, which share the cores")
     parser.add_argument("--json", metavar="FILE", help="write the rows there as well")
     parser.add_argument("--one", metavar="NAME", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -47,26 +49,30 @@ def main() -> int:
         return 0
     from tests.benchmarks.registry import NETWORKS
 
+    jobs = max(1, options.jobs)
+    threads = max(1, torch.get_num_threads() // jobs)
     machine = {
-        "machine": platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads(),
+        "machine": platform.machine(), "cores": os.cpu_count(), "networks at a time": jobs, "threads for each": threads,
         "torch": torch.__version__, "torchvision": torchvision.__version__, "python": platform.python_version(),
     }  # fmt: skip
     print(f"{' '.join(f'{key} {value}' for key, value in machine.items())}\n\n{HEADER}", flush=True)
     rows = []
-    for name in NETWORKS:
-        if re.search(options.models, name):
-            rows.append(_in_own_process(name))
-            print("\n".join(lines(rows[-1])), flush=True)
+    wanted = [name for name in NETWORKS if re.search(options.models, name)]
+    with ThreadPoolExecutor(jobs) as pool:
+        for row in pool.map(lambda name: _in_own_process(name, threads), wanted):
+            rows.append(row)
+            print("\n".join(lines(row)), flush=True)
     print("\n" + "\n".join(summary(rows)))
     if options.json:
         Path(options.json).write_text(json.dumps({**machine, "rows": rows}, indent=1) + "\n", encoding="utf-8")
     return 1 if any("error" in row for row in rows) else 0
 
 
-def _in_own_process(name: str) -> dict[str, Any]:
+def _in_own_process(name: str, threads: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.benchmarks.coverage", "--one", name]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False, env=environment)
     except subprocess.TimeoutExpired:
         return {"name": name, "error": f"more than {TIMEOUT:.0f} s"}
     if done.returncode:
