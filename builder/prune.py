@@ -18,7 +18,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor, fx
 
-from legodnn.builder.graph.channels.map import ChannelMap, Family, Literal, Slice
+from legodnn.builder.graph.channels.map import ChannelMap, Family, Literal, tensor_of
 from legodnn.shared.errors import UsageError
 
 Ids = npt.NDArray[np.int64]
@@ -188,12 +188,6 @@ def _kept_along(channels: ChannelMap, literal: Literal, removed: set[int]) -> in
     """How many indices along the literal's axis have a channel left."""
     kept = np.moveaxis(_kept(channels, literal.ids, removed), literal.axis, 0)
     return int(kept.reshape(len(kept), -1).any(1).sum())
-
-
-def tensor_of(module: nn.Module, piece: Slice) -> Tensor:
-    """The parameter or buffer of ``module`` that ``piece`` speaks of."""
-    value: Tensor = getattr(module.get_submodule(piece.owner), piece.parameter)
-    return value
 
 
 def _shrunken(block: nn.Module, indices: Mapping[tuple[str, str, int], Tensor]) -> dict[int, Any]:

@@ -27,12 +27,14 @@ _LEAST_SIDE = 0.01
 """Pixels that a final box of torchvision's two-stage detectors is wide and high at least."""
 
 
-_KINDS = (FasterRCNN, RetinaNet, FCOS, SSD)
+def _kinds() -> list[tuple[type, type]]:
+    """torchvision's detectors, each with what it becomes."""
+    return [(FasterRCNN, _TwoStage), (RetinaNet, _RetinaNet), (FCOS, _Fcos), (SSD, _Ssd)]
 
 
 def is_detector(model: nn.Module) -> bool:
     """Whether `plain_detector` knows what to do with a network."""
-    return isinstance(model, _KINDS)
+    return any(isinstance(model, kind) for kind, _ in _kinds())
 
 
 def plain_detector(detector: nn.Module, height: int, width: int) -> nn.Module:
@@ -51,12 +53,11 @@ def plain_detector(detector: nn.Module, height: int, width: int) -> nn.Module:
     """
     if any(module.training for module in detector.modules()):
         detector = copy.deepcopy(detector).eval()
-    kinds: list[tuple[type, type]] = [(FasterRCNN, _TwoStage), (RetinaNet, _RetinaNet), (FCOS, _Fcos), (SSD, _Ssd)]
-    for kind, plain in kinds:
+    for kind, plain in _kinds():
         if isinstance(detector, kind):
             made: nn.Module = plain(detector, height, width).eval()
             return made
-    names = ", ".join(kind.__name__ for kind in _KINDS)
+    names = ", ".join(kind.__name__ for kind, _ in _kinds())
     raise ModelError(f"{type(detector).__name__} is none of torchvision's detectors ({names})")
 
 

@@ -34,6 +34,9 @@ class Cuts:
                     raise ModelError(f"{field.name}: the network has no module '{name}'{hint}")
 
 
+NO_CUTS = Cuts()
+
+
 def _plain_names(model: nn.Module) -> list[str]:
     """The names of all modules as they are without the wrappers torch puts around networks."""
     wrapped = isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel)

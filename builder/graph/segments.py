@@ -18,16 +18,14 @@ import torch.nn as nn
 from torch import Tensor, fx
 
 from legodnn.builder.graph.channels.analysis import CHANNEL_AXES, analyse
-from legodnn.builder.graph.channels.map import ChannelMap
-from legodnn.builder.graph.cuts import Cuts, within
+from legodnn.builder.graph.channels.map import ChannelMap, tensor_of
+from legodnn.builder.graph.cuts import NO_CUTS, Cuts, within
 from legodnn.builder.graph.dominators import immediate_dominators
 from legodnn.builder.graph.values import facts, home
 
 PRUNABLE_LAYERS = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear,
 )  # fmt: skip
-
-NO_CUTS = Cuts()
 
 
 @dataclass(frozen=True)
@@ -305,17 +303,12 @@ def _removable_parameters(channels: ChannelMap) -> list[int]:
     owner = {int(root): i for i, family in enumerate(families) for root in family.classes.tolist()}
     weight = [0] * len(families)
     for piece in channels.slices.values():
-        value = _parameter(channels.module, piece.owner, piece.parameter)
+        value = tensor_of(channels.module, piece)
         share = value.numel() // value.shape[piece.axis]
         for root in channels.roots(piece.ids).tolist():
             if root in owner:
                 weight[owner[root]] += share
     return weight
-
-
-def _parameter(module: fx.GraphModule, owner: str, name: str) -> Tensor:
-    value: Tensor = getattr(module.get_submodule(owner), name)
-    return value
 
 
 def _schedule(values: _ValueGraph, stretches: Sequence[_Stretch]) -> list[Segment]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch.nn as nn
 from torch import Tensor, fx
 
 from legodnn.builder.graph.values import home, place
@@ -334,6 +335,12 @@ def _lines(roots: Ids, axis: int) -> int:
     flat = flat.reshape(lines.shape)
     forest.union(flat, np.broadcast_to(flat[:, :1], flat.shape))
     return len(np.unique(forest.roots(flat[:, 0])))
+
+
+def tensor_of(module: nn.Module, piece: Slice) -> Tensor:
+    """The parameter or buffer of ``module`` that ``piece`` speaks of."""
+    value: Tensor = getattr(module.get_submodule(piece.owner), piece.parameter)
+    return value
 
 
 def weight_of(module: fx.GraphModule, node: fx.Node) -> Tensor:

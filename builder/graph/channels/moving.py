@@ -209,11 +209,19 @@ def _moved_sizes(node: fx.Node) -> list[int]:
     return list(moved(marks, *given, **{k: v for k, v in node.kwargs.items() if k not in ("input", "dims")}).shape)
 
 
+def _of_images(channels: ChannelMap, node: fx.Node) -> Tag | None:
+    """The channels of a batch of images; where they lie elsewhere they stay, and None is the answer."""
+    tag = channels.tag(source_of(node))
+    if tag is not None and tag.only_axis == 1 and rank(node) >= 4:
+        return tag
+    refuse(channels, node, "channels are not on axis 1")
+    return None
+
+
 @channel_rule(nn.PixelShuffle, torch.pixel_shuffle)
 def _pixel_shuffle(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
-    tag = channels.tag(source_of(node))
-    if tag is None or tag.only_axis != 1 or rank(node) < 4:
-        refuse(channels, node, "channels are not on axis 1")
+    tag = _of_images(channels, node)
+    if tag is None:
         return None
     factor = layer.upscale_factor if layer is not None else argument(node, 1, "upscale_factor")
     ids = tag.ids.reshape(-1, factor**2)
@@ -223,9 +231,8 @@ def _pixel_shuffle(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | Non
 
 @channel_rule(nn.PixelUnshuffle, torch.pixel_unshuffle)
 def _pixel_unshuffle(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
-    tag = channels.tag(source_of(node))
-    if tag is None or tag.only_axis != 1 or rank(node) < 4:
-        refuse(channels, node, "channels are not on axis 1")
+    tag = _of_images(channels, node)
+    if tag is None:
         return None
     factor = layer.downscale_factor if layer is not None else argument(node, 1, "downscale_factor")
     return Tag((1,), np.repeat(tag.ids, factor**2))
@@ -233,9 +240,8 @@ def _pixel_unshuffle(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | N
 
 @channel_rule(nn.ChannelShuffle, torch.channel_shuffle)
 def _channel_shuffle(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
-    tag = channels.tag(source_of(node))
-    if tag is None or tag.only_axis != 1 or rank(node) < 4:
-        refuse(channels, node, "channels are not on axis 1")
+    tag = _of_images(channels, node)
+    if tag is None:
         return None
     ids = tag.ids.reshape(layer.groups if layer is not None else argument(node, 1, "groups"), -1)
     channels.tie(ids, ids[:1])  # the number of groups stays

@@ -269,7 +269,7 @@ def _at_two_sizes(
         module, opaque, calls = _symbolic(model, inputs, larger, whole)
     except ModelError as error:
         failure = error
-    if failure is None and not opaque:
+    if failure is None and set(opaque) == set(whole):  # nothing had to be rescued
         return module, opaque, calls, True
     answer(model, inputs)  # raises where the network does not run at all
     try:

@@ -13,6 +13,7 @@ from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.prune import derive, kept_count, throughput
 from legodnn.shared.errors import UsageError
 from tests.networks import NETWORKS, conv, images, network
+from tests.whole_way import masked
 
 
 def whole(name):
@@ -25,28 +26,14 @@ def families(name):
     return {f.layers: (len(f.classes), f.protected) for f in whole(name)[1].families()}
 
 
-def masked(block, descendant):
-    """The block with the removed channels' weights set to zero wherever they are made, scaled or read."""
-    state = {k: v.clone() for k, v in block.state_dict().items()}
-    for (owner, parameter, axis), kept in descendant.kept.items():
-        value = state[f"{owner}.{parameter}"]
-        mask = torch.zeros(value.shape[axis], dtype=torch.bool)
-        mask[kept] = True
-        value.movedim(axis, 0)[~mask] = 0
-    return state
-
-
 @pytest.mark.parametrize("sparsity", [0.25, 0.5, 0.8])
 @pytest.mark.parametrize("name", ["pre-activation", "functional", "shared", "dynamic", "branches", "gated"])
 def test_pruned_by_construction_equals_pruned_by_masking(name, sparsity):
     block, channels = whole(name)
     descendant = derive(block, channels, sparsity, round_to=1)
-    smaller = descendant.module
-    state = masked(block, descendant)
     with torch.no_grad():
-        built = smaller(images())
-        block.load_state_dict(state)
-        expected = block(images())
+        built = descendant.module(images())
+        expected = masked(block, descendant)(images())
     assert descendant.kept
     assert (built - expected).norm() <= 1e-5 * expected.norm()
 
