@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn as nn
 from torch import Tensor, fx
-from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from legodnn.builder.graph.values import facts, facts_of, tensors_in
+from legodnn.builder.graph.meta_device import NEEDS_NUMBERS, Noting, call_without_numbers, without_numbers
+from legodnn.builder.graph.values import facts
 
 
 @dataclass(frozen=True)
@@ -39,78 +38,21 @@ def weight_bytes(module: nn.Module) -> int:
 def count_flops(module: nn.Module, inputs: Sequence[Tensor]) -> int:
     """Floating-point operations of one run on ``inputs``, as counted by torch."""
     try:
-        return _counted(_Weightless(module), [x.to("meta") for x in inputs])
-    except (RuntimeError, NotImplementedError):  # something in it looks at the data, so it must have some
-        return _counted(module, inputs)
+        return _counted(lambda: call_without_numbers(module, without_numbers(list(inputs))))
+    except NEEDS_NUMBERS:
+        return _counted(lambda: module(*inputs))
 
 
-def _counted(module: nn.Module, inputs: Sequence[Tensor]) -> int:
+def _counted(run: Callable[[], Any]) -> int:
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        module(*inputs)
+        run()
     return int(counter.get_total_flops())
-
-
-class _Weightless(nn.Module):
-    """Runs a module on tensors that have shapes but no numbers: it costs no time to count what it would do."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.inner = module
-
-    def forward(self, *inputs: Tensor) -> Any:
-        """What the module returns, without numbers."""
-        weights = dict([*self.inner.named_parameters(), *self.inner.named_buffers()])
-        return functional_call(self.inner, {name: value.to("meta") for name, value in weights.items()}, inputs)
-
-
-class _Noting(nn.Module):
-    """A graph module that notes its nodes' facts while it runs."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__()
-        self.graph_module = module
-
-    def forward(self, *inputs: Tensor) -> Any:
-        """What the graph module returns."""
-        return _FactsInterpreter(self.graph_module).run(*inputs)
-
-
-class _FactsInterpreter(fx.Interpreter):
-    """What a module that looks at the data would make of tensors without numbers is taken from the facts known."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.known = {node: facts(node) for node in module.graph.nodes if node.op != "output"}
-
-    def run_node(self, n: fx.Node) -> Any:
-        if n.target is operator.getitem and any(isinstance(self.env[i], _Parts) for i in n.all_input_nodes):
-            return self._imagined(n)
-        try:
-            value = super().run_node(n)
-        except (RuntimeError, NotImplementedError):
-            if n.op != "call_module" or not all(self._as_known(i) for i in n.all_input_nodes):
-                raise
-            return self._imagined(n)
-        n.meta["value"] = facts_of(value)
-        return value
-
-    def _as_known(self, node: fx.Node) -> bool:
-        """Whether a value is without numbers and as the facts have it."""
-        return all(x.is_meta for x in tensors_in(self.env[node])) and facts_of(self.env[node]) == self.known[node]
-
-    def _imagined(self, node: fx.Node) -> Any:
-        known = self.known[node]
-        return torch.empty(known.shape, dtype=known.dtype, device="meta") if known.is_tensor else _Parts()
-
-
-class _Parts:
-    """The result, not a tensor, of a module that was not run."""
 
 
 def measure(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Costs:
     """The costs of a segment on example inputs; its nodes' facts are brought up to date on the way."""
-    flops = count_flops(_Noting(module), inputs)
+    flops = count_flops(Noting(module), inputs)
     return Costs(
         parameters=sum(p.numel() for p in module.parameters()),
         weight_bytes=weight_bytes(module),

@@ -5,6 +5,8 @@ prepare    the network -> a copy in plain modules: no hooks, no wrappers, no sha
   attention  multi-head attention in plain operators
 trace      that copy -> a graph without in-place operations, every node knowing its shape
   proxies    what the network's code computes with while it is followed
+  twins      the second batch size, on tensors without numbers
+  mutations  which operations change their input
   stand_ins  what stands in for parts of Python and torch meanwhile
   state      networks that change themselves while they run
   refusals   networks that cannot be taken, each with one sentence

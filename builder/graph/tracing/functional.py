@@ -9,14 +9,14 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn as nn
 from torch import Tensor, fx
 
-from legodnn.builder.graph.values import facts_of, place, tensors_in
+from legodnn.builder.graph.tracing.mutations import Mutation
+from legodnn.builder.graph.values import place
 from legodnn.shared.errors import ModelError
 
 _OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
@@ -25,70 +25,6 @@ _OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
     operator.imul: operator.mul,
     operator.itruediv: operator.truediv,
 }
-
-
-@dataclass(frozen=True)
-class Mutation:
-    """A node that changes one of its inputs.
-
-    ``aliases`` are all names the changed tensor goes by; ``views`` are live values that look at parts of its memory.
-    """
-
-    node: fx.Node
-    changed: fx.Node
-    returns_changed: bool
-    aliases: tuple[fx.Node, ...]
-    views: tuple[fx.Node, ...]
-
-
-class _Observer(fx.Interpreter):
-    """Runs the graph once; notes facts and which inputs a node changes."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.mutations: list[Mutation] = []
-
-    def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:
-        value = super().get_attr(target, args, kwargs)
-        return value if isinstance(value, nn.Parameter) else value.clone()  # networks count in their buffers
-
-    def run_node(self, n: fx.Node) -> Any:
-        before = {i: [t._version for t in tensors_in(self.env[i])] for i in n.all_input_nodes}
-        value = super().run_node(n)
-        n.meta["value"] = facts_of(value)
-        changed = [i for i, versions in before.items() if [t._version for t in tensors_in(self.env[i])] != versions]
-        for source in changed[:1]:  # the others look at the same memory
-            tensors = tensors_in(self.env[source])
-            same = isinstance(value, Tensor) and any(_is_same(value, t) for t in tensors)
-            self.mutations.append(Mutation(n, source, same, *self._others(source)))
-        return value
-
-    def _others(self, source: fx.Node) -> tuple[tuple[fx.Node, ...], tuple[fx.Node, ...]]:
-        tensors = tensors_in(self.env[source])
-        memory = _memory(tensors)
-        sharing = {node: tensors_in(value) for node, value in self.env.items() if _memory(value) & memory}
-        aliases = [
-            node
-            for node, values in sharing.items()
-            if len(values) == len(tensors) and all(_is_same(a, b) for a, b in zip(values, tensors, strict=True))
-        ]
-        return tuple(aliases), tuple(node for node in sharing if node not in aliases)
-
-
-def _is_same(a: Tensor, b: Tensor) -> bool:
-    return a.data_ptr() == b.data_ptr() and a.shape == b.shape and a.stride() == b.stride() and a.dtype == b.dtype
-
-
-def _memory(value: Any) -> set[int]:
-    return {t.untyped_storage().data_ptr() for t in tensors_in(value)}
-
-
-def observe(module: fx.GraphModule, inputs: Sequence[Tensor]) -> list[Mutation]:
-    """Run the graph once on example inputs, store every node's facts anew, and tell what changed its input."""
-    observer = _Observer(module)
-    with torch.no_grad():
-        observer.run(*[x.clone() for x in inputs])
-    return observer.mutations
 
 
 def set_item(target: Tensor, index: Any, value: Any) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, fx
 from legodnn.builder.graph.tracing.attention import PlainAttention
 from legodnn.builder.graph.tracing.refusals import named
 from legodnn.builder.graph.tracing.state import restored
+from legodnn.builder.graph.tracing.twins import Call
 from legodnn.builder.graph.values import one_line, tensors_in
 from legodnn.shared.errors import ModelError
 
@@ -41,7 +42,6 @@ class Whole(nn.Module):
         return self.inner(*args, **kwargs)
 
 
-Call = tuple[tuple[Any, ...], dict[str, Any]]
 Calls = Mapping[str, tuple[Call, Call]]
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, fx
 from torch.fx.proxy import Attribute
 
 from legodnn.builder.graph.tracing.refusals import WRAP
+from legodnn.builder.graph.tracing.twins import ABOUT_THE_DEVICE
 from legodnn.builder.graph.values import place
 
 _ABOUT_SHAPE = frozenset(
@@ -40,6 +41,8 @@ class Value(fx.Proxy):
 
     def __getattr__(self, name: str) -> Any:
         first, second = (getattr(example, name) for example in self.examples)
+        if name in ABOUT_THE_DEVICE:
+            return first
         if callable(first):
             return Attribute(self, name)
         if name == "shape":

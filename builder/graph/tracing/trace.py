@@ -22,11 +22,13 @@ import torch.nn as nn
 from torch import Tensor, fx
 
 from legodnn.builder.graph.channels.rules import is_known_whole
+from legodnn.builder.graph.meta_device import note_facts, without_numbers
 from legodnn.builder.graph.tracing.attention import attend
 from legodnn.builder.graph.tracing.canonical import canonicalise
 from legodnn.builder.graph.tracing.copies import refuse_uncopied
-from legodnn.builder.graph.tracing.functional import functionalise, observe
-from legodnn.builder.graph.tracing.opaque import Call, Calls, Opaque, keep_whole
+from legodnn.builder.graph.tracing.functional import functionalise
+from legodnn.builder.graph.tracing.mutations import Mutation, Watch
+from legodnn.builder.graph.tracing.opaque import Calls, Opaque, keep_whole
 from legodnn.builder.graph.tracing.prepare import prepared
 from legodnn.builder.graph.tracing.proxies import (
     Shape,
@@ -40,7 +42,8 @@ from legodnn.builder.graph.tracing.proxies import (
 from legodnn.builder.graph.tracing.refusals import answer
 from legodnn.builder.graph.tracing.stand_ins import FACTORIES, made_anew, standing_in
 from legodnn.builder.graph.tracing.state import restored
-from legodnn.builder.graph.values import one_line
+from legodnn.builder.graph.tracing.twins import ABOUT_THE_DEVICE, Call, twin_of, with_numbers
+from legodnn.builder.graph.values import ValueFacts, facts, facts_of, one_line, tensors_in
 from legodnn.shared.errors import ModelError
 
 _TRANSPARENT = (
@@ -66,6 +69,7 @@ class _Tracer(fx.Tracer):
         self.leaves = set(leaves)
         self.inputs = list(inputs)
         self.calls: dict[str, tuple[Call, Call]] = {}
+        self.watch = Watch()
         self.failed: str | None = None
         self.running = False
 
@@ -121,7 +125,18 @@ class _Tracer(fx.Tracer):
         node = super().create_node(*args, **kwargs)
         node.meta["source"] = _source_line()
         node.meta["module"] = self.scope.module_path
+        if node.op == "get_attr":  # of what a call is given without a value to stand for it
+            tensor = self._attribute(str(node.target))
+            self._note(node, (tensor, tensor))
+        elif node.op == "output":
+            node.meta["value"] = _facts_together(node)
         return node
+
+    def _note(self, node: fx.Node, examples: tuple[Any, Any]) -> None:
+        node.meta["value"] = facts_of(examples[0])
+        if all(isinstance(example, Tensor) for example in examples):
+            node.meta["shapes"] = tuple(tuple(example.shape) for example in examples)
+        self.watch.note(node, examples[0])
 
     def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *more: Any, **others: Any) -> Any:
         if target is torch.nn.functional.scaled_dot_product_attention:
@@ -131,8 +146,10 @@ class _Tracer(fx.Tracer):
         values = values_in((args, kwargs))
         refuse_shapes_by_data(kind, target, args, kwargs)
         node = super().create_proxy(kind, target, args, kwargs, *more, **others).node
+        before = self.watch.versions(node)
         examples = self._run(kind, target, args, kwargs)
-        _note_shapes(node, examples)
+        self.watch.compare(node, before, examples[0])
+        self._note(node, examples)
         constant = kind != "placeholder" and all(v.constant for v in values)
         if not constant:
             refuse_numbers_from_data(kind, target, values, examples)
@@ -144,30 +161,38 @@ class _Tracer(fx.Tracer):
     def _run(self, kind: str, target: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
         if kind == "placeholder":
             return self.inputs[len([n for n in self.graph.nodes if n.op == "placeholder"]) - 1]
-        given = examples_of((args, kwargs), 0), examples_of((args, kwargs), 1)
+        first, second = examples_of((args, kwargs), 0), examples_of((args, kwargs), 1)
+        if kind == "get_attr":
+            found = self._attribute(str(target))
+            found = found if isinstance(found, nn.Parameter) else found.clone()  # networks count in their buffers
+            return found, without_numbers(found)
+        function: Any = target
         if kind == "call_module":
-            self._note_call(str(target), given)
+            self._note_call(str(target), first, second)
+            function = self.root.get_submodule(target)
+        elif kind == "call_method":
+            function = _method(str(target))
         self.running = True
         try:
-            first, second = (self._call(kind, target, *one) for one in given)
+            found = function(*first[0], **first[1])
+            same = target in ABOUT_THE_DEVICE and not tensors_in(found)
+            return found, found if same else twin_of(function, first, second)
         finally:
             self.running = False
-        return first, second
 
-    def _note_call(self, name: str, given: tuple[Call, Call]) -> None:
+    def _attribute(self, name: str) -> Any:
+        """What the network really holds."""
+        before, self.running = self.running, True
+        try:
+            return operator.attrgetter(name)(self.root)
+        finally:
+            self.running = before
+
+    def _note_call(self, name: str, first: Call, second: Call) -> None:
         """What a module that is kept whole gets the first time is needed to see how to write it down."""
-        if name in self.leaves or isinstance(self.root.get_submodule(name), Opaque):
-            self.calls.setdefault(name, given)
-
-    def _call(self, kind: str, target: Any, args: Any, kwargs: Any) -> Any:
-        if kind == "get_attr":
-            found = operator.attrgetter(target)(self.root)
-            return found if isinstance(found, nn.Parameter) else found.clone()  # networks count in their buffers
-        if kind == "call_module":
-            return self.root.get_submodule(target)(*args, **kwargs)
-        if kind == "call_method":
-            return getattr(args[0], target)(*args[1:], **kwargs)
-        return target(*args, **kwargs)
+        whole = name in self.leaves or isinstance(self.root.get_submodule(name), Opaque)
+        if whole and name not in self.calls:
+            self.calls[name] = first, with_numbers(first, second)
 
     def _spread(self, node: fx.Node, examples: tuple[Any, Any], constant: bool) -> Any:
         """What the network's code gets for a node: containers opened, plain numbers as such, values for the rest."""
@@ -187,15 +212,24 @@ class _Tracer(fx.Tracer):
 
     def _item(self, node: fx.Node, key: Any, pair: tuple[Any, Any], constant: bool) -> Any:
         part = self.create_node("call_function", operator.getitem, (node, key), {})
-        _note_shapes(part, pair)
+        self._note(part, pair)
         return self._spread(part, pair, constant)
 
     def _shape(self, node: fx.Node, first: Any, second: Any, constant: bool) -> Shape:
         source = node.args[0]
         return Shape(
-            a if a == b else Value(self.create_node("call_method", "size", (source, i), {}), self, (a, b), constant)
+            a if a == b else self._size(source, i, (a, b), constant)
             for i, (a, b) in enumerate(zip(first, second, strict=True))
         )
+
+    def _size(self, source: Any, axis: int, pair: tuple[int, int], constant: bool) -> Value:
+        node = self.create_node("call_method", "size", (source, axis), {})
+        self._note(node, pair)
+        return Value(node, self, pair, constant)
+
+
+def _method(name: str) -> Callable[..., Any]:
+    return lambda owner, *args, **kwargs: getattr(owner, name)(*args, **kwargs)
 
 
 def _is_of_torch(m: nn.Module) -> bool:
@@ -209,9 +243,11 @@ def _is_of_torch(m: nn.Module) -> bool:
     return changed <= _HARMLESS
 
 
-def _note_shapes(node: fx.Node, examples: tuple[Any, Any]) -> None:
-    if all(isinstance(example, Tensor) for example in examples):
-        node.meta["shapes"] = tuple(tuple(example.shape) for example in examples)
+def _facts_together(node: fx.Node) -> ValueFacts:
+    """What is known of all that ``node`` reads, as one value."""
+    if isinstance(node.args[0], fx.Node):
+        return facts(node.args[0])
+    return ValueFacts(False, any(facts(source).holds_tensors for source in node.all_input_nodes))
 
 
 def _source_line() -> str:
@@ -244,33 +280,34 @@ def trace(model: nn.Module, inputs: Sequence[Tensor], whole: Sequence[str] = ())
     """
     model = prepared(model, inputs)
     with torch.no_grad():
-        module, opaque, calls, any_batch = _at_two_sizes(model, inputs, whole)
+        module, (opaque, calls, mutations), any_batch = _at_two_sizes(model, inputs, whole)
         refuse_uncopied(module)
         keep_whole(module, opaque, calls)
-        with restored(module):
-            mutations = observe(module, inputs)
         functionalise(module, mutations)
         canonicalise(module)
     if any("value" not in node.meta for node in module.graph.nodes):
-        observe(module, inputs)
+        note_facts(module, inputs)
     module.meta["opaque"] = opaque
     module.meta["any_batch"] = any_batch
     return module
 
 
+Found = tuple[dict[str, str], Calls, list[Mutation]]
+"""What tracing tells beside the graph: modules kept whole and why, what they are given, and what changes its input."""
+
+
 def _at_two_sizes(
     model: nn.Module, inputs: Sequence[Tensor], whole: Sequence[str]
-) -> tuple[fx.GraphModule, dict[str, str], Calls, bool]:
+) -> tuple[fx.GraphModule, Found, bool]:
     """Trace with the batch as given and with one item more, where the network takes that."""
     larger = [torch.cat([x, x[:1]]) if x.dim() else x for x in inputs]
     failure: ModelError | None = None
-    opaque: dict[str, str] = {}
     try:
-        module, opaque, calls = _symbolic(model, inputs, larger, whole)
+        module, found = _symbolic(model, inputs, larger, whole)
+        if set(found[0]) == set(whole):  # nothing had to be rescued
+            return module, found, True
     except ModelError as error:
         failure = error
-    if failure is None and set(opaque) == set(whole):  # nothing had to be rescued
-        return module, opaque, calls, True
     answer(model, inputs)  # raises where the network does not run at all
     try:
         answer(model, larger)
@@ -278,15 +315,15 @@ def _at_two_sizes(
         return *_symbolic(model, inputs, inputs, whole), False
     if failure is not None:
         raise failure
-    return module, opaque, calls, True
+    return module, found, True
 
 
 def _symbolic(
     model: nn.Module, inputs: Sequence[Tensor], twins: Sequence[Tensor], whole: Sequence[str]
-) -> tuple[fx.GraphModule, dict[str, str], Calls]:
+) -> tuple[fx.GraphModule, Found]:
     opaque = dict.fromkeys(whole, "to be kept whole")
     while True:
-        tracer = _Tracer(opaque, [(a.clone(), b.clone()) for a, b in zip(inputs, twins, strict=True)])
+        tracer = _Tracer(opaque, [(a.clone(), without_numbers(b)) for a, b in zip(inputs, twins, strict=True)])
         try:
             with restored(model), standing_in(tracer):
                 graph = tracer.trace(model)
@@ -299,4 +336,4 @@ def _symbolic(
         for value, name in tracer.tensor_attrs.items():
             if not hasattr(model, name):  # a constant that came about while tracing
                 setattr(model, name, value)
-        return fx.GraphModule(model, graph).eval(), opaque, tracer.calls
+        return fx.GraphModule(model, graph).eval(), (opaque, tracer.calls, tracer.watch.mutations)

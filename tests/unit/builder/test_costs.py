@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from torch import fx
 from torch.utils.flop_counter import FlopCounterMode
 
 from legodnn.builder.costs import count_flops, measure
-from legodnn.builder.graph.tracing.functional import observe
 from legodnn.builder.graph.tracing.trace import trace
-from legodnn.builder.graph.values import facts
+from legodnn.builder.graph.values import facts, facts_of
 from tests.networks import NETWORKS, images, network
 
 
@@ -19,9 +19,22 @@ def test_what_is_counted_without_numbers_is_what_a_run_does(name):
         module(x)
     found = measure(module, [x])
     assert found.flops == count_flops(module, [x]) == counter.get_total_flops() > 0
-    noted = [facts(node) for node in module.graph.nodes if node.op != "output"]
-    observe(module, [x])
-    assert noted == [facts(node) for node in module.graph.nodes if node.op != "output"]
+    values = _values(module, x)
+    assert {node: facts(node) for node in values} == {node: facts_of(value) for node, value in values.items()}
+
+
+class _Keeping(fx.Interpreter):
+    """Runs a graph with numbers and keeps every value."""
+
+    def __init__(self, module):
+        super().__init__(module, garbage_collect_values=False)
+
+
+def _values(module, x):
+    run = _Keeping(module)
+    with torch.no_grad():
+        run.run(x)
+    return run.env
 
 
 def test_counting_leaves_the_weights_where_they_are():

@@ -14,8 +14,8 @@ from torch import fx
 from legodnn.builder.compose import compose, run_segment
 from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.fold import fold_norms
+from legodnn.builder.graph.meta_device import note_facts
 from legodnn.builder.graph.segments import cut
-from legodnn.builder.graph.tracing.functional import observe
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.graph.values import facts, tensors_in
 from legodnn.builder.prune import derive
@@ -153,7 +153,7 @@ def check_mixed(graph, folded, values, x, pick):
     for block in graph.blocks:
         module = folded[block.name]
         descendant = derive(module, analyse(module), pick((0.0, *SPARSITIES)), round_to=pick((1, 8))).module
-        observe(descendant, [values[block.inputs[0]]])
+        note_facts(descendant, [values[block.inputs[0]]])
         check_descriptions(descendant)
         chosen[block.name] = descendant
     mixed = boundary_values(graph, chosen, x)
