@@ -31,15 +31,16 @@ SUMMED_AT_ONCE = 1 << 20
 
 def _squared_norms(channels: ChannelMap, family: Family, roles: tuple[str, ...]) -> Scores:
     """For each class of the family: the sum of squares of the weights with these roles that would go with it."""
-    row = {int(root): i for i, root in enumerate(family.classes.tolist())}
-    total = np.zeros(len(row))
+    total = np.zeros(len(family.classes))
     for piece in channels.slices.values():
         if piece.role not in roles or piece.parameter != "weight":
             continue
-        norms = _squares_along(tensor_of(channels.module, piece).detach(), piece.axis)
-        for root, norm in zip(channels.roots(piece.ids).tolist(), norms.tolist(), strict=True):
-            if root in row:
-                total[row[root]] += norm
+        roots = channels.roots(piece.ids)
+        rows = np.searchsorted(family.classes, roots).clip(max=len(total) - 1)
+        goes = family.classes[rows] == roots
+        if goes.any():
+            norms = _squares_along(tensor_of(channels.module, piece).detach(), piece.axis).cpu().numpy()
+            np.add.at(total, rows[goes], norms[goes])
     return total
 
 
