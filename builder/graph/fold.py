@@ -10,7 +10,7 @@ import copy
 
 import torch.nn as nn
 from torch import fx
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -60,9 +60,14 @@ def _feeder(module: fx.GraphModule, node: fx.Node, uses: dict[str, int]) -> fx.N
 
 
 def _fused(layer: nn.Module, norm: nn.Module) -> nn.Module:
-    if isinstance(layer, nn.Linear):
-        return fuse_linear_bn_eval(layer, norm)
-    return fuse_conv_bn_eval(layer, norm, transpose=isinstance(layer, _TRANSPOSED))
+    """A copy of ``layer`` that normalises as well; its old weight is not copied on the way."""
+    weight, bias = fuse_conv_bn_weights(  # a linear layer is a convolution of one point
+        layer.weight, layer.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias,
+        transpose=isinstance(layer, _TRANSPOSED),
+    )  # fmt: skip
+    fused = copy.deepcopy(layer, {id(layer.weight): weight})
+    fused.bias = bias
+    return fused
 
 
 def _replace(module: fx.GraphModule, name: str, layer: nn.Module) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn as nn
 import torchvision
 
 from legodnn.builder import CommonModelManager
@@ -88,6 +89,17 @@ def check_composition(model, x, ratio):
         assert torch.equal(compose(graph, originals, {})(x), expected)
         error = (compose(graph, folded, {})(x) - expected).norm() / expected.norm()
     assert error < 1e-5
+
+
+def test_a_linear_layer_takes_over_a_normalisation_without_weights():
+    model = randomised(
+        nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.BatchNorm1d(8, affine=False), nn.ReLU(), nn.Linear(8, 4))
+    )
+    x = images(2, 2)
+    folded = fold_norms(trace(model, [x]))
+    assert not any(isinstance(layer, nn.BatchNorm1d) for layer in folded.modules())
+    with torch.no_grad():
+        assert torch.allclose(folded(x), model(x), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
