@@ -45,10 +45,10 @@ def analyse(module: fx.GraphModule, dense: Sequence[str] = ()) -> ChannelMap:
             else:
                 hold_weights(channels, node)
             channels.note_touch(node)
+    channels.settle()
     for piece in channels.slices.values():
         for name in within(piece.owner, dense):
             channels.protect(piece.ids, Reason(f"'{name}' is to be left dense"))
-    channels.settle()
     return channels
 
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 import torch.nn as nn
 
 from legodnn.builder import AutoBlockManager, CommonModelManager
@@ -125,6 +126,25 @@ def test_layers_of_a_module_to_be_left_dense_keep_their_sizes():
             assert kept[name].shape == value.shape
     assert any(len(kept[name]) < len(value) for name, value in blocks.teacher.state_dict().items() if name in kept)
     assert any("'1' is to be left dense" in line for line in plan_lines(blocks.plan()))
+
+
+class Shift(nn.Module):
+    """A number per channel, outside any layer, repeated for every image."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.by = nn.Parameter(torch.rand(count, 1, 1))
+
+    def forward(self, x):
+        return x + self.by.expand(x.shape[0], -1, -1, -1)
+
+
+def test_weights_outside_layers_of_a_module_to_be_left_dense_keep_their_size():
+    model = nn.Sequential(conv(3, 8), conv(8, 16), Shift(16), conv(16, 8), conv(8, 4)).eval()
+    for dense, kept in (((), 8), (("2",), 16)):
+        blocks = manager(model, Cuts(dense=dense), ratio=1.0)
+        [name] = blocks.block_names
+        assert len(blocks.derive(name, "sparsity=0.5").module.get_parameter("2.by")) == kept
 
 
 @pytest.mark.parametrize("names", [("1", "2"), ("2.0",), ("1", "1.1")])
