@@ -98,11 +98,14 @@ def examine(name: str) -> dict[str, Any]:
     seconds: dict[str, float] = {}
     started = time.perf_counter()
     blocks = AutoBlockManager([SPARSITY], model, manager, network.inputs)
-    plan = blocks.plan()
-    seconds["plan"] = time.perf_counter() - started
+    found = time.perf_counter() - started
     error = _error(compose(blocks.graph, blocks.originals, {}).outputs(*blocks.samples), model, blocks.samples)
     if error > 1e-5:
         raise AssertionError(f"composed from originals it is off by {error:.1e}")
+    del model  # legodnn-build lets go of it here as well
+    started = time.perf_counter()
+    plan = blocks.plan()
+    seconds["plan"] = found + time.perf_counter() - started
     started = time.perf_counter()
     for block in blocks.block_names:
         blocks.derive(block, f"sparsity={SPARSITY:g}")
