@@ -21,14 +21,21 @@ NEEDS_NUMBERS = (RuntimeError, NotImplementedError)
 
 
 def without_numbers(value: Any) -> Any:
-    """A value with every tensor in it on the meta device."""
-    return fx.node.map_aggregate(value, lambda item: item.to("meta") if isinstance(item, Tensor) else item)
+    """A value with every tensor in it on the meta device, and every device in it that one."""
+    return fx.node.map_aggregate(value, _off_the_device)
+
+
+def _off_the_device(item: Any) -> Any:
+    if isinstance(item, Tensor):
+        return item.to("meta")
+    return torch.device("meta") if isinstance(item, torch.device) else item
 
 
 def call_without_numbers(module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any] | None = None) -> Any:
     """What ``module``, whose own weights stay where they are, returns for arguments on the meta device."""
     weights = {name: value.to("meta") for name, value in [*module.named_parameters(), *module.named_buffers()]}
-    return functional_call(module, weights, tuple(args), kwargs)
+    with torch.device("meta"):  # for the tensors it makes itself
+        return functional_call(module, weights, tuple(args), kwargs)
 
 
 class Noting(nn.Module):
@@ -58,6 +65,11 @@ class _Interpreter(fx.Interpreter):
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
         self.known: dict[fx.Node, ValueFacts | None] = {n: n.meta.get("value") for n in module.graph.nodes}
+
+    def fetch_args_kwargs_from_env(self, n: fx.Node) -> Any:
+        given = super().fetch_args_kwargs_from_env(n)
+        others = [x.is_meta for i in n.all_input_nodes for x in tensors_in(self.env[i])]
+        return without_numbers(given) if any(others) else given  # constants of the graph still have numbers
 
     def run_node(self, n: fx.Node) -> Any:
         if n.target is operator.getitem and any(isinstance(self.env[i], _Parts) for i in n.all_input_nodes):

@@ -27,12 +27,12 @@ ABOUT_THE_DEVICE = frozenset("device is_cpu is_cuda is_mps is_xpu is_meta get_de
 
 def twin_of(function: Callable[..., Any], first: Call, second: Call) -> Any:
     """What ``function``, or a module, makes of the second batch, without numbers."""
-    args, kwargs = fx.node.map_aggregate(second, _off_the_device)
+    args, kwargs = without_numbers(second)
     try:
-        with torch.device("meta"):
-            if isinstance(function, nn.Module):
-                found = _call_module(function, args, kwargs)
-            else:
+        if isinstance(function, nn.Module):
+            found = _call_module(function, args, kwargs)
+        else:
+            with torch.device("meta"):
                 found = function(*args, **kwargs)
     except Exception:  # with numbers it works, or fails for the right reason
         args, kwargs = with_numbers(first, second)
@@ -44,12 +44,6 @@ def _call_module(module: nn.Module, args: Any, kwargs: Any) -> Any:
     ours = type(module).__module__.startswith("torch.nn.")
     with contextlib.nullcontext() if ours else restored(module):  # what it keeps for later must have numbers
         return call_without_numbers(module, args, kwargs)
-
-
-def _off_the_device(item: Any) -> Any:
-    if isinstance(item, Tensor):
-        return item.to("meta")
-    return torch.device("meta") if isinstance(item, torch.device) else item
 
 
 def with_numbers(first: Call, second: Call) -> Call:

@@ -4,8 +4,10 @@ import torch
 import torch.nn as nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from legodnn.builder.graph.meta_device import note_facts
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.graph.tracing.twins import twin_of, with_numbers
+from legodnn.builder.graph.values import facts
 from tests.networks import conv, images
 from tests.odd_networks import DataDependent
 
@@ -49,6 +51,25 @@ def test_a_network_that_asks_for_its_device_is_told_the_real_one():
     assert not traced.meta["opaque"]
     for batch in (1, 3):
         assert torch.equal(traced(images(batch, 16)), model(images(batch, 16)))
+
+
+class MakesTensors(nn.Module):
+    """Adds tensors of its own, one of which is no buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.grid = [torch.rand(16)]
+
+    def forward(self, x):
+        return x + self.grid[0] + torch.arange(x.shape[0], device=x.device).view(-1, 1, 1, 1)
+
+
+def test_facts_are_noted_without_a_run():
+    traced = trace(nn.Sequential(conv(3, 8), MakesTensors(), conv(8, 4)).eval(), [images(2, 16)])
+    with Convolutions() as convolutions:
+        note_facts(traced, [images(5, 16)])
+    assert convolutions.count == 0
+    assert {facts(node).shape[0] for node in traced.graph.nodes if node.op == "call_module"} == {5}
 
 
 def test_what_must_see_numbers_gets_the_first_batchs_and_its_result_has_none_again():
