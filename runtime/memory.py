@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
-from typing import Mapping
+from typing import Dict, Iterable, Mapping, Tuple
 
 from legodnn.shared.tables import Manifest
 
@@ -23,6 +23,17 @@ def activation_bytes(manifest: Manifest, selection: Mapping[str, str]) -> int:
 def needed_bytes(manifest: Manifest, selection: Mapping[str, str]) -> int:
     """Resident weights and peak activations of a selection."""
     return weight_bytes(manifest, selection) + activation_bytes(manifest, selection)
+
+
+def needed_together(manifest: Manifest, selections: Iterable[Mapping[str, str]]) -> int:
+    """Bytes of compositions that are there at once: each variant's weights once, and the peak of the one that runs."""
+    weights: Dict[Tuple[str, str], int] = {}
+    peak = 0
+    for selection in selections:
+        for segment, variant in zip(manifest.segments, manifest.chosen(selection)):
+            weights[segment.name, variant.name] = variant.weight_bytes
+            peak = max(peak, variant.activation_bytes)
+    return sum(weights.values()) + peak
 
 
 def give_back() -> None:

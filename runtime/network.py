@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,9 +14,9 @@ import torch
 from torch import Tensor
 
 from legodnn.runtime.cache import DeviceCache
-from legodnn.runtime.composition import WAYS, Composer, Composition, Way, relative_error
-from legodnn.runtime.memory import give_back
+from legodnn.runtime.composition import Composer, Composition, Way, relative_error
 from legodnn.runtime.seconds import LatencyTable
+from legodnn.runtime.switching import Switcher
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.bundle.tensors import tensor_from_bytes
 from legodnn.shared.errors import CompositionError, InputError
@@ -42,9 +44,8 @@ class Network:
         self.manifest: Manifest = reader.manifest
         self.cache = DeviceCache(reader.digest, cache)
         self.latency: Optional[LatencyTable] = None
-        self._current: Optional[Composition] = None
-        self._switching = threading.Lock()
-        self._composing = threading.RLock()  # tracing is not safe from several threads
+        self._switcher = Switcher(self.manifest, self.compose)
+        self._composing = threading.RLock()  # the way is found once, and parts are loaded once
         self._composer: Optional[Composer] = None
 
     @classmethod
@@ -75,7 +76,8 @@ class Network:
     @property
     def selection(self) -> Dict[str, str]:
         """What runs now: a variant's name for every block."""
-        return dict(self._current.selection) if self._current else self.manifest.original_selection
+        current = self._switcher.current
+        return dict(current.selection) if current else self.manifest.original_selection
 
     @property
     def way(self) -> Optional[Way]:
@@ -86,10 +88,11 @@ class Network:
     def __call__(self, *inputs: Tensor) -> Any:
         """The network's output for a batch of any size. Raises `InputError` for a wrong shape or dtype."""
         self.check_inputs(inputs)
-        current = self._current
-        if current is None:
-            current = self.select(self.manifest.original_selection)
-        return current(*inputs)
+        current = self._switcher.current or self.select(self.manifest.original_selection)
+        started = time.perf_counter()
+        answer = current(*inputs)
+        current.recent.append(time.perf_counter() - started)
+        return answer
 
     def check_inputs(self, inputs: Tuple[Tensor, ...]) -> None:
         """Raise `InputError` unless these are what the network takes."""
@@ -112,29 +115,44 @@ class Network:
             return self._ready_composer().compose(selection)
 
     def select(self, selection: Mapping[str, str]) -> Composition:
-        """Switch to a selection and return its composition.
+        """Switch to a selection and return its composition, which then serves.
 
         The new one is prepared, warmed and checked beside the old one, then takes its place at once. Where anything
         fails the old one stays and the failure is raised: `SelectionError`, `BundleError`, `CompositionError`.
         """
-        with self._switching:
-            if self._current is not None and dict(selection) == dict(self._current.selection):
-                return self._current
-            new = self.compose(selection)
-            self._current = new
-        give_back()
-        return new
+        return self._switcher.switch(selection)
+
+    def select_later(self, selection: Mapping[str, str]) -> "Future[Composition]":
+        """Switch in the background and return at once; the future tells when it serves, or why it does not.
+
+        A request that has not begun is dropped (its future is cancelled) for a later one.
+        """
+        return self._switcher.switch_later(selection)
+
+    @property
+    def keep_within(self) -> float:
+        """Bytes that all compositions together may need; those that ran before are kept for the way back within it."""
+        return self._switcher.keep_within
+
+    @keep_within.setter
+    def keep_within(self, limit: float) -> None:
+        self._switcher.keep_within = limit
+
+    def release_kept(self) -> None:
+        """Let go of the compositions that do not run now."""
+        self._switcher.release_kept()
+
+    def recent_seconds(self) -> List[float]:
+        """How long the last inferences of the composition that runs now took; none right after a switch."""
+        current = self._switcher.current
+        return list(current.recent) if current else []
 
     def _ready_composer(self) -> Composer:
         if self._composer is None:
             composer = Composer(self.reader, self.sample_inputs())
-            remembered = self.cache.get("way")
-            known = {f"{w.layout} {w.optimized}": w for w in WAYS}
-            if remembered in known:
-                composer.way = known[remembered]
-            else:
-                way = composer.find_way()
-                self.cache.put("way", f"{way.layout} {way.optimized}")
+            composer.way = Way.from_text(self.cache.get("way"))
+            if composer.way is None:
+                self.cache.put("way", str(composer.find_way()))
             self._composer = composer
         return self._composer
 
@@ -174,6 +192,7 @@ class Network:
 
     def close(self) -> None:
         """Let go of the bundle's file; what runs goes on running."""
+        self._switcher.close()
         self.reader.close()
 
     def __enter__(self) -> "Network":

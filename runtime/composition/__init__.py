@@ -1,0 +1,16 @@
+"""How a selection is made to run: all there is about TorchScript engines, so that another could take their place.
+
+    ways       the ways to run there are: how images lie in memory, and which engine computes
+    loading    a variant in the bundle -> a checked program whose weights are constants
+    joining    the programs of all segments -> one, so that operations fuse across their borders
+    prepacked  programs in fused operators with weights reordered beforehand, where torch has them
+    composer   Composer: compositions of a bundle, checked, in the fastest way there is here
+    timing     compositions timed side by side
+"""
+
+from legodnn.runtime.composition.agreement import relative_error
+from legodnn.runtime.composition.composer import Composer, Composition
+from legodnn.runtime.composition.timing import time_interleaved
+from legodnn.runtime.composition.ways import WAYS, Way
+
+__all__ = ["WAYS", "Composer", "Composition", "Way", "relative_error", "time_interleaved"]

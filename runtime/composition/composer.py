@@ -1,0 +1,115 @@
+"""`Composer`: compositions of a bundle, checked, in the fastest way there is on this device."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence
+
+import torch
+from torch import Tensor
+
+from legodnn.runtime.composition import prepacked
+from legodnn.runtime.composition.agreement import require_agreement, tensors
+from legodnn.runtime.composition.joining import function_of, joined, quiet
+from legodnn.runtime.composition.loading import Part, SegmentLoader, first_line
+from legodnn.runtime.composition.timing import time_interleaved
+from legodnn.runtime.composition.ways import WAYS, Way
+from legodnn.shared.bundle.reader import BundleReader
+from legodnn.shared.errors import CompositionError
+
+WARM_UP, TRIAL_ROUNDS = 3, 9
+RECENT = 64
+
+
+@dataclass
+class Composition:
+    """The executable network of one selection. Call it with the network's inputs.
+
+    ``recent`` has the seconds of its last inferences since it was put in place, as whoever runs it notes them.
+    """
+
+    selection: Mapping[str, str]
+    way: Way
+    function: Any
+    parts: Sequence[Part]
+    recent: Deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        """The network's outputs for a batch of inputs."""
+        with torch.no_grad():
+            return self.function(*inputs)
+
+
+class Composer:
+    """Makes compositions of a bundle.
+
+    ``sample`` are the network's inputs compositions are tried and checked with.
+    """
+
+    def __init__(self, reader: BundleReader, sample: Sequence[Tensor]) -> None:
+        self.reader = reader
+        self.sample = list(sample)
+        self.way: Optional[Way] = None
+        self._loaders: Dict[Way, SegmentLoader] = {}
+
+    def compose(self, selection: Mapping[str, str], way: Optional[Way] = None) -> Composition:
+        """A warmed-up composition that agrees with its segments run one by one.
+
+        Raises `SelectionError` for a selection the bundle does not have, `BundleError` for damaged parts, and
+        `CompositionError` where it cannot be made to run or gives something else than it should.
+        """
+        way = way or self.way or self.find_way()
+        loader = self._loaders.setdefault(way, SegmentLoader(self.reader, way))
+        manifest = self.reader.manifest
+        variants = manifest.chosen(selection)
+        values = {
+            name: value.contiguous(memory_format=way.memory_format) if value.dim() == 4 else value
+            for name, value in zip(manifest.network_inputs, self.sample)
+        }
+        parts: List[Part] = []
+        try:
+            with quiet():
+                for segment, variant in zip(manifest.segments, variants):
+                    inputs = [values[name] for name in segment.inputs]
+                    parts.append(loader.load(segment, variant, inputs))
+                    values.update(zip(segment.outputs, tensors(parts[-1](*inputs))))
+                graph = joined(manifest, [part.graph for part in parts], way)
+                _ENGINES[way.engine](graph)
+                function = function_of(graph)
+                for _ in range(WARM_UP):
+                    answer = function(*self.sample)
+        except CompositionError:
+            raise
+        except RuntimeError as error:
+            raise CompositionError(f"a composition cannot be made to run ({way}): {first_line(error)}") from error
+        require_agreement(tensors(answer), [values[n] for n in manifest.network_outputs], f"a composition ({way})")
+        return Composition(dict(selection), way, function, parts)
+
+    def find_way(self) -> Way:
+        """Try all ways on the teacher, keep the fastest that works and remember it."""
+        candidates: List[Composition] = []
+        for way in WAYS:
+            try:
+                candidates.append(self.compose(self.reader.manifest.original_selection, way))
+            except CompositionError as error:
+                reason = error
+        if not candidates:
+            raise reason
+        seconds = time_interleaved(candidates, self.sample, TRIAL_ROUNDS)
+        self.way = min(zip(seconds, candidates), key=lambda pair: pair[0])[1].way
+        self._loaders = {way: loader for way, loader in self._loaders.items() if way == self.way}
+        return self.way
+
+
+def _plain(graph: Any) -> None:
+    """What was exported runs as it is."""
+
+
+def _optimized(graph: Any) -> None:
+    """torch's own passes for inference."""
+    torch._C._jit_pass_convert_frozen_ops_to_mkldnn(graph)
+    torch._C._jit_pass_transpose_frozen_linear(graph)
+
+
+_ENGINES: Mapping[str, Callable[[Any], None]] = {"plain": _plain, "optimized": _optimized, "prepacked": prepacked.fuse}
