@@ -14,7 +14,7 @@ from torch import Tensor
 from legodnn.runtime.composition.joining import function_of, single_output
 from legodnn.shared.errors import CompositionError
 
-Activation = Tuple[str, List[Optional[float]]]
+Activation = Tuple[str, List[float]]
 
 _ACTIVATIONS: Mapping[str, Activation] = {
     "relu": ("relu", []),
@@ -38,7 +38,8 @@ def require_operators() -> None:
         torch.ops.mkldnn._reorder_convolution_weight  # noqa: B018
     except (AttributeError, RuntimeError) as error:
         raise CompositionError("this torch has no prepacked operators") from error
-    if not torch.backends.mkldnn.is_available():
+    backend: Any = torch.backends.mkldnn  # typed in no version of torch
+    if not backend.is_available():
         raise CompositionError("this torch was built without oneDNN")
 
 
