@@ -7,13 +7,15 @@
     >>> choice = optimizer.update_model(0.010, 4.5 * 1024**2)  # seconds, bytes -> what was chosen, and what it predicts
     >>> y = network(x)                                         # safe while another thread switches
 
-    network       Network: an open bundle that runs and switches
+    network       Network: an open bundle that runs; switching: how it changes what it runs
     composition   how a selection is made to run; operators: what its programs may do
     latency       LatencyEstimator; seconds: from measurements to seconds per variant
     memory        what a selection needs
     optimizer     ScalingOptimizer: the best selection within budgets
     cache         what was measured here, kept between runs
-    cli, report   the command `legodnn-run`
+    frames        frames from files, pipes, cameras and folders of images
+    cli           the command `legodnn-run`: its arguments; session: what they set going; feed: frames through a
+                  network; report: what is said about it; stopping: Ctrl-C and SIGTERM
 """
 
 from legodnn.runtime.latency import LatencyEstimator

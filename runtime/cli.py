@@ -1,39 +1,65 @@
-"""The command `legodnn-run`."""
+"""The command `legodnn-run`: its arguments. What they set going is in `session`."""
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import math
+import os
 import sys
-import time
-import warnings
-from typing import Any, Dict, Iterator, List, Optional
+from typing import List, Optional
 
+from legodnn.runtime.frames.pixels import PIXEL_FORMATS, PixelFormat, parse_size
+from legodnn.runtime.session import Request, run
 from legodnn.shared.console import CommandParser, run_command, version
-from legodnn.shared.errors import BundleError, UsageError
-from legodnn.shared.units import format_seconds, parse_bytes, parse_seconds
+from legodnn.shared.errors import UsageError
+from legodnn.shared.units import parse_bytes, parse_seconds
 
 NAME = "legodnn-run"
+
+TENSOR = "tensor"
+"""The format of frames that need no conversion."""
+
+_FASTEST, _SLOWEST = 10_000.0, 0.001
 
 _EXAMPLES = """
 examples:
   legodnn-run fashion.lgb                              the most accurate network, and what else can be had
   legodnn-run fashion.lgb --time 5ms --memory 1.5MiB   the best within a budget, run on the bundle's samples
-  legodnn-run fashion.lgb --time 5ms --input clip.raw  frames from a file: raw tensors, one after the other
-  camera | legodnn-run fashion.lgb --input - --json    frames from a pipe, results as JSON lines
+  legodnn-run fashion.lgb --input photos               the image files in a folder (needs Pillow)
+  legodnn-run fashion.lgb --input clip.raw             raw tensors from a file, one after the other
   legodnn-run fashion.lgb --info                       what is in the bundle
   legodnn-run fashion.lgb --self-test                  does this device compute what the builder computed?
 
-A frame is the network's input without the batch dimension, its numbers row by row, little-endian (--info shows the
-shape and dtype). Latencies are measured on the first run and remembered per device, bundle and number of threads.
+video, from a file or a camera, through ffmpeg:
+  ffmpeg -loglevel error -i clip.mp4 -f rawvideo -pix_fmt rgb24 -s 640x480 - |
+      legodnn-run fashion.lgb --input - --format rgb24 --size 640x480 --json
+  ffmpeg -loglevel error -f v4l2 -i /dev/video0 -f rawvideo -pix_fmt rgb24 -s 640x480 - |
+      legodnn-run fashion.lgb --input - --format rgb24 --size 640x480 --fps 10
 
-exit status: 0 done, 2 something was wrong (one line on stderr says what), 130 interrupted with Ctrl-C
+the camera of a Raspberry Pi (a width that is a multiple of 64, or rows come with padding):
+  rpicam-vid -n -t 0 --codec yuv420 --width 640 --height 480 -o - |
+      legodnn-run fashion.lgb --input - --format yuvj420p --size 640x480 --fps 10
+
+Formats have ffmpeg's names. yuv420p has video's range (brightness 16 to 235), yuvj420p the full one (0 to 255), which
+is what rpicam-vid gives; both ITU-R BT.601. Images are stretched to the network's size and normalised as the bundle
+says. A tensor frame is the network's input without the batch dimension, its numbers row by row, little-endian (--info
+shows shape and dtype).
+
+Without --fps every frame is run, and who writes into a pipe waits meanwhile. With --fps N, at most N frames a second of
+a pipe or camera are run, always the latest; frames of a file or folder are due N a second, and those that are late are
+left out. The dropped ones are counted.
+
+Latencies are measured on the first run and remembered per device, bundle and number of threads.
+
+Ctrl-C and SIGTERM finish the frame that is underway and print the summary; a second one ends at once.
+exit status: 0 done, or ended by SIGTERM; 2 something was wrong (one line on stderr says what); 130 interrupted with
+Ctrl-C; 141 whoever read the output went away
 """
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run `legodnn-run`; returns the exit status."""
-    return run_command(NAME, lambda: _run(sys.argv[1:] if arguments is None else arguments))
+    return run_command(NAME, lambda: run(_request(sys.argv[1:] if arguments is None else arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,7 +72,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("bundle", help="a *.lgb file")
     parser.add_argument("--time", metavar="TIME", help="budget per inference: 5ms, 0.2s, 800us")
     parser.add_argument("--memory", metavar="SIZE", help="budget for weights and peak activations: 4.5MiB, 800kB")
-    parser.add_argument("--input", metavar="FILE", help="frames as raw tensors; - for standard input")
+    parser.add_argument(
+        "--input", metavar="SOURCE", help="raw frames from a file, or from standard input (-); or a folder of images"
+    )
+    parser.add_argument(
+        "--format", metavar="FORMAT", help=f"what raw frames are: {', '.join((TENSOR, *PIXEL_FORMATS))}"
+    )
+    parser.add_argument("--size", metavar="WxH", help="width and height of raw frames that are pixels: 640x480")
+    parser.add_argument("--fps", metavar="N", help="frames per second; frames there is no time for are dropped")
     parser.add_argument("--frames", metavar="N", type=int, help="stop after N frames")
     parser.add_argument("--threads", metavar="N", type=int, help="CPU threads to use (default: torch's choice)")
     parser.add_argument("--info", action="store_true", help="show what is in the bundle and stop")
@@ -56,120 +89,55 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(arguments: List[str]) -> int:
+def _request(arguments: List[str]) -> Request:
     options = _parser().parse_args(arguments)
-    seconds = parse_seconds(options.time) if options.time is not None else None
-    memory = parse_bytes(options.memory) if options.memory is not None else None
     for name, value in (("--frames", options.frames), ("--threads", options.threads)):
         if value is not None and value < 1:
             raise UsageError(f"{name} {value}: give a number of at least 1")
-
-    if options.input not in (None, "-"):
-        with open(options.input, "rb"):
-            pass  # better to know now than after measuring
-
-    # torch says at length that numpy is missing, which a device is meant to do without.
-    warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
-    import torch  # after the arguments are known to be right: it takes a second to load
-
-    from legodnn.runtime.network import Network
-    from legodnn.runtime.report import Reporter, describe, info_text
-
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
-    reporter = Reporter(options.json)
-    with Network.open(options.bundle) as network:
-        network.verify()
-        if options.info:
-            facts = describe(network.manifest, options.bundle, network.digest)
-            reporter.say("info", facts, info_text(facts))
-            return 0
-        _self_test(network, reporter, options.bundle, options.self_test)
-        if options.self_test:
-            return 0
-        _choose(network, reporter, seconds, memory)
-        frames = _samples(network, options.frames)
-        if options.input is not None:
-            from legodnn.runtime.frames import read_frames
-
-            frames = (([frame], None) for frame in read_frames(options.input, network.input, options.frames))
-        _run_frames(network, reporter, frames)
-    return 0
+    return Request(
+        bundle=options.bundle,
+        seconds=parse_seconds(options.time) if options.time is not None else None,
+        memory=parse_bytes(options.memory) if options.memory is not None else None,
+        input=options.input,
+        pixels=_pixels(options),
+        fps=_fps(options.fps) if options.fps is not None else None,
+        frames=options.frames,
+        threads=options.threads,
+        info=options.info,
+        self_test=options.self_test,
+        json=options.json,
+    )
 
 
-def _self_test(network: Any, reporter: Any, path: str, wanted: bool) -> None:
-    from legodnn.runtime.report import self_test_facts
-
-    results = network.self_test()
-    facts = self_test_facts(results)
-    if wanted or not facts["passed"]:
-        worst = max(r.error for r in results)
-        reporter.say("self-test", facts, f"self-test: {len(results)} selections, largest relative error {worst:.1e}")
-    if not facts["passed"]:
-        raise BundleError(f"{path}: this device does not compute what the builder computed; see the self-test above")
-
-
-def _choose(network: Any, reporter: Any, seconds: Optional[float], memory: Optional[int]) -> None:
-    from legodnn.runtime.latency import LatencyEstimator
-    from legodnn.runtime.optimizer import ScalingOptimizer
-    from legodnn.runtime.report import choice_facts, choice_text, offers, offers_text
-
-    table = LatencyEstimator(network).profile_all_blocks(reporter.progress)
-    optimizer = ScalingOptimizer(network)
-    if seconds is None and memory is None:
-        choices = offers(network, optimizer)
-        text = f"what can be had (--memory, --time):\n{offers_text(network, choices)}\n"
-        reporter.say("offers", {"offers": [choice_facts(c) for c in choices]}, text)
-    choice = optimizer.update_model(seconds, memory)
-    latency = {"latency_error": {"median": table.median_error, "worst": table.worst_error}}
-    reporter.say("choice", {**choice_facts(choice), **latency}, choice_text(network, choice))
+def _pixels(options: argparse.Namespace) -> Optional[PixelFormat]:
+    """The pixel format of raw frames; None where frames are tensors, or images that say themselves what they are."""
+    given = "--format" if options.format is not None else "--size"
+    if (options.format, options.size) == (None, None):
+        return None
+    if options.input is None:
+        raise UsageError(f"{given} goes with --input")
+    if os.path.isdir(options.input):
+        raise UsageError(f"{given} is for raw frames; {options.input} is a folder, whose images need none")
+    name = options.format or TENSOR
+    if name == TENSOR:
+        if options.size is not None:
+            raise UsageError(f"--size goes with --format, one of {', '.join(PIXEL_FORMATS)}")
+        return None
+    if name not in PIXEL_FORMATS:
+        raise UsageError(f"--format {name}: not known; known are {', '.join((TENSOR, *PIXEL_FORMATS))}")
+    if options.size is None:
+        raise UsageError(f"--format {name} needs --size, the frames' width and height: --size 640x480")
+    return PixelFormat(name, *parse_size(options.size))
 
 
-def _samples(network: Any, limit: Optional[int]) -> Iterator[Any]:
-    inputs, labels = network.samples()
-    count = inputs[0].shape[0]
-    for i in range(count if limit is None else limit):
-        place = i % count
-        yield [x[place : place + 1] for x in inputs], labels[place] if labels else None
-
-
-def _run_frames(network: Any, reporter: Any, frames: Iterator[Any]) -> None:
-    spent: List[float] = []
-    right = judged = 0
-    for number, (frame, label) in enumerate(frames):
-        started = time.perf_counter()
-        answer = network(*frame)
-        spent.append(time.perf_counter() - started)
-        facts = _answer_facts(network, answer)
-        if label is not None and "class" in facts:
-            judged += 1
-            right += facts["class"] == label
-        reporter.say("frame", {"frame": number, "seconds": spent[-1], **facts}, _answer_text(number, facts, spent[-1]))
-    summary: Dict[str, Any] = {"frames": len(spent), "median_seconds": statistics.median(spent)}
-    text = f"{len(spent)} frames, median {format_seconds(summary['median_seconds'])} per inference"
-    if judged:
-        summary["right"], summary["judged"] = right, judged
-        text += f"; {right} of {judged} samples right"
-    reporter.say("summary", summary, text)
-
-
-def _answer_facts(network: Any, answer: Any) -> Dict[str, Any]:
-    """The top class of a classifier; for other networks the outputs' shapes and ranges."""
-    if not isinstance(answer, tuple) and answer.dim() == 2:
-        scores = answer[0]
-        best = int(scores.argmax())
-        labels = network.input.labels
-        probability = float(scores.softmax(0)[best])
-        return {"class": best, "label": labels[best] if best < len(labels) else str(best), "probability": probability}
-    outputs = answer if isinstance(answer, tuple) else (answer,)
-    return {"outputs": [{"shape": list(o.shape), "min": float(o.min()), "max": float(o.max())} for o in outputs]}
-
-
-def _answer_text(number: int, facts: Dict[str, Any], seconds: float) -> str:
-    if "class" in facts:
-        return f"frame {number}: {facts['label']} ({facts['probability']:.1%}), {format_seconds(seconds)}"
-    outputs = [f"{'x'.join(map(str, o['shape']))} in [{o['min']:.3g}, {o['max']:.3g}]" for o in facts["outputs"]]
-    return f"frame {number}: {'; '.join(outputs)}, {format_seconds(seconds)}"
+def _fps(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not _SLOWEST <= value <= _FASTEST:
+        raise UsageError(f"--fps {text}: frames per second expected, from {_SLOWEST:g} to {_FASTEST:g}")
+    return value
 
 
 if __name__ == "__main__":

@@ -132,6 +132,24 @@ def choice_text(network: Network, choice: Choice) -> str:
     )
 
 
+def answer_facts(labels: Sequence[str], answer: Any) -> Dict[str, Any]:
+    """The top class of a classifier's answer to one frame; for other networks the outputs' shapes and ranges."""
+    if not isinstance(answer, tuple) and answer.dim() == 2:
+        scores = answer[0]
+        best = int(scores.argmax())
+        probability = float(scores.softmax(0)[best])
+        return {"class": best, "label": labels[best] if best < len(labels) else str(best), "probability": probability}
+    outputs = answer if isinstance(answer, tuple) else (answer,)
+    return {"outputs": [{"shape": list(o.shape), "min": float(o.min()), "max": float(o.max())} for o in outputs]}
+
+
+def answer_text(facts: Mapping[str, Any]) -> str:
+    """`answer_facts` for people."""
+    if "class" in facts:
+        return f"{facts['label']} ({facts['probability']:.1%})"
+    return "; ".join(f"{'x'.join(map(str, o['shape']))} in [{o['min']:.3g}, {o['max']:.3g}]" for o in facts["outputs"])
+
+
 def offers(network: Network, optimizer: Any, steps: int = 7) -> List[Choice]:
     """The best choices for memory budgets from the least that can be had to what the teacher needs."""
     least = optimizer.minimum_bytes()

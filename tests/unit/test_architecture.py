@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from legodnn.builder.recipe import tomllib
+
 ROOT = Path(__file__).parents[2]
 SLIM = {"torch", "pulp", "legodnn"}
 THIRD_PARTY = {
     "msgpack": "shared/bundle/encoding.py",
     "zstandard": "shared/bundle/blobs.py",
     "psutil": "shared/host.py",
+    "PIL": "shared/images.py",
 }
 
 
@@ -46,6 +49,12 @@ def test_the_halves_never_meet(package, forbidden):
 def test_the_runtime_imports_torch_pulp_and_the_standard_library_only():
     roots = {name.split(".")[0] for path in sources("runtime") for name in imports(path)}
     assert roots - SLIM <= set(sys.stdlib_module_names)
+
+
+def test_every_room_is_part_of_the_wheel():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    rooms = {path.parent.relative_to(ROOT) for path in sources("shared", "runtime", "builder")}
+    assert sorted(listed) == sorted(f"legodnn.{'.'.join(room.parts)}" for room in rooms)
 
 
 def test_each_third_party_library_of_the_contract_has_one_home():
@@ -107,7 +116,12 @@ sys.exit(main([{str(tmp_path / "small.lgb")!r}, "--memory", "1MiB"]))
     assert "of 6 samples right" in result.stdout
 
 
-@pytest.mark.parametrize("module", ["errors", "units", "tables", "console", "bundle.reader"])
+def test_pillow_is_not_loaded_until_there_are_images_to_read():
+    result = interpret("import legodnn.runtime.cli, legodnn.shared.images", blocked=("torchvision", "numpy", "PIL"))
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("module", ["errors", "units", "tables", "console", "images", "bundle.reader"])
 def test_questions_about_a_bundle_are_answered_without_torch(module):
     result = interpret(f"import legodnn.shared.{module}", blocked=("torch", "numpy"))
     assert result.returncode == 0, result.stderr

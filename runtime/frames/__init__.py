@@ -1,0 +1,16 @@
+"""Frames: where they come from, what their bytes mean, and which of them are taken when.
+
+    source     Frame and Source: a frame on its way, and what frames come from
+    stream     raw frames from a file, a pipe or a camera
+    folder     image files
+    samples    the images a bundle carries
+    opening    the right one of these for `--input`
+
+    coding     raw bytes to the network's input
+    pixels     raw pixels as ffmpeg and cameras write them, to images
+    fit        images to the network's input: channels, size, normalisation
+
+    pacing     every frame, those that are due, or always the latest
+
+Bytes are turned into tensors when a frame is taken, so that frames nobody takes cost next to nothing.
+"""

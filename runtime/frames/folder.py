@@ -1,0 +1,44 @@
+"""The image files in a folder."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Iterator, List, Optional
+
+from torch import Tensor
+
+from legodnn.runtime.frames.fit import Fit
+from legodnn.runtime.frames.pixels import PixelFormat
+from legodnn.runtime.frames.source import Frame, Source
+from legodnn.shared.errors import InputError
+from legodnn.shared.images import IMAGE_SUFFIXES, read_image, require_pillow
+
+
+class Folder(Source):
+    """The image files in a folder, not in those inside it, sorted by name.
+
+    Raises `MissingExtra` where Pillow is not installed, `InputError` for a folder without images, `OSError` for one
+    that cannot be read.
+    """
+
+    def __init__(self, path: str, fit: Fit) -> None:
+        require_pillow()
+        self.path, self.fit = path, fit
+        with os.scandir(path) as entries:
+            self.names = sorted(e.name for e in entries if _is_image(e.name) and e.is_file())
+        if not self.names:
+            raise InputError(f"{path}: no images in this folder ({', '.join(IMAGE_SUFFIXES)})")
+
+    def frames(self, wake: Optional[int] = None) -> Iterator[Frame]:
+        """See `Source.frames`; a file that is no whole image fails when its frame is loaded."""
+        for number, name in enumerate(self.names):
+            yield Frame(number, functools.partial(self._load, name), name)
+
+    def _load(self, name: str) -> List[Tensor]:
+        width, height, data = read_image(os.path.join(self.path, name))
+        return [self.fit(PixelFormat("rgb24", width, height).image(bytearray(data)))]
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")

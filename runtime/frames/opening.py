@@ -1,0 +1,31 @@
+"""The right source for what `--input` names."""
+
+from __future__ import annotations
+
+import os
+from typing import Optional
+
+from legodnn.runtime.frames import coding
+from legodnn.runtime.frames.fit import Fit
+from legodnn.runtime.frames.folder import Folder
+from legodnn.runtime.frames.pixels import PixelFormat
+from legodnn.runtime.frames.source import Source
+from legodnn.runtime.frames.stream import STANDARD_INPUT, Stream
+from legodnn.runtime.network import Network
+from legodnn.shared.errors import InputError
+
+
+def open_source(path: str, network: Network, pixels: Optional[PixelFormat] = None) -> Source:
+    """A folder of images, or a stream of raw frames from a file or (``-``) standard input.
+
+    ``pixels`` says what a stream's frames are; without it they are raw tensors. Raises `LegoError` or `OSError` for a
+    source that cannot be read, or whose frames this network cannot take.
+    """
+    inputs = len(network.manifest.network_inputs)
+    if inputs != 1:
+        raise InputError(f"this network takes {inputs} inputs at once; frames can be given to networks with one")
+    if path != STANDARD_INPUT and os.path.isdir(path):
+        return Folder(path, Fit(network.input))
+    if pixels is None:
+        return Stream(path, coding.tensors(network.input))
+    return Stream(path, coding.pictures(pixels, Fit(network.input)))

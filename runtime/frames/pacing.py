@@ -1,0 +1,165 @@
+"""Which frames are taken, and when: every one, those that are due, or always the latest."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from types import TracebackType
+from typing import Iterator, Optional, Type
+
+from legodnn.runtime.frames.source import Frame, Source
+
+
+class Clock:
+    """Seconds that only ever go up, and waiting."""
+
+    def now(self) -> float:
+        """Seconds since some fixed moment."""
+        return time.monotonic()
+
+    def sleep_until(self, moment: float) -> None:
+        """Return at ``moment``, or right away where it is past."""
+        time.sleep(max(0.0, moment - self.now()))
+
+
+class Pace:
+    """Takes every frame, whenever the network is ready; to be used as a context and iterated over."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    @property
+    def dropped(self) -> int:
+        """How many frames have been passed over so far."""
+        return 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.source.frames()
+
+    def __enter__(self) -> "Pace":
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        pass
+
+
+class Due(Pace):
+    """Frame n of a file or folder is due n / fps seconds after the start, and until the next one is.
+
+    One whose time has passed when the network gets to it is dropped.
+    """
+
+    def __init__(self, source: Source, fps: float, clock: Optional[Clock] = None) -> None:
+        super().__init__(source)
+        self._fps, self._clock = fps, clock or Clock()
+        self._dropped = 0
+
+    @property
+    def dropped(self) -> int:
+        """How many frames have been passed over so far."""
+        return self._dropped
+
+    def __iter__(self) -> Iterator[Frame]:
+        start = self._clock.now()
+        for frame in self.source.frames():
+            if self._clock.now() >= start + (frame.number + 1) / self._fps:
+                self._dropped += 1
+                continue
+            self._clock.sleep_until(start + frame.number / self._fps)
+            yield frame
+
+
+class Slot:
+    """Room for one frame between a thread that puts and one that takes: a newer frame replaces one not yet taken."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._changed = threading.Condition()
+        self._frame: Optional[Frame] = None
+        self._ended = False
+        self._error: Optional[Exception] = None
+
+    def put(self, frame: Frame) -> None:
+        """Make this the latest frame."""
+        with self._changed:
+            self.dropped += self._frame is not None
+            self._frame = frame
+            self._changed.notify()
+
+    def end(self, error: Optional[Exception] = None) -> None:
+        """There will be no more frames, for this reason if there is one."""
+        with self._changed:
+            self._ended, self._error = True, error
+            self._changed.notify()
+
+    def take(self) -> Optional[Frame]:
+        """The latest frame, waiting for one if need be; None after the last, or the reason is raised."""
+        with self._changed:
+            while self._frame is None and not self._ended:
+                self._changed.wait()
+            frame, self._frame = self._frame, None
+            if frame is None and self._error is not None:
+                raise self._error
+            return frame
+
+
+class Latest(Pace):
+    """The latest frame of a live source, at most ``fps`` times a second.
+
+    A thread reads frames as they come and keeps one, the newest; those replaced before they were taken are dropped.
+    The thread ends with the context, also where it waits for a frame that never comes.
+    """
+
+    def __init__(self, source: Source, fps: float, clock: Optional[Clock] = None) -> None:
+        super().__init__(source)
+        self.slot = Slot()
+        self._fps, self._clock = fps, clock or Clock()
+        # A daemon, in case whoever holds the context is interrupted a second time while it waits for the thread.
+        self._thread = threading.Thread(target=self._read, name="legodnn-frames", daemon=True)
+        self._wake_reader, self._wake_writer = -1, -1
+
+    @property
+    def dropped(self) -> int:
+        """How many frames have been passed over so far."""
+        return self.slot.dropped
+
+    def __enter__(self) -> "Latest":
+        self._wake_reader, self._wake_writer = os.pipe()
+        self._thread.start()
+        return self
+
+    def __iter__(self) -> Iterator[Frame]:
+        due = self._clock.now()
+        while True:
+            self._clock.sleep_until(due)
+            frame = self.slot.take()
+            if frame is None:
+                return
+            due = self._clock.now() + 1 / self._fps
+            yield frame
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        os.close(self._wake_writer)  # which makes the other end readable
+        self._thread.join()
+        os.close(self._wake_reader)
+
+    def _read(self) -> None:
+        try:
+            for frame in self.source.frames(self._wake_reader):
+                self.slot.put(frame)
+        except Exception as error:  # it belongs to whoever takes the frames
+            self.slot.end(error)
+        else:
+            self.slot.end()
+
+
+def pace(source: Source, fps: Optional[float]) -> Pace:
+    """How frames of a source are taken: all of them, or paced where ``fps`` is given."""
+    if fps is None:
+        return Pace(source)
+    return Latest(source, fps) if source.live else Due(source, fps)

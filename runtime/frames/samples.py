@@ -1,0 +1,31 @@
+"""The sample images that every bundle carries."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from typing import Iterator, List, Optional
+
+from torch import Tensor
+
+from legodnn.runtime.frames.source import Frame, Source
+from legodnn.runtime.network import Network
+
+
+class Samples(Source):
+    """A bundle's samples with their labels: once, or over and over where ``repeat`` says so."""
+
+    def __init__(self, network: Network, repeat: bool = False) -> None:
+        self.inputs, self.labels = network.samples()
+        self.repeat = repeat
+
+    def frames(self, wake: Optional[int] = None) -> Iterator[Frame]:
+        """See `Source.frames`."""
+        count = self.inputs[0].shape[0]
+        for number in itertools.count() if self.repeat else range(count):
+            place = number % count
+            label = self.labels[place] if self.labels else None
+            yield Frame(number, functools.partial(self._load, place), label=label)
+
+    def _load(self, place: int) -> List[Tensor]:
+        return [x[place : place + 1] for x in self.inputs]

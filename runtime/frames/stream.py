@@ -1,0 +1,84 @@
+"""Raw frames, one right after the other, from a file, a pipe or a camera."""
+
+from __future__ import annotations
+
+import functools
+import os
+import select
+import stat
+import sys
+from io import FileIO
+from typing import Iterator, List, Optional
+
+from torch import Tensor
+
+from legodnn.runtime.frames.coding import Coding
+from legodnn.runtime.frames.source import Frame, Source
+from legodnn.shared.errors import InputError, UsageError
+
+STANDARD_INPUT = "-"
+
+
+class Stream(Source):
+    """The frames in a file or, for ``-``, in standard input.
+
+    One frame is read at a time, so whoever writes into a pipe waits while the network is busy. Raises `UsageError` for
+    a standard input that is closed or a terminal, `OSError` for a file that cannot be opened.
+    """
+
+    def __init__(self, path: str, coding: Coding) -> None:
+        self.coding = coding
+        self.name = "standard input" if path == STANDARD_INPUT else path
+        # Unbuffered: a thread that waits inside Python's buffered standard input would keep the process from ending.
+        self._file = FileIO(path) if path != STANDARD_INPUT else FileIO(_standard_input(), closefd=False)
+        self._number = self._file.fileno()
+        self.live = not stat.S_ISREG(os.fstat(self._number).st_mode)
+
+    def frames(self, wake: Optional[int] = None) -> Iterator[Frame]:
+        """See `Source.frames`."""
+        size, text = self.coding.frame_bytes, self.coding.text
+        number = 0
+        while True:
+            data = bytearray(size)
+            filled = self._fill(memoryview(data), wake)
+            if filled is None:
+                return
+            if filled == 0:
+                break
+            if filled < size:
+                raise InputError(f"{self.name}: frame {number} has {filled} bytes, a {text} frame has {size}")
+            yield Frame(number, functools.partial(self._load, data))
+            number += 1
+        if number == 0:
+            raise InputError(f"{self.name}: no frames; a {text} frame has {size} bytes")
+
+    def close(self) -> None:
+        """Close the file; standard input stays open."""
+        self._file.close()
+
+    def _load(self, data: bytearray) -> List[Tensor]:
+        return [self.coding.decode(data)]
+
+    def _fill(self, view: memoryview, wake: Optional[int]) -> Optional[int]:
+        """How many bytes came, fewer than wanted only at the end; None where ``wake`` ended the waiting."""
+        filled = 0
+        while filled < len(view):
+            if wake is not None and wake in select.select([self._number, wake], [], [])[0]:
+                return None
+            count = self._file.readinto(view[filled:])
+            if count is None:  # whoever opened it made it non-blocking, and there is nothing yet
+                select.select([self._number], [], [])
+                continue
+            if count == 0:
+                break
+            filled += count
+        return filled
+
+
+def _standard_input() -> int:
+    if sys.stdin is None:
+        raise UsageError("standard input is closed; pipe frames into it")
+    number = sys.stdin.fileno()
+    if os.isatty(number):
+        raise UsageError("standard input is a terminal; pipe frames into it, or name a file")
+    return number
