@@ -11,26 +11,61 @@
     composition   how a selection is made to run; operators: what its programs may do
     latency       LatencyEstimator; seconds: from measurements to seconds per variant
     memory        what a selection needs
-    optimizer     ScalingOptimizer: the best selection within budgets
+    optimizer     ScalingOptimizer: the best selection within budgets; JointOptimizer: of several networks at once
+    controller    Controller: follows budgets that change, from memory, load, a schedule, a function or a signal
     cache         what was measured here, kept between runs
     frames        frames from files, pipes, cameras and folders of images
     cli           the command `legodnn-run`: its arguments; session: what they set going; feed: frames through a
                   network; report: what is said about it; stopping: Ctrl-C and SIGTERM
 """
 
+from legodnn.runtime.controller import (
+    Budget,
+    Callback,
+    Controller,
+    Entry,
+    Event,
+    Fixed,
+    FreeMemory,
+    JsonLines,
+    Prediction,
+    Processor,
+    Schedule,
+    SignalSteps,
+    Source,
+    Tightest,
+)
 from legodnn.runtime.latency import LatencyEstimator
 from legodnn.runtime.network import Network, SelfTestResult
-from legodnn.runtime.optimizer import Choice, ScalingOptimizer
+from legodnn.runtime.optimizer import Choice, Duty, JointChoice, JointOptimizer, Power, ScalingOptimizer
 from legodnn.runtime.seconds import LatencyTable
 from legodnn.shared.errors import InfeasibleBudget, LegoError
 
 __all__ = [
+    "Budget",
+    "Callback",
     "Choice",
+    "Controller",
+    "Duty",
+    "Entry",
+    "Event",
+    "Fixed",
+    "FreeMemory",
     "InfeasibleBudget",
+    "JointChoice",
+    "JointOptimizer",
+    "JsonLines",
     "LatencyEstimator",
     "LatencyTable",
     "LegoError",
     "Network",
+    "Power",
+    "Prediction",
+    "Processor",
     "ScalingOptimizer",
+    "Schedule",
     "SelfTestResult",
+    "SignalSteps",
+    "Source",
+    "Tightest",
 ]

@@ -14,6 +14,7 @@
     ├── InputError (ValueError)             a frame of the wrong shape or dtype
     ├── InfeasibleBudget (ValueError)       no selection fits; says what would
     ├── CompositionError (RuntimeError)     a selection that could not be made to run
+    ├── SolverError (RuntimeError)          no solver answered; what ran before still does
     └── MissingExtra (ImportError)          a part of LegoDNN that is not installed
 """
 
@@ -78,6 +79,10 @@ class CompositionError(LegoError, RuntimeError):
     """A selection that could not be made to run; what ran before still does."""
 
 
+class SolverError(LegoError, RuntimeError):
+    """No solver answered whether and how a budget can be met; what ran before still does."""
+
+
 class MissingExtra(LegoError, ImportError):
     """A part of LegoDNN that is not installed."""
 
@@ -86,7 +91,9 @@ class InfeasibleBudget(LegoError, ValueError):
     """No selection fits the budget.
 
     ``minimum_seconds`` and ``minimum_bytes`` are the least that can be had, each taken alone; ``closest`` is the
-    selection that misses the budget least, and ``closest_seconds`` and ``closest_bytes`` are what it needs.
+    selection that misses the budget least, and ``closest_seconds`` and ``closest_bytes`` are what it needs. Where
+    several networks were asked for, ``minimum_utilisation`` is the least share of the cores they can do with, and
+    there is no one selection and no one time.
     """
 
     def __init__(
@@ -97,6 +104,7 @@ class InfeasibleBudget(LegoError, ValueError):
         closest: Optional[Mapping[str, str]] = None,
         closest_seconds: Optional[float] = None,
         closest_bytes: Optional[int] = None,
+        minimum_utilisation: Optional[float] = None,
     ) -> None:
         super().__init__(message)
         self.minimum_seconds = minimum_seconds
@@ -104,3 +112,4 @@ class InfeasibleBudget(LegoError, ValueError):
         self.closest = dict(closest or {})
         self.closest_seconds = closest_seconds
         self.closest_bytes = closest_bytes
+        self.minimum_utilisation = minimum_utilisation

@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 import platform
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Union
 
 import psutil
+
+from legodnn.shared.cgroups import memory_left
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ def current_host() -> Host:
         machine=platform.machine(),
         system=platform.system(),
         cpu=_cpu_name(),
-        cores=psutil.cpu_count(logical=True) or 1,
+        cores=cpu_cores(),
         memory_bytes=int(psutil.virtual_memory().total),
         python=platform.python_version(),
         torch=str(torch.__version__),
@@ -60,6 +64,56 @@ def available_memory() -> int:
     return int(psutil.virtual_memory().available)
 
 
+def free_memory(root: Union[str, Path] = "/") -> int:
+    """Bytes this process could take now: what the machine has available, and its control group lets it have.
+
+    ``root`` is where the files of control groups are looked for.
+    """
+    left = memory_left(root)
+    return available_memory() if left is None else min(left, available_memory())
+
+
 def process_memory() -> int:
     """Bytes of physical memory this process holds."""
     return int(psutil.Process().memory_info().rss)
+
+
+def cpu_cores() -> int:
+    """How many cores the machine has."""
+    return psutil.cpu_count(logical=True) or 1
+
+
+@dataclass(frozen=True)
+class CpuSeconds:
+    """Seconds of all cores since some fixed moment: all there were, those spent, and those this process spent."""
+
+    total: float
+    busy: float
+    own: float
+
+
+def cpu_seconds() -> CpuSeconds:
+    """What the cores have done up to now."""
+    times = psutil.cpu_times()._asdict()
+    # Linux counts the time of guests as time of their hosts already.
+    total = sum(seconds for kind, seconds in times.items() if kind not in ("guest", "guest_nice"))
+    own = psutil.Process().cpu_times()
+    return CpuSeconds(total, total - times["idle"] - times.get("iowait", 0.0), own.user + own.system)
+
+
+def cpu_frequency(root: Union[str, Path] = "/") -> float:
+    """The frequency of the cores as a share of their highest: of the core nearest to it; 1 where it is not known.
+
+    ``root`` is where the files about cores are looked for.
+    """
+    folders = Path(root).glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq")
+    shares = [_frequency(folder) for folder in folders]
+    return min(1.0, max((share for share in shares if share is not None), default=1.0))
+
+
+def _frequency(folder: Path) -> Optional[float]:
+    try:
+        now, most = (int((folder / name).read_text()) for name in ("scaling_cur_freq", "cpuinfo_max_freq"))
+    except (OSError, ValueError):
+        return None
+    return now / most if now > 0 and most > 0 else None

@@ -16,6 +16,7 @@ from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.prune import derive
 from legodnn.builder.recipe import _SECTIONS, DEFAULT_MANAGER, load_recipe, tomllib
 from legodnn.builder.zoo.resnet_cifar import resnet18
+from legodnn.runtime import Budget, Schedule
 from legodnn.runtime import cli as runtime_cli
 from legodnn.shared.bundle.writer import HEADER, MAGIC
 from tests.unit.builder.conftest import PARTS
@@ -92,6 +93,11 @@ def test_its_format_table_is_the_format():
     assert f"{HEADER.size}      32    SHA-256" in TEXT
 
 
+def test_its_schedule_is_one(tmp_path):
+    (tmp_path / "budgets.csv").write_text(fences("csv")[0])
+    assert Schedule.from_file(tmp_path / "budgets.csv").read() == Budget(0.01, int(4.5 * 2**20))
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_its_python_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -100,9 +106,12 @@ def test_its_python_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     exec(PARTS, parts)
     loader = parts["batches"](shape=(3, 32, 32))
     names = {"teacher_model": resnet18(8, 4).eval(), "train_loader": loader, "test_loader": loader}
-    _, build, run = fences("python")
+    _, build, run, follow = fences("python")
     exec(build, names)
     exec(run, names)
+    exec(follow, names)
+    [decision] = (tmp_path / "decisions.jsonl").read_text().splitlines()
+    assert json.loads(decision)["reason"] == "start"
     assert names["scores"].shape == (len(names["inputs"][0]), 4)
     assert "original" in capsys.readouterr().out
     names["network"].close()

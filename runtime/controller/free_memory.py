@@ -1,0 +1,41 @@
+"""`FreeMemory`: the memory that is free on the machine, or in the control group this runs in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Union
+
+from legodnn.runtime.controller.budget import Budget
+from legodnn.runtime.controller.source import Source
+from legodnn.runtime.memory import weight_bytes
+from legodnn.runtime.network import Network
+from legodnn.runtime.optimizer.arguments import check_share
+from legodnn.shared.host import free_memory
+
+
+def has_run(network: Network) -> bool:
+    """Whether a composition is in memory, as far as a network tells: the teacher counts from its first inference on."""
+    return network.selection != network.manifest.original_selection or bool(network.recent_seconds())
+
+
+class FreeMemory(Source):
+    """A share of the memory that is free or used by the network already, so that a switch changes nothing about it.
+
+    Args:
+        network: the network. Its weights count as used; its activations do not, since between inferences they are free,
+            and neither do compositions it keeps for the way back.
+        share: above 0 and at most 1. Leave room for what else may come: the rest of the process, other processes.
+        root: where the file system begins, for files about control groups.
+
+    Raises `UsageError` for a share that cannot be.
+    """
+
+    def __init__(self, network: Network, share: float = 0.5, root: Union[str, Path] = "/") -> None:
+        check_share("the share of free memory", share)
+        self._network, self._share, self._root = network, share, root
+
+    def read(self) -> Budget:
+        """The bytes there are for the network, 1 at least."""
+        network = self._network
+        used = weight_bytes(network.manifest, network.selection) if has_run(network) else 0
+        return Budget(memory_bytes=max(1.0, self._share * (free_memory(self._root) + used)))

@@ -1,0 +1,128 @@
+"""The figures of a network's variants, and what selections come to in exact arithmetic."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
+
+from legodnn.runtime.network import Network
+from legodnn.runtime.optimizer.choice import Choice
+from legodnn.runtime.optimizer.power import Power
+from legodnn.shared.tables import ORIGINAL
+
+Selection = Dict[str, str]
+
+
+@dataclass(frozen=True)
+class Option:
+    """A variant of a block: its cost, seconds (0 where not measured), and bytes of weights and of activations."""
+
+    variant: str
+    cost: float
+    seconds: float
+    weight_bytes: int
+    peak_bytes: int
+
+
+Measure = Callable[[Option], Any]
+
+
+class Figures:
+    """A network's figures at one moment: latencies may be measured again at any time.
+
+    ``blocks`` lists the options of every block, the original first; ``base_seconds``, ``trunk_bytes``, ``trunk_peak``
+    and ``trunk_cost`` are what every selection has in common. Where activations do not count, peaks are 0.
+    """
+
+    def __init__(self, network: Network, count_activations: bool) -> None:
+        self.manifest, self.table = network.manifest, network.latency
+        trunk = [s.original for s in self.manifest.segments if not s.is_block]
+        self.base_seconds = self.table.base if self.table is not None else 0.0
+        self.trunk_bytes = sum(v.weight_bytes for v in trunk)
+        self.trunk_peak = max((v.activation_bytes for v in trunk), default=0) if count_activations else 0
+        self.trunk_cost = sum(v.cost for v in trunk)
+        self.blocks: List[Tuple[str, Tuple[Option, ...]]] = []
+        for block in self.manifest.blocks:
+            seconds = self.table.variants[block.name] if self.table is not None else {}
+            options = [
+                Option(v.name, v.cost, seconds.get(v.name, 0.0), v.weight_bytes, v.activation_bytes * count_activations)
+                for v in block.variants
+            ]
+            self.blocks.append((block.name, tuple(sorted(options, key=lambda o: o.variant != ORIGINAL))))
+        self._options = {(b, o.variant): o for b, options in self.blocks for o in options}
+
+    @property
+    def measured(self) -> bool:
+        """Whether seconds are known."""
+        return self.table is not None
+
+    # ---- exact sums -------------------------------------------------------------------------------------------------
+    def chosen(self, selection: Mapping[str, str]) -> List[Option]:
+        """The options of a selection, block by block."""
+        return [self._options[name, selection[name]] for name, _ in self.blocks]
+
+    def seconds(self, selection: Mapping[str, str]) -> Fraction:
+        """Seconds per inference."""
+        return Fraction(self.base_seconds) + exact_sum(o.seconds for o in self.chosen(selection))
+
+    def bytes(self, selection: Mapping[str, str]) -> int:
+        """Bytes of weights, and of the largest peak of activations."""
+        options = self.chosen(selection)
+        weights = self.trunk_bytes + sum(o.weight_bytes for o in options)
+        return weights + max([self.trunk_peak, *(o.peak_bytes for o in options)])
+
+    def cost(self, selection: Mapping[str, str]) -> Fraction:
+        """The sum of costs that the predictor reads."""
+        return Fraction(self.trunk_cost) + exact_sum(o.cost for o in self.chosen(selection))
+
+    def accuracy(self, selection: Mapping[str, str]) -> float:
+        """The predicted accuracy."""
+        return self.manifest.predicted_accuracy(selection)
+
+    def choice(self, selection: Selection, within_budget: bool, power: Optional[Power]) -> Choice:
+        """All predictions about a selection."""
+        seconds = rounded_up(self.seconds(selection)) if self.measured else None
+        return Choice(
+            selection=selection,
+            seconds=seconds,
+            memory_bytes=self.bytes(selection),
+            accuracy=self.accuracy(selection),
+            accuracy_error=self.manifest.predictor.mean_error,
+            within_budget=within_budget,
+            joules=power.joules(seconds) if power is not None and seconds is not None else None,
+        )
+
+    # ---- extremes ---------------------------------------------------------------------------------------------------
+    def least(self, measure: Measure) -> Selection:
+        """In every block the option with the least of something; the first of equals, so the original before others."""
+        return {name: min(options, key=measure).variant for name, options in self.blocks}
+
+    def fastest(self) -> Selection:
+        """The selection that takes the least time."""
+        return self.least(lambda o: (o.seconds, o.cost))
+
+    def lowest_peak(self) -> int:
+        """Bytes of activations that no selection does without."""
+        return max([self.trunk_peak, *(min(o.peak_bytes for o in options) for _, options in self.blocks)])
+
+    def smallest(self) -> Selection:
+        """The selection that needs the least memory."""
+        lowest = self.lowest_peak()
+        peaks = {max(lowest, o.peak_bytes) for _, options in self.blocks for o in options} or {lowest}
+        return min((self._smallest_within(peak) for peak in sorted(peaks)), key=self.bytes)
+
+    def _smallest_within(self, peak: int) -> Selection:
+        return self.least(lambda o: (o.peak_bytes > peak, o.weight_bytes, o.cost))
+
+
+def exact_sum(values: Iterable[float]) -> Fraction:
+    """The sum of floating-point numbers without rounding."""
+    return sum((Fraction(v) for v in values), Fraction(0))
+
+
+def rounded_up(value: Fraction) -> float:
+    """As a floating-point number that is not below: what is predicted, given as a budget, must be enough."""
+    near = float(value)
+    return near if near >= value else near * (1 + sys.float_info.epsilon)

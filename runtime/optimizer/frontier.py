@@ -1,0 +1,207 @@
+"""Every trade between time, memory and accuracy that no other selection of a network beats.
+
+Block by block, partial selections are extended by every variant, and those are dropped that another one equals or beats
+in cost, seconds, weights and peak of activations: whatever follows, they stay behind. Sums are exact: as multiples of
+one power of two, floating-point numbers are integers.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from fractions import Fraction
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import torch
+from torch import Tensor
+
+from legodnn.runtime.optimizer.choice import Choice
+from legodnn.runtime.optimizer.curve import most_cost
+from legodnn.runtime.optimizer.figures import Figures, Option, Selection
+from legodnn.runtime.optimizer.power import Power
+
+Label = Tuple[int, int, int, int, int, int]
+"""Cost, seconds, bytes of weights and peak of a partial selection; its last block's option, and what it extends."""
+
+Step = Tuple[int, int, int, int]
+
+_ROUNDING = 1e-12
+
+
+class Staircase:
+    """The pairs of numbers seen so far that no other pair equals or beats: the first rising, the second falling."""
+
+    def __init__(self) -> None:
+        self.first: List[float] = []
+        self.second: List[float] = []
+
+    def covers(self, first: float, second: float) -> bool:
+        """Whether a pair in it equals or beats this one."""
+        place = bisect.bisect_right(self.first, first)
+        return place > 0 and self.second[place - 1] <= second
+
+    def add(self, first: float, second: float) -> None:
+        """Put in a pair that is not covered, and take out those that it covers."""
+        start = end = bisect.bisect_left(self.first, first)
+        while end < len(self.second) and self.second[end] >= second:
+            end += 1
+        self.first[start:end] = [first]
+        self.second[start:end] = [second]
+
+
+class Frontier:
+    """The selections of a network that no other one equals or beats in time, memory and accuracy at once.
+
+    ``seconds``, ``bytes`` and ``accuracy`` are tensors with a number for each of them.
+
+    Args:
+        figures: the network's figures.
+        seconds: per inference, at most; what takes longer is left out. None is no limit.
+        accuracy: predicted, at least; what is predicted to be less accurate is left out. None is no limit.
+    """
+
+    def __init__(
+        self, figures: Figures, seconds: Optional[Fraction] = None, accuracy: Optional[float] = None
+    ) -> None:
+        self.figures = figures
+        # Blocks that save time for few bytes come first: it keeps the number of partial selections down.
+        self._blocks = sorted(figures.blocks, key=_time_for_size)
+        options = [o for _, row in self._blocks for o in row]
+        self._cost_unit = _unit([figures.trunk_cost, *(o.cost for o in options)])
+        self._time_unit = _unit([figures.base_seconds, *(o.seconds for o in options)])
+        bound = most_cost(figures.manifest.predictor, accuracy) if accuracy is not None else None
+        self._layers = self._grow(
+            math.inf if bound is None else math.floor(bound * self._cost_unit),
+            math.inf if seconds is None else math.floor(seconds * self._time_unit),
+        )
+        ends = self._layers[-1]
+        predict = figures.manifest.predictor.accuracy
+        reached = [predict(label[0] / self._cost_unit) for label in ends]
+        places = _unbeaten([(-a, end[1], end[2] + end[3]) for a, end in zip(reached, ends)])
+        self._places = [i for i in places if accuracy is None or self._reaches(i, reached[i], accuracy)]
+        self.seconds = _tensor([ends[i][1] / self._time_unit for i in self._places])
+        self.bytes = _tensor([ends[i][2] + ends[i][3] for i in self._places])
+        self.accuracy = _tensor([reached[i] for i in self._places])
+
+    def _grow(self, cost_limit: float, time_limit: float) -> List[List[Label]]:
+        """For every number of blocks, the partial selections that are not beaten and can still keep within limits."""
+        figures, lowest = self.figures, self.figures.lowest_peak()
+        start = (
+            _whole(figures.trunk_cost, self._cost_unit),
+            _whole(figures.base_seconds, self._time_unit),
+            figures.trunk_bytes,
+            lowest,
+            0,
+            0,
+        )
+        rows = [
+            [
+                (
+                    _whole(o.cost, self._cost_unit),
+                    _whole(o.seconds, self._time_unit),
+                    o.weight_bytes,
+                    max(o.peak_bytes, lowest),
+                )
+                for o in options
+            ]
+            for _, options in self._blocks
+        ]
+        left = (cost_limit - sum(min(r)[0] for r in rows), time_limit - sum(min(s for _, s, _, _ in r) for r in rows))
+        layers: List[List[Label]] = [[start]]
+        for number, steps in enumerate(rows, 1):
+            left = (left[0] + min(steps)[0], left[1] + min(s for _, s, _, _ in steps))
+            layers.append(_survivors(_extended(layers[-1], steps, *left), last=number == len(rows)))
+        return layers
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def selection(self, point: int) -> Selection:
+        """The selection at a point."""
+        return self._trace(self._places[point])
+
+    def _trace(self, end: int) -> Selection:
+        selection: Selection = {}
+        for (name, options), layer in zip(reversed(self._blocks), reversed(self._layers)):
+            *_, option, end = layer[end]
+            selection[name] = options[option].variant
+        return {name: selection[name] for name, _ in self.figures.blocks}
+
+    def _reaches(self, end: int, predicted: float, accuracy: float) -> bool:
+        if abs(predicted - accuracy) > _ROUNDING:
+            return predicted > accuracy
+        return self.figures.accuracy(self._trace(end)) >= accuracy  # as rounded as what is shown
+
+    def choices(self, power: Optional[Power]) -> List[Choice]:
+        """All points, by seconds and then bytes; without measured latencies, by bytes."""
+        choices = [self.figures.choice(self.selection(i), True, power) for i in range(len(self))]
+        # Predictions are rounded: what differed by less than that has become equal.
+        kept = _unbeaten([(-c.accuracy, c.seconds or 0.0, c.memory_bytes) for c in choices])
+        return sorted((choices[i] for i in kept), key=lambda c: (c.seconds or 0.0, c.memory_bytes))
+
+
+def _extended(
+    labels: Sequence[Label], steps: Sequence[Step], cost_limit: float, time_limit: float
+) -> List[Label]:
+    """All labels with all steps added that stay within limits, sorted."""
+    longer: List[Label] = []
+    for option, (cost, seconds, size, peak) in enumerate(steps):
+        cost_before, seconds_before = cost_limit - cost, time_limit - seconds
+        longer += [
+            (c + cost, s + seconds, w + size, p if p > peak else peak, option, i)
+            for i, (c, s, w, p, _, _) in enumerate(labels)
+            if c <= cost_before and s <= seconds_before
+        ]
+    longer.sort()
+    return longer
+
+
+def _survivors(labels: Sequence[Label], last: bool) -> List[Label]:
+    """The labels that none before them equals or beats; after the last block, weights and peak count as their sum."""
+    kept: List[Label] = []
+    seen: Dict[int, Staircase] = {}
+    for label in labels:
+        _, seconds, size, peak, _, _ = label
+        if last:
+            size, peak = size + peak, 0
+        for level, stairs in seen.items():
+            if level <= peak:
+                place = bisect.bisect_right(stairs.first, seconds)
+                if place and stairs.second[place - 1] <= size:
+                    break
+        else:
+            seen.setdefault(peak, Staircase()).add(seconds, size)
+            kept.append(label)
+    return kept
+
+
+def _time_for_size(block: Tuple[str, Sequence[Option]]) -> float:
+    """How much time a block's variants differ in, for the bytes they differ in."""
+    seconds = [o.seconds for o in block[1]]
+    sizes = [o.weight_bytes for o in block[1]]
+    return (max(seconds) - min(seconds)) / (1 + max(sizes) - min(sizes))
+
+
+def _unbeaten(points: Sequence[Tuple[float, float, float]]) -> List[int]:
+    """The places of the points that no other one equals or beats in all three numbers; the first of equals."""
+    kept: List[int] = []
+    seen = Staircase()
+    for i in sorted(range(len(points)), key=lambda i: points[i]):
+        if not seen.covers(points[i][1], points[i][2]):
+            seen.add(points[i][1], points[i][2])
+            kept.append(i)
+    return kept
+
+
+def _tensor(numbers: Sequence[float]) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
+def _unit(values: Sequence[float]) -> int:
+    """The power of two by which all values are to be multiplied to be whole numbers."""
+    return max((float(v).as_integer_ratio()[1] for v in values), default=1)
+
+
+def _whole(value: float, unit: int) -> int:
+    numerator, denominator = float(value).as_integer_ratio()
+    return numerator * (unit // denominator)

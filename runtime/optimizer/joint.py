@@ -1,0 +1,205 @@
+"""`JointOptimizer`: the best selections of several networks that share memory and cores."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Dict, List, Optional, Sequence
+
+from legodnn.runtime.optimizer.arguments import check_budget, check_objective, check_share
+from legodnn.runtime.optimizer.choice import JointChoice
+from legodnn.runtime.optimizer.columns import joint_answer
+from legodnn.runtime.optimizer.duty import Duty
+from legodnn.runtime.optimizer.figures import Figures, Selection, rounded_up
+from legodnn.runtime.optimizer.frontier import Frontier
+from legodnn.runtime.optimizer.power import Power
+from legodnn.runtime.optimizer.request import ACCURACY, MEMORY, TIME, Demand, Request
+from legodnn.shared.errors import InfeasibleBudget, UsageError
+from legodnn.shared.units import format_bytes, format_seconds
+
+
+class JointOptimizer:
+    """Chooses selections for several networks at once, by one integer program.
+
+    Memory is the sum of what the networks need, activations included: they may all be running at the same moment.
+    Utilisation is the share of all cores' time that is spent: the sum over networks of frames per second, times seconds
+    per inference, times the share of the cores that the network occupies.
+
+    The networks' frontiers are computed once, when it is made (some hundredths of a second for ten blocks with five
+    variants), and again after latencies have been measured again.
+
+    Args:
+        duties: what each network has to do; every network once.
+        count_activations: whether memory means weights and peak activations, or weights alone.
+        closest: take the nearest selections for budgets that cannot be met instead of raising.
+        power: what the device draws with all cores computing, and idle; energy can be asked for where it is given.
+    """
+
+    def __init__(
+        self,
+        duties: Sequence[Duty],
+        *,
+        count_activations: bool = True,
+        closest: bool = False,
+        power: Optional[Power] = None,
+    ) -> None:
+        self.duties = tuple(duties)
+        if not self.duties:
+            raise UsageError("no duties; give at least one network something to do")
+        if len({id(d.network) for d in self.duties}) < len(self.duties):
+            raise UsageError("a network with two duties runs one selection for both: add up its frames per second")
+        self.count_activations = count_activations
+        self.closest = closest
+        self.power = power
+        self.solves = 0
+        self._frontiers: Dict[int, Frontier] = {}
+        if all(d.network.latency is not None for d in self.duties):
+            self._up_to_date(self._demands())
+
+    def update_models(
+        self,
+        memory_bytes: Optional[float] = None,
+        *,
+        cores: float = 1.0,
+        watts: Optional[float] = None,
+        minimise: Optional[str] = None,
+    ) -> JointChoice:
+        """Choose as `choose` does, and switch every network to its choice.
+
+        Networks that shrink are switched first. Where one cannot be switched, those before it are switched back, and
+        the reason is raised; whatever is raised, all networks then run on as before.
+        """
+        choice = self.choose(memory_bytes, cores=cores, watts=watts, minimise=minimise)
+        self._switch([c.selection for c in choice.choices])
+        return choice
+
+    def choose(
+        self,
+        memory_bytes: Optional[float] = None,
+        *,
+        cores: float = 1.0,
+        watts: Optional[float] = None,
+        minimise: Optional[str] = None,
+    ) -> JointChoice:
+        """The selections with the largest weighted sum of accuracies, or with the least of something, within budgets.
+
+        Args:
+            memory_bytes: of all networks together, at most; None is no limit.
+            cores: the share of the device's cores that there is, which utilisation must not exceed.
+            watts: the device's average power, at most; None is no limit.
+            minimise: ``"time"`` (that is, utilisation), ``"memory"`` or ``"energy"``; every duty must then have a
+                required accuracy.
+
+        Raises `UsageError` for budgets that are not positive numbers and where latencies or power figures are missing,
+        `InfeasibleBudget` where nothing fits, `SolverError` where no solver can be used.
+        """
+        check_budget("memory", memory_bytes, "bytes")
+        check_budget("power", watts, "watts")
+        check_share("the share of cores", cores)
+        check_objective(minimise)
+        if minimise is not None and any(d.accuracy is None for d in self.duties):
+            raise UsageError(f"the least {minimise} for which accuracy? give every duty one")
+        if self.power is None and (watts is not None or minimise == "energy"):
+            raise UsageError("energy needs power figures: JointOptimizer(duties, power=Power(watts, idle watts))")
+        limits = [Fraction(cores)]
+        if watts is not None and self.power is not None:
+            limits.append(self.power.utilisation(watts))
+        request = Request(
+            demands=self._demands(),
+            memory_bytes=Fraction(memory_bytes) if memory_bytes is not None else None,
+            utilisation=min(limits),
+            objective={None: ACCURACY, "memory": MEMORY}.get(minimise, TIME),
+        )
+        found = joint_answer(request, self._up_to_date(request.demands))
+        self.solves += found.solves
+        choice = self._choice(request, found.selections, found.met)
+        if found.met or self.closest:
+            return choice
+        raise self._infeasible(request, choice)
+
+    def minimum_bytes(self) -> int:
+        """The least memory the networks need together."""
+        demands = self._demands()
+        return sum(d.figures.bytes(d.figures.smallest()) for d in demands)
+
+    def minimum_utilisation(self) -> float:
+        """The least share of all cores' time the networks need together."""
+        request = Request(self._demands())
+        return rounded_up(request.used([d.figures.fastest() for d in request.demands]))
+
+    # ---- parts ------------------------------------------------------------------------------------------------------
+    def _demands(self) -> "tuple[Demand, ...]":
+        demands = []
+        for i, duty in enumerate(self.duties):
+            figures = Figures(duty.network, self.count_activations)
+            if not figures.measured:
+                raise UsageError(
+                    f"the network of duty {i} has no latencies: "
+                    "call LatencyEstimator(network).profile_all_blocks() first"
+                )
+            demands.append(Demand(figures, duty.seconds, duty.accuracy, duty.weight, duty.load))
+        return tuple(demands)
+
+    def _up_to_date(self, demands: Sequence[Demand]) -> List[Frontier]:
+        """The networks' frontiers within their own bounds, made anew where latencies have been measured again."""
+        for i, demand in enumerate(demands):
+            known = self._frontiers.get(i)
+            if known is None or known.figures.table is not demand.figures.table:
+                self._frontiers[i] = Frontier(demand.figures, demand.seconds, demand.accuracy)
+        return [self._frontiers[i] for i in range(len(demands))]
+
+    def _choice(self, request: Request, selections: Sequence[Selection], met: bool) -> JointChoice:
+        used = rounded_up(request.used(selections))
+        return JointChoice(
+            choices=tuple(
+                d.figures.choice(s, met or d.meets(s), self.power) for d, s in zip(request.demands, selections)
+            ),
+            memory_bytes=request.bytes(selections),
+            utilisation=used,
+            within_budget=met,
+            watts=self.power.watts(used) if self.power is not None else None,
+        )
+
+    def _infeasible(self, request: Request, choice: JointChoice) -> InfeasibleBudget:
+        least_bytes, least_utilisation = self.minimum_bytes(), self.minimum_utilisation()
+        wanted = f"{float(request.utilisation or 0):.3g} of the cores"
+        if request.memory_bytes is not None:
+            wanted = f"{format_bytes(float(request.memory_bytes))} and {wanted}"
+        return InfeasibleBudget(
+            f"no selections fit {wanted}: the least that can be had is {format_bytes(least_bytes)} or "
+            f"{least_utilisation:.3g} of the cores, each taken alone; the nearest selections need "
+            f"{format_bytes(choice.memory_bytes)} and {choice.utilisation:.3g} of the cores"
+            f"{self._out_of_reach(request)}",
+            minimum_bytes=least_bytes,
+            minimum_utilisation=least_utilisation,
+            closest_bytes=choice.memory_bytes,
+        )
+
+    def _out_of_reach(self, request: Request) -> str:
+        """The duties whose own bounds no selection meets, each taken alone."""
+        parts = []
+        for i, demand in enumerate(request.demands):
+            figures = demand.figures
+            seconds = figures.seconds(figures.fastest())
+            if demand.seconds is not None and seconds > demand.seconds:
+                limit = format_seconds(float(demand.seconds))
+                parts.append(f"duty {i} needs {format_seconds(float(seconds))} where it has {limit}")
+            accuracy = figures.accuracy(figures.least(lambda o: o.cost))
+            if demand.accuracy is not None and accuracy < demand.accuracy:
+                parts.append(f"duty {i} reaches an accuracy of {accuracy:.2%}, not of {demand.accuracy:.2%}")
+        return "".join(f"; {part}" for part in parts)
+
+    def _switch(self, selections: Sequence[Selection]) -> None:
+        """Switch every network, or none."""
+        networks = [d.network for d in self.duties]
+        before = [n.selection for n in networks]
+        figures = [Figures(n, self.count_activations) for n in networks]
+        growth = [f.bytes(new) - f.bytes(old) for f, new, old in zip(figures, selections, before)]
+        done: List[int] = []
+        try:
+            for i in sorted(range(len(networks)), key=lambda i: growth[i]):
+                networks[i].select(selections[i])
+                done.append(i)
+        except BaseException:
+            for i in reversed(done):
+                networks[i].select(before[i])
+            raise

@@ -1,0 +1,233 @@
+"""The integer program of a request (Han et al., MobiCom 2021): a binary for every variant, exactly one per block.
+
+The bounds are rows. Unless it is known that they can be kept, a further binary lifts them at a price nothing can
+outweigh, so that a request that cannot be met is found, with the nearest selections, in the same single solve. Rows and
+objective are in units of the most anything comes to, so that whatever the budget, numbers stay between 0 and 1.
+
+What cannot change the answer is left out beforehand: variants that another of their block beats or equals in all that
+matters, bounds that nothing exceeds, and peaks of activations below what no selection does without.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import pulp
+
+from legodnn.runtime.optimizer.figures import Measure, Option, Selection
+from legodnn.runtime.optimizer.request import ACCURACY, MEMORY, NEAREST, TIME, Demand, Request
+from legodnn.runtime.optimizer.solver import solve
+
+_LIFTING = 10.0
+_OVER = 100.0
+_AGAIN = 1e4
+_SLIGHTLY = 1e-6
+
+Terms = Dict[Any, float]
+"""A linear expression: coefficients by variable."""
+
+
+class Member:
+    """The part of the program that is about one network: its columns, and what they come to."""
+
+    def __init__(self, number: int, demand: Demand, timed: bool, sized: bool) -> None:
+        self.demand, self.figures = demand, demand.figures
+        self.number = number
+        self.lowest_peak = self.figures.lowest_peak()
+        self.take: List[Tuple[str, List[Tuple[Option, Any]]]] = []
+        for i, (name, options) in enumerate(self.figures.blocks):
+            kept = undominated(options, self.lowest_peak, timed, sized)
+            columns = [(o, pulp.LpVariable(f"take_{number}_{i}_{j}", cat="Binary")) for j, o in enumerate(kept)]
+            self.take.append((name, columns))
+
+    def terms(self, measure: Measure, unit: float) -> Terms:
+        """What the selection comes to, in a unit."""
+        return {x: measure(o) / unit for _, columns in self.take for o, x in columns}
+
+    def range(self, measure: Measure) -> Tuple[float, float]:
+        """The least and the most the blocks come to."""
+        rows = [[measure(o) for o, _ in columns] for _, columns in self.take]
+        return sum(min(row) for row in rows), sum(max(row) for row in rows)
+
+    def most_bytes(self) -> int:
+        """Bytes that no selection exceeds."""
+        highest = max((o.peak_bytes for _, columns in self.take for o, _ in columns), default=0)
+        weights = int(self.range(lambda o: o.weight_bytes)[1])
+        return self.figures.trunk_bytes + weights + max(highest, self.lowest_peak)
+
+    def selection(self) -> Optional[Selection]:
+        """What the solved columns say; None unless every block has exactly one variant."""
+        chosen = {name: [o.variant for o, x in columns if is_taken(x)] for name, columns in self.take}
+        if any(len(variants) != 1 for variants in chosen.values()):
+            return None
+        return {name: variants[0] for name, variants in chosen.items()}
+
+
+    def taken(self) -> List[Any]:
+        """The columns that the solver set."""
+        return [x for _, columns in self.take for _, x in columns if is_taken(x)]
+
+
+class Program:
+    """The program of a request.
+
+    Args:
+        request: what is asked for.
+        feasible: whether it is known that the bounds can be kept.
+    """
+
+    def __init__(self, request: Request, feasible: bool) -> None:
+        self.request = request
+        self.problem = pulp.LpProblem("selections", pulp.LpMinimize)
+        self.forbidden = 0
+        self.objective: Terms = {}
+        self.elastic, self.lifted = not feasible, None
+        if self.elastic and request.objective != NEAREST:
+            self.lifted = self._pay(pulp.LpVariable("lifted", cat="Binary"), _LIFTING)
+        shared_time = request.utilisation is not None or request.objective == TIME
+        sized = request.memory_bytes is not None or request.objective == MEMORY
+        self.members = [
+            Member(n, d, shared_time or d.seconds is not None, sized) for n, d in enumerate(request.demands)
+        ]
+        for member in self.members:
+            for _, columns in member.take:
+                self._row({x: 1.0 for _, x in columns}, pulp.LpConstraintEQ, 1.0)
+            self._bound_member(member)
+        self._bound_memory_and_time(sized, shared_time)
+        if request.objective == ACCURACY:
+            self._price_costs()
+        if request.objective != NEAREST:
+            self._price_ties()
+        self.problem.setObjective(pulp.LpAffineExpression(self.objective))
+
+    def solve(self) -> List[Selection]:
+        """The best selections, one for each network. Raises `SolverError`."""
+        solve(self.problem, lambda: all(m.selection() is not None for m in self.members), heuristics=False)
+        return [m.selection() or {} for m in self.members]
+
+    def forbid(self) -> None:
+        """Leave the selections that were found out of what may be found, unless there is nothing else."""
+        taken = [x for member in self.members for x in member.taken()]
+        terms = {x: 1.0 for x in taken}
+        if self.elastic:
+            terms[self._pay(pulp.LpVariable(f"again_{self.forbidden}", cat="Binary"), _AGAIN)] = -1.0
+        self.forbidden += 1
+        self._row(terms, pulp.LpConstraintLE, len(taken) - 1)
+        self.problem.setObjective(pulp.LpAffineExpression(self.objective))
+
+    # ---- rows -------------------------------------------------------------------------------------------------------
+    def _row(self, terms: Terms, sense: int, limit: float) -> None:
+        self.problem.addConstraint(pulp.LpConstraint(pulp.LpAffineExpression(terms), sense, rhs=limit))
+
+    def _pay(self, variable: Any, price: float) -> Any:
+        self.objective[variable] = self.objective.get(variable, 0.0) + price
+        return variable
+
+    def _bound(self, name: str, terms: Terms, fixed: Fraction, limit: Fraction, most: Fraction) -> None:
+        """Keep terms and what is fixed, which never exceed 1 in units of ``most``, within a limit."""
+        limit = max(Fraction(0), limit)
+        if most <= limit:
+            return
+        terms = dict(terms)
+        if self.elastic:
+            excess = self._pay(pulp.LpVariable(f"over_{name}", lowBound=0), _OVER)
+            terms[excess] = -1.0
+            if self.lifted is not None:
+                self._row({excess: 1.0, self.lifted: -1.0}, pulp.LpConstraintLE, 0.0)
+        self._row(terms, pulp.LpConstraintLE, float((limit - fixed) / most))
+
+    def _bound_member(self, member: Member) -> None:
+        """A network's own bounds: on its seconds, and through its sum of costs on its accuracy."""
+        demand, figures = member.demand, member.figures
+        if demand.seconds is not None:
+            base, measure = Fraction(figures.base_seconds), _seconds
+            most = base + Fraction(member.range(measure)[1])
+            self._bound(f"seconds_{member.number}", member.terms(measure, float(most)), base, demand.seconds, most)
+        most_cost = demand.most_cost
+        if most_cost is not None:
+            fixed = Fraction(figures.trunk_cost)
+            most = fixed + Fraction(member.range(_cost)[1])
+            terms = member.terms(_cost, float(most) or 1.0)
+            self._bound(f"cost_{member.number}", terms, fixed, most_cost, most)
+
+    def _bound_memory_and_time(self, sized: bool, timed: bool) -> None:
+        """What the networks share."""
+        request = self.request
+        if sized:
+            most = sum(m.most_bytes() for m in self.members)
+            fixed = sum(m.figures.trunk_bytes for m in self.members)
+            terms = self._sizes(most)
+            if request.memory_bytes is not None:
+                self._bound("bytes", terms, Fraction(fixed), request.memory_bytes, Fraction(most))
+            self._add_to_objective(terms, request.objective == MEMORY)
+        if timed:
+            loads = [float(m.demand.load) for m in self.members]
+            base = sum((m.demand.load * Fraction(m.figures.base_seconds) for m in self.members), Fraction(0))
+            ranges = [load * member.range(_seconds)[1] for load, member in zip(loads, self.members)]
+            most_time = base + Fraction(sum(ranges))
+            terms = {}
+            for load, member in zip(loads, self.members):
+                terms.update(member.terms(_seconds, (float(most_time) or 1.0) / load))
+            if request.utilisation is not None:
+                self._bound("utilisation", terms, base, request.utilisation, most_time)
+            self._add_to_objective(terms, request.objective == TIME)
+
+    def _sizes(self, most: int) -> Terms:
+        """Weights, and a variable for each network that no peak of its activations exceeds."""
+        terms: Terms = {}
+        for member in self.members:
+            terms.update(member.terms(lambda o: o.weight_bytes, most))
+            lowest = member.lowest_peak
+            peak = pulp.LpVariable(f"peak_{member.number}", lowBound=lowest / most)
+            terms[peak] = 1.0
+            for _, columns in member.take:
+                above = {x: -max(o.peak_bytes, lowest) / most for o, x in columns}
+                if any(o.peak_bytes > lowest for o, _ in columns):
+                    self._row({peak: 1.0, **above}, pulp.LpConstraintGE, 0.0)
+        return terms
+
+    # ---- the objective ----------------------------------------------------------------------------------------------
+    def _add_to_objective(self, terms: Terms, wanted: bool) -> None:
+        for variable, price in terms.items() if wanted else ():
+            self._pay(variable, price)
+
+    def _price_costs(self) -> None:
+        """The predicted accuracy never rises with the sum of costs."""
+        total = sum(m.range(_cost)[1] for m in self.members) or 1.0
+        for member in self.members:
+            self._add_to_objective(member.terms(_cost, total), True)
+
+    def _price_ties(self) -> None:
+        """Of equal answers the smaller one, or where size or time was asked for, the more accurate one."""
+        by_size = self.request.objective == ACCURACY
+        measure: Measure = (lambda o: o.weight_bytes) if by_size else _cost
+        total = sum(m.range(measure)[1] for m in self.members) or 1.0
+        for member in self.members:
+            self._add_to_objective(member.terms(measure, total / _SLIGHTLY), True)
+
+
+def undominated(options: Sequence[Option], lowest_peak: int, timed: bool, sized: bool) -> List[Option]:
+    """The options that no other one of the block beats or equals in all that matters; the smaller one of equals."""
+    figures = [
+        (o.cost, o.seconds * timed, o.weight_bytes * sized, max(o.peak_bytes, lowest_peak) * sized) for o in options
+    ]
+    order = sorted(range(len(options)), key=lambda i: (figures[i], options[i].weight_bytes))
+    kept: List[int] = []
+    for i in order:
+        if not any(all(a <= b for a, b in zip(figures[k], figures[i])) for k in kept):
+            kept.append(i)
+    return [options[i] for i in sorted(kept)]
+
+
+def is_taken(variable: Any) -> bool:
+    """Whether a solved binary is set."""
+    return (variable.value() or 0.0) > 0.5
+
+
+def _seconds(option: Option) -> float:
+    return option.seconds
+
+
+def _cost(option: Option) -> float:
+    return option.cost

@@ -1,0 +1,120 @@
+"""What is asked for, of one network or of several, and whether an answer is one: in exact arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Iterator, List, Optional, Sequence, Tuple
+
+from legodnn.runtime.optimizer.curve import most_cost
+from legodnn.runtime.optimizer.figures import Figures, Measure, Selection
+
+ACCURACY, TIME, MEMORY, NEAREST = "accuracy", "time", "memory", "nearest"
+
+Selections = Sequence[Selection]
+"""One for each network."""
+
+_PRICES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What is asked of one network.
+
+    Its inferences take at most ``seconds``, its predicted accuracy is at least ``accuracy``; ``weight`` is what its
+    accuracy counts in the sum over networks, ``load`` what share of all cores' time a second of its inference is, times
+    its inferences per second.
+    """
+
+    figures: Figures
+    seconds: Optional[Fraction] = None
+    accuracy: Optional[float] = None
+    weight: float = 1.0
+    load: Fraction = Fraction(1)
+
+    @property
+    def most_cost(self) -> Optional[Fraction]:
+        """The bound on the sum of costs that the required accuracy is."""
+        return most_cost(self.figures.manifest.predictor, self.accuracy) if self.accuracy is not None else None
+
+    def meets(self, selection: Selection) -> bool:
+        """Whether a selection is within the bounds on seconds and accuracy."""
+        if self.accuracy is not None and self.figures.accuracy(selection) < self.accuracy:
+            return False
+        return self.seconds is None or self.figures.seconds(selection) <= self.seconds
+
+
+@dataclass(frozen=True)
+class Request:
+    """Demands on networks that share memory and cores, and what makes one answer better than another.
+
+    ``memory_bytes`` bounds the sum of the networks' bytes, ``utilisation`` the sum of load times seconds. The
+    ``objective`` is the weighted sum of accuracies (the largest), time (of the cores) or memory (the least), or none
+    but to miss the bounds by little.
+    """
+
+    demands: Tuple[Demand, ...]
+    memory_bytes: Optional[Fraction] = None
+    utilisation: Optional[Fraction] = None
+    objective: str = ACCURACY
+
+    # ---- exact checks -----------------------------------------------------------------------------------------------
+    def bytes(self, selections: Selections) -> int:
+        """Bytes that the networks need together: each its weights and, since they may run at once, its activations."""
+        return sum(d.figures.bytes(s) for d, s in zip(self.demands, selections))
+
+    def used(self, selections: Selections) -> Fraction:
+        """The share of all cores' time that is spent."""
+        return sum((d.load * d.figures.seconds(s) for d, s in zip(self.demands, selections)), Fraction(0))
+
+    def met(self, selections: Selections) -> bool:
+        """Whether selections are within all bounds."""
+        return (
+            all(d.meets(s) for d, s in zip(self.demands, selections))
+            and (self.memory_bytes is None or self.bytes(selections) <= self.memory_bytes)
+            and (self.utilisation is None or self.used(selections) <= self.utilisation)
+        )
+
+    def nearly_met(self, selections: Selections, margin: float) -> bool:
+        """Whether no bound is overstepped by more than this share of it (of all costs there are, for accuracy)."""
+        more = 1 + Fraction(margin)
+        for demand, selection in zip(self.demands, selections):
+            if demand.seconds is not None and demand.figures.seconds(selection) > demand.seconds * more:
+                return False
+            slack = Fraction(margin) * Fraction(cost_range(demand.figures)[1])
+            most = demand.most_cost
+            if most is not None and demand.figures.cost(selection) > most + slack:
+                return False
+        return (self.memory_bytes is None or self.bytes(selections) <= self.memory_bytes * more) and (
+            self.utilisation is None or self.used(selections) <= self.utilisation * more
+        )
+
+    # ---- answers without a solver -----------------------------------------------------------------------------------
+    def unbounded_best(self) -> List[Selection]:
+        """The best selections if there were no bounds; no other answer is needed where they are within them."""
+        figures = [d.figures for d in self.demands]
+        if self.objective == ACCURACY:
+            return [f.least(lambda o: o.cost) for f in figures]
+        if self.objective == TIME:
+            return [f.fastest() for f in figures]
+        return [f.smallest() for f in figures]
+
+    def economical(self) -> Iterator[List[Selection]]:
+        """Selections that need little: the best for some prices of time, memory and accuracy."""
+        for of_cost in (0.0, 0.1, 0.5):
+            for of_time in _PRICES:
+                yield [d.figures.least(_price(d.figures, of_time, of_cost)) for d in self.demands]
+
+
+def cost_range(figures: Figures) -> Tuple[float, float]:
+    """The smallest and the largest sum of costs a selection can have."""
+    low = sum((min(o.cost for o in options) for _, options in figures.blocks), figures.trunk_cost)
+    return low, sum((max(o.cost for o in options) for _, options in figures.blocks), figures.trunk_cost)
+
+
+def _price(figures: Figures, of_time: float, of_cost: float) -> Measure:
+    options = [o for _, row in figures.blocks for o in row]
+    seconds = of_time / (max((o.seconds for o in options), default=0.0) or 1.0)
+    size = (1 - of_time) / max([1, *(o.weight_bytes + o.peak_bytes for o in options)])
+    cost = of_cost / (max((o.cost for o in options), default=0.0) or 1.0)
+    return lambda o: seconds * o.seconds + size * (o.weight_bytes + o.peak_bytes) + cost * o.cost

@@ -1,0 +1,182 @@
+"""`ScalingOptimizer`: the best selection of one network within budgets."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import List, Optional
+
+from legodnn.runtime.network import Network
+from legodnn.runtime.optimizer.answer import answer
+from legodnn.runtime.optimizer.arguments import check_budget, check_objective, check_share
+from legodnn.runtime.optimizer.choice import Choice
+from legodnn.runtime.optimizer.figures import Figures, rounded_up
+from legodnn.runtime.optimizer.frontier import Frontier
+from legodnn.runtime.optimizer.power import Power
+from legodnn.runtime.optimizer.request import ACCURACY, MEMORY, TIME, Demand, Request
+from legodnn.shared.errors import InfeasibleBudget, UsageError
+from legodnn.shared.units import format_bytes, format_seconds
+
+
+class ScalingOptimizer:
+    """Chooses selections for a network.
+
+    Args:
+        network: what to choose for; `LatencyEstimator` must have measured it before time or energy can be asked for.
+        count_activations: whether memory means weights and peak activations, or weights alone.
+        closest: take the nearest selection for a budget that cannot be met instead of raising.
+        power: what the device draws; energy can be asked for where it is given.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        count_activations: bool = True,
+        closest: bool = False,
+        power: Optional[Power] = None,
+    ) -> None:
+        self.network = network
+        self.count_activations = count_activations
+        self.closest = closest
+        self.power = power
+        self.solves = 0
+
+    def update_model(
+        self,
+        seconds: Optional[float] = None,
+        memory_bytes: Optional[float] = None,
+        *,
+        joules: Optional[float] = None,
+        accuracy: Optional[float] = None,
+        minimise: Optional[str] = None,
+    ) -> Choice:
+        """Choose as `choose` does, and switch the network to the choice.
+
+        Whatever is raised, the network then runs on as before.
+        """
+        choice = self.choose(seconds, memory_bytes, joules=joules, accuracy=accuracy, minimise=minimise)
+        self.network.select(choice.selection)
+        return choice
+
+    def choose(
+        self,
+        seconds: Optional[float] = None,
+        memory_bytes: Optional[float] = None,
+        *,
+        joules: Optional[float] = None,
+        accuracy: Optional[float] = None,
+        minimise: Optional[str] = None,
+    ) -> Choice:
+        """The most accurate selection within budgets, or the one with the least of something for a required accuracy.
+
+        Args:
+            seconds: per inference, at most. None is no limit, here and below.
+            memory_bytes: of weights and peak activations, at most.
+            joules: per inference beyond idling, at most.
+            accuracy: predicted accuracy as a fraction, at least.
+            minimise: ``"time"``, ``"memory"`` or ``"energy"``; the accuracy must then be given.
+
+        Raises `UsageError` for budgets that are not positive numbers, and for time or energy where latencies or power
+        figures are missing, `InfeasibleBudget` where nothing fits, `SolverError` where no solver can be used.
+        """
+        check_budget("time", seconds, "seconds")
+        check_budget("memory", memory_bytes, "bytes")
+        check_budget("energy", joules, "joules")
+        check_objective(minimise)
+        if accuracy is not None:
+            check_share("the required accuracy", accuracy)
+        elif minimise is not None:
+            raise UsageError(f"the least {minimise} for which accuracy? give accuracy=0.9, for example")
+        self._check_known(seconds is not None or minimise == "time", joules is not None or minimise == "energy")
+        return self._answer(seconds, memory_bytes, joules, accuracy, minimise)
+
+    def _check_known(self, timed: bool, powered: bool) -> None:
+        if powered and self.power is None:
+            raise UsageError("energy needs power figures: ScalingOptimizer(network, power=Power(watts, idle watts))")
+        if (timed or powered) and self.network.latency is None:
+            budget = "an energy" if powered else "a time"
+            raise UsageError(
+                f"{budget} budget needs latencies: call LatencyEstimator(network).profile_all_blocks() first"
+            )
+
+    def _answer(
+        self,
+        seconds: Optional[float],
+        memory_bytes: Optional[float],
+        joules: Optional[float],
+        accuracy: Optional[float],
+        minimise: Optional[str],
+    ) -> Choice:
+        figures = Figures(self.network, self.count_activations)
+        limits = [Fraction(seconds)] if seconds is not None else []
+        if joules is not None and self.power is not None:
+            limits.append(self.power.seconds(joules))
+        request = Request(
+            demands=(Demand(figures, seconds=min(limits) if limits else None, accuracy=accuracy),),
+            memory_bytes=Fraction(memory_bytes) if memory_bytes is not None else None,
+            objective={None: ACCURACY, "memory": MEMORY}.get(minimise, TIME),
+        )
+        found = answer(request)
+        self.solves += found.solves
+        choice = figures.choice(found.selections[0], found.met, self.power)
+        if found.met or self.closest:
+            return choice
+        raise self._infeasible(figures, seconds, memory_bytes, joules, accuracy, choice)
+
+    # ---- what can be had --------------------------------------------------------------------------------------------
+    def minimum_seconds(self) -> Optional[float]:
+        """The least time any selection needs; None where latencies have not been measured."""
+        figures = Figures(self.network, self.count_activations)
+        return rounded_up(figures.seconds(figures.fastest())) if figures.measured else None
+
+    def minimum_bytes(self) -> int:
+        """The least memory any selection needs."""
+        figures = Figures(self.network, self.count_activations)
+        return figures.bytes(figures.smallest())
+
+    def frontier(self) -> List[Choice]:
+        """Every trade there is: the selections that no other one equals or beats in time, memory and accuracy at once.
+
+        Exact; each combination of the three once, sorted by time and then memory, or by memory alone where latencies
+        have not been measured.
+        """
+        return Frontier(Figures(self.network, self.count_activations)).choices(self.power)
+
+    def _infeasible(
+        self,
+        figures: Figures,
+        seconds: Optional[float],
+        memory_bytes: Optional[float],
+        joules: Optional[float],
+        accuracy: Optional[float],
+        choice: Choice,
+    ) -> InfeasibleBudget:
+        least_seconds, least_bytes = self.minimum_seconds(), self.minimum_bytes()
+        wanted, least = [], []
+        if seconds is not None and least_seconds is not None:
+            wanted.append(format_seconds(seconds))
+            least.append(format_seconds(least_seconds))
+        if memory_bytes is not None:
+            wanted.append(format_bytes(memory_bytes))
+            least.append(format_bytes(least_bytes))
+        if joules is not None and self.power is not None and least_seconds is not None:
+            wanted.append(f"{joules:.3g} J")
+            least.append(f"{self.power.joules(least_seconds):.3g} J")
+        if accuracy is not None:
+            most = figures.accuracy(figures.least(lambda o: o.cost))
+            wanted.append(f"an accuracy of {accuracy:.2%}")
+            least.append(f"an accuracy of {most:.2%}")
+        nearest = f"{format_bytes(choice.memory_bytes)}"
+        if choice.seconds is not None:
+            nearest = f"{format_seconds(choice.seconds)} and {nearest}"
+        if accuracy is not None:
+            nearest = f"{nearest} for {choice.accuracy:.2%}"
+        return InfeasibleBudget(
+            f"no selection fits {' and '.join(wanted)}: the best that can be had is {' or '.join(least)}, each taken "
+            f"alone; the nearest selection needs {nearest}",
+            minimum_seconds=least_seconds,
+            minimum_bytes=least_bytes,
+            closest=choice.selection,
+            closest_seconds=choice.seconds,
+            closest_bytes=choice.memory_bytes,
+        )
