@@ -93,6 +93,8 @@ class Passages:
         def growth(block: str) -> int:
             return self._variant(block, goal).weight_bytes - self._variant(block, current).weight_bytes
 
+        if self.bytes(current, goal) <= limit:  # one block at a time, peaks of activations may say otherwise
+            return dict(goal)
         step = current
         for block in sorted((b for b in goal if goal[b] != current[b]), key=growth):
             tried = {**step, block: goal[block]}

@@ -20,6 +20,7 @@ from legodnn.runtime.optimizer.request import ACCURACY, TIME, Request
 from legodnn.runtime.optimizer.shortlist import Points, shortlist
 from legodnn.runtime.optimizer.solver import solve
 
+
 def joint_answer(request: Request, frontiers: Sequence[Frontier]) -> Answer:
     """The answer to a request about several networks whose frontiers keep within each one's own bounds.
 

@@ -99,6 +99,15 @@ class Figures:
         """In every block the option with the least of something; the first of equals, so the original before others."""
         return {name: min(options, key=measure).variant for name, options in self.blocks}
 
+    def most(self, measure: Measure) -> float:
+        """The sum over blocks of the most that an option comes to."""
+        return sum(max(measure(o) for o in options) for _, options in self.blocks)
+
+    def most_bytes(self) -> int:
+        """Bytes that no selection exceeds."""
+        peaks = [o.peak_bytes for _, options in self.blocks for o in options]
+        return self.trunk_bytes + int(self.most(lambda o: o.weight_bytes)) + max([self.trunk_peak, *peaks])
+
     def fastest(self) -> Selection:
         """The selection that takes the least time."""
         return self.least(lambda o: (o.seconds, o.cost))

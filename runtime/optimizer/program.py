@@ -45,16 +45,9 @@ class Member:
         """What the selection comes to, in a unit."""
         return {x: measure(o) / unit for _, columns in self.take for o, x in columns}
 
-    def range(self, measure: Measure) -> Tuple[float, float]:
-        """The least and the most the blocks come to."""
-        rows = [[measure(o) for o, _ in columns] for _, columns in self.take]
-        return sum(min(row) for row in rows), sum(max(row) for row in rows)
-
-    def most_bytes(self) -> int:
-        """Bytes that no selection exceeds."""
-        highest = max((o.peak_bytes for _, columns in self.take for o, _ in columns), default=0)
-        weights = int(self.range(lambda o: o.weight_bytes)[1])
-        return self.figures.trunk_bytes + weights + max(highest, self.lowest_peak)
+    def most(self, measure: Measure) -> float:
+        """The most that the blocks come to."""
+        return sum(max(measure(o) for o, _ in columns) for _, columns in self.take)
 
     def selection(self) -> Optional[Selection]:
         """What the solved columns say; None unless every block has exactly one variant."""
@@ -142,12 +135,12 @@ class Program:
         demand, figures = member.demand, member.figures
         if demand.seconds is not None:
             base, measure = Fraction(figures.base_seconds), _seconds
-            most = base + Fraction(member.range(measure)[1])
+            most = base + Fraction(member.most(measure))
             self._bound(f"seconds_{member.number}", member.terms(measure, float(most)), base, demand.seconds, most)
         most_cost = demand.most_cost
         if most_cost is not None:
             fixed = Fraction(figures.trunk_cost)
-            most = fixed + Fraction(member.range(_cost)[1])
+            most = fixed + Fraction(member.most(_cost))
             terms = member.terms(_cost, float(most) or 1.0)
             self._bound(f"cost_{member.number}", terms, fixed, most_cost, most)
 
@@ -155,7 +148,7 @@ class Program:
         """What the networks share."""
         request = self.request
         if sized:
-            most = sum(m.most_bytes() for m in self.members)
+            most = sum(m.figures.most_bytes() for m in self.members)
             fixed = sum(m.figures.trunk_bytes for m in self.members)
             terms = self._sizes(most)
             if request.memory_bytes is not None:
@@ -164,7 +157,7 @@ class Program:
         if timed:
             loads = [float(m.demand.load) for m in self.members]
             base = sum((m.demand.load * Fraction(m.figures.base_seconds) for m in self.members), Fraction(0))
-            ranges = [load * member.range(_seconds)[1] for load, member in zip(loads, self.members)]
+            ranges = [load * member.most(_seconds) for load, member in zip(loads, self.members)]
             most_time = base + Fraction(sum(ranges))
             terms = {}
             for load, member in zip(loads, self.members):
@@ -194,7 +187,7 @@ class Program:
 
     def _price_costs(self) -> None:
         """The predicted accuracy never rises with the sum of costs."""
-        total = sum(m.range(_cost)[1] for m in self.members) or 1.0
+        total = sum(m.most(_cost) for m in self.members) or 1.0
         for member in self.members:
             self._add_to_objective(member.terms(_cost, total), True)
 
@@ -202,7 +195,7 @@ class Program:
         """Of equal answers the smaller one, or where size or time was asked for, the more accurate one."""
         by_size = self.request.objective == ACCURACY
         measure: Measure = (lambda o: o.weight_bytes) if by_size else _cost
-        total = sum(m.range(measure)[1] for m in self.members) or 1.0
+        total = sum(m.most(measure) for m in self.members) or 1.0
         for member in self.members:
             self._add_to_objective(member.terms(measure, total / _SLIGHTLY), True)
 

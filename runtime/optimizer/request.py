@@ -75,18 +75,21 @@ class Request:
             and (self.utilisation is None or self.used(selections) <= self.utilisation)
         )
 
-    def nearly_met(self, selections: Selections, margin: float) -> bool:
-        """Whether no bound is overstepped by more than this share of it (of all costs there are, for accuracy)."""
-        more = 1 + Fraction(margin)
+    def nearly_met(self, selections: Selections, hair: float) -> bool:
+        """Whether no bound is overstepped by more than this share of the most that anything comes to."""
+        used, bytes_, share = Fraction(0), 0, Fraction(hair)
         for demand, selection in zip(self.demands, selections):
-            if demand.seconds is not None and demand.figures.seconds(selection) > demand.seconds * more:
+            figures, most_cost = demand.figures, demand.most_cost
+            most = Fraction(figures.base_seconds) + Fraction(figures.most(lambda o: o.seconds))
+            used += demand.load * most
+            bytes_ += figures.most_bytes()
+            if demand.seconds is not None and figures.seconds(selection) > demand.seconds + share * most:
                 return False
-            slack = Fraction(margin) * Fraction(cost_range(demand.figures)[1])
-            most = demand.most_cost
-            if most is not None and demand.figures.cost(selection) > most + slack:
+            slack = share * Fraction(figures.trunk_cost + figures.most(lambda o: o.cost))
+            if most_cost is not None and figures.cost(selection) > most_cost + slack:
                 return False
-        return (self.memory_bytes is None or self.bytes(selections) <= self.memory_bytes * more) and (
-            self.utilisation is None or self.used(selections) <= self.utilisation * more
+        return (self.memory_bytes is None or self.bytes(selections) <= self.memory_bytes + share * bytes_) and (
+            self.utilisation is None or self.used(selections) <= self.utilisation + share * used
         )
 
     # ---- answers without a solver -----------------------------------------------------------------------------------
@@ -104,12 +107,6 @@ class Request:
         for of_cost in (0.0, 0.1, 0.5):
             for of_time in _PRICES:
                 yield [d.figures.least(_price(d.figures, of_time, of_cost)) for d in self.demands]
-
-
-def cost_range(figures: Figures) -> Tuple[float, float]:
-    """The smallest and the largest sum of costs a selection can have."""
-    low = sum((min(o.cost for o in options) for _, options in figures.blocks), figures.trunk_cost)
-    return low, sum((max(o.cost for o in options) for _, options in figures.blocks), figures.trunk_cost)
 
 
 def _price(figures: Figures, of_time: float, of_cost: float) -> Measure:

@@ -65,15 +65,17 @@ def test_it_equals_trying_everything(given_duties, memory, cores, minimise):
         and c[3] <= 1 - HAIR
         and c[4] >= HAIR
     ]
+    choice, refusal = None, None
     try:
         choice = optimizer.choose(memory, cores=cores, minimise=minimise)
-    except InfeasibleBudget as refusal:
+    except InfeasibleBudget as error:
+        refusal = error
+    assert optimizer.solves <= 3
+    if refusal is not None:
         assert fitting == []
         assert refusal.minimum_bytes == min(c[0] for c in possible)
         assert refusal.minimum_utilisation == pytest.approx(min(c[1] for c in possible))
         return
-    finally:
-        assert optimizer.solves <= 3
     assert choice.within_budget
     assert choice.memory_bytes == sum(c.memory_bytes for c in choice.choices) <= (memory or math.inf)
     used = sum(d.frames_per_second * d.share * c.seconds for d, c in zip(given_duties, choice.choices, strict=True))
@@ -90,6 +92,17 @@ def test_it_equals_trying_everything(given_duties, memory, cores, minimise):
         assert choice.memory_bytes <= min((c[0] for c in fitting), default=math.inf) * (1 + 1e-5)
     else:
         assert choice.utilisation <= min((c[1] for c in fitting), default=math.inf) * (1 + 1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(BLOCKS, min_size=1, max_size=3), st.floats(0.3, 1.0))
+def test_what_choices_need_is_enough_for_them(networks, share):
+    optimizer = JointOptimizer([Duty(made_up.network(blocks), 100, share=0.3) for blocks in networks])
+    choice = optimizer.choose(cores=max(share, optimizer.minimum_utilisation()))
+    again = optimizer.choose(choice.memory_bytes, cores=choice.utilisation)
+    assert sum(c.accuracy for c in again.choices) >= sum(c.accuracy for c in choice.choices) - 1e-9
+    least = optimizer.choose(cores=optimizer.minimum_utilisation())
+    assert least.utilisation == optimizer.minimum_utilisation()
 
 
 def two(weights=(1.0, 1.0), **more):

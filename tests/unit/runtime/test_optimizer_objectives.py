@@ -70,11 +70,23 @@ def test_any_request_is_answered_as_by_trying_everything(blocks, seconds, memory
     assert mine <= min(map(best, found), default=math.inf) * (1 - 1e-5 * (minimise is None) + 2e-6) + 1e-5
 
 
-def test_budgets_that_are_exactly_met_are_met():
-    network = made_up.network([[(0.0, 3e-4, 30, 1), (0.1, 1e-4, 10, 1)]] * 3)
-    for selection, seconds, size, accuracy in everything(network):
-        choice = ScalingOptimizer(network).choose(seconds * (1 + 1e-12), size, accuracy=accuracy)
-        assert choice.accuracy >= accuracy, selection
+@settings(max_examples=60, deadline=None)
+@given(BLOCKS)
+def test_what_a_choice_needs_is_enough_for_it(blocks):
+    optimizer = ScalingOptimizer(made_up.network(blocks), power=POWER)
+    for choice in optimizer.frontier()[:12]:
+        again = optimizer.choose(choice.seconds, choice.memory_bytes, accuracy=choice.accuracy)
+        assert again.accuracy == choice.accuracy
+        fastest = optimizer.choose(None, choice.memory_bytes, accuracy=choice.accuracy, minimise="time")
+        assert fastest.seconds <= choice.seconds * (1 + 2e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(BLOCKS)
+def test_the_minima_can_be_had(blocks):
+    optimizer = ScalingOptimizer(made_up.network(blocks))
+    assert optimizer.choose(optimizer.minimum_seconds()).seconds == optimizer.minimum_seconds()
+    assert optimizer.choose(None, optimizer.minimum_bytes()).memory_bytes == optimizer.minimum_bytes()
 
 
 def test_the_least_of_something_needs_an_accuracy():
