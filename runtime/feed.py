@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any, Deque, Dict, Optional
 
 from legodnn.runtime.frames.pacing import Pace
@@ -34,15 +35,12 @@ class Feed:
 
         Raises what the source raises, and `InputError` where frames came but none could be used.
         """
-        try:
-            with self.pace:
-                for frame in self.pace:
-                    with stopping.finishing():
-                        self._take(frame)
-                    if stopping.asked is not None or self.frames == limit:
-                        break
-        except StopAsked:
-            pass  # no frame was underway
+        with suppress(StopAsked), self.pace:  # asked to stop while no frame was underway
+            for frame in self.pace:
+                with stopping.finishing():
+                    self._take(frame)
+                if stopping.asked is not None or self.frames == limit:
+                    break
         if self.skipped and not self.frames and stopping.asked is None:
             raise InputError("none of the frames could be used")
         self._sum_up()

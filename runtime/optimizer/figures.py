@@ -101,7 +101,7 @@ class Figures:
 
     def most(self, measure: Measure) -> float:
         """The sum over blocks of the most that an option comes to."""
-        return sum(max(measure(o) for o in options) for _, options in self.blocks)
+        return float(sum(max(measure(o) for o in options) for _, options in self.blocks))
 
     def most_bytes(self) -> int:
         """Bytes that no selection exceeds."""

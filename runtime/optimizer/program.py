@@ -47,7 +47,7 @@ class Member:
 
     def most(self, measure: Measure) -> float:
         """The most that the blocks come to."""
-        return sum(max(measure(o) for o, _ in columns) for _, columns in self.take)
+        return float(sum(max(measure(o) for o, _ in columns) for _, columns in self.take))
 
     def selection(self) -> Optional[Selection]:
         """What the solved columns say; None unless every block has exactly one variant."""

@@ -10,6 +10,7 @@ import os
 import subprocess
 import tempfile
 import threading
+from contextlib import suppress
 from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 import pulp
@@ -124,10 +125,8 @@ class Cbc(pulp.COIN_CMD):  # type: ignore[misc]
 
 def _folder() -> "tempfile.TemporaryDirectory[str]":
     """A folder for CBC's files: in memory where the system has a place for that, else where temporary files go."""
-    try:
+    with suppress(OSError):
         return tempfile.TemporaryDirectory(prefix="legodnn-", dir=_FAST_FOLDER)
-    except OSError:
-        pass
     try:
         return tempfile.TemporaryDirectory(prefix="legodnn-")
     except OSError as error:

@@ -1,6 +1,6 @@
 """How long choosing takes: `python -m tests.benchmarks.solver [--json FILE]`.
 
-Made-up networks of ten blocks with five variants: one within a time and a memory budget, and twelve and fifty that share
+Made-up networks of ten blocks with five variants: one within a time and a memory budget, twelve and fifty that share
 memory and cores. An answer's time is all from the networks' tables to the checked selections: building the program, the
 solver's process, reading its answer. What is computed once when an optimiser is made (the networks' frontiers, where
 there are several) is timed apart. The cases take turns, each round with other networks and other budgets.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from legodnn.runtime.optimizer.shortlist import Points, shortlist
 
-NUMBER = st.integers(0, 100).map(lambda n: n / 100)
+NUMBER = st.integers(0, 128).map(lambda n: n / 128)
 NETWORK = st.lists(st.tuples(NUMBER, NUMBER, NUMBER), min_size=1, max_size=8)
 
 
