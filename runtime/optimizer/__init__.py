@@ -6,8 +6,10 @@
     power       Power: energy, from the user's figures
     frontier    every trade between time, memory and accuracy that nothing beats
     figures     a network's figures and exact sums; curve: the predictor's curve turned around
-    request     what is asked for, and whether an answer is one; answer: the solver's, checked
-    program     the integer program; solver: whatever solves it here
+    request     what is asked for, and whether an answer is one
+    answer      the answer for one network, checked; program: its integer program
+    columns     the answer for several, checked, and their integer program; shortlist: what can be in it at all
+    solver      whatever solves an integer program here
     arguments   numbers that users give, checked
 """
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import math
+from array import array
 from fractions import Fraction
 from typing import Dict, List, Optional, Sequence, Tuple
 
@@ -60,9 +61,7 @@ class Frontier:
         accuracy: predicted, at least; what is predicted to be less accurate is left out. None is no limit.
     """
 
-    def __init__(
-        self, figures: Figures, seconds: Optional[Fraction] = None, accuracy: Optional[float] = None
-    ) -> None:
+    def __init__(self, figures: Figures, seconds: Optional[Fraction] = None, accuracy: Optional[float] = None) -> None:
         self.figures = figures
         # Blocks that save time for few bytes come first: it keeps the number of partial selections down.
         self._blocks = sorted(figures.blocks, key=_time_for_size)
@@ -70,11 +69,11 @@ class Frontier:
         self._cost_unit = _unit([figures.trunk_cost, *(o.cost for o in options)])
         self._time_unit = _unit([figures.base_seconds, *(o.seconds for o in options)])
         bound = most_cost(figures.manifest.predictor, accuracy) if accuracy is not None else None
-        self._layers = self._grow(
+        self._origins: List[Tuple[array[int], array[int]]] = []
+        ends = self._grow(
             math.inf if bound is None else math.floor(bound * self._cost_unit),
             math.inf if seconds is None else math.floor(seconds * self._time_unit),
         )
-        ends = self._layers[-1]
         predict = figures.manifest.predictor.accuracy
         reached = [predict(label[0] / self._cost_unit) for label in ends]
         places = _unbeaten([(-a, end[1], end[2] + end[3]) for a, end in zip(reached, ends)])
@@ -83,10 +82,13 @@ class Frontier:
         self.bytes = _tensor([ends[i][2] + ends[i][3] for i in self._places])
         self.accuracy = _tensor([reached[i] for i in self._places])
 
-    def _grow(self, cost_limit: float, time_limit: float) -> List[List[Label]]:
-        """For every number of blocks, the partial selections that are not beaten and can still keep within limits."""
+    def _grow(self, cost_limit: float, time_limit: float) -> List[Label]:
+        """The labels of whole selections that are not beaten and keep within limits.
+
+        Where they come from stays in ``_origins``: for every block, each label's option and what it extends.
+        """
         figures, lowest = self.figures, self.figures.lowest_peak()
-        start = (
+        start: Label = (
             _whole(figures.trunk_cost, self._cost_unit),
             _whole(figures.base_seconds, self._time_unit),
             figures.trunk_bytes,
@@ -107,11 +109,14 @@ class Frontier:
             for _, options in self._blocks
         ]
         left = (cost_limit - sum(min(r)[0] for r in rows), time_limit - sum(min(s for _, s, _, _ in r) for r in rows))
-        layers: List[List[Label]] = [[start]]
+        labels = [start]
         for number, steps in enumerate(rows, 1):
             left = (left[0] + min(steps)[0], left[1] + min(s for _, s, _, _ in steps))
-            layers.append(_survivors(_extended(layers[-1], steps, *left), last=number == len(rows)))
-        return layers
+            labels = _survivors(_extended(labels, steps, *left), last=number == len(rows))
+            self._origins.append(
+                (array("l", [label[4] for label in labels]), array("l", [label[5] for label in labels]))
+            )
+        return labels
 
     def __len__(self) -> int:
         return len(self._places)
@@ -122,9 +127,9 @@ class Frontier:
 
     def _trace(self, end: int) -> Selection:
         selection: Selection = {}
-        for (name, options), layer in zip(reversed(self._blocks), reversed(self._layers)):
-            *_, option, end = layer[end]
-            selection[name] = options[option].variant
+        for (name, options), (taken, extended) in zip(reversed(self._blocks), reversed(self._origins)):
+            selection[name] = options[taken[end]].variant
+            end = extended[end]
         return {name: selection[name] for name, _ in self.figures.blocks}
 
     def _reaches(self, end: int, predicted: float, accuracy: float) -> bool:
@@ -140,9 +145,7 @@ class Frontier:
         return sorted((choices[i] for i in kept), key=lambda c: (c.seconds or 0.0, c.memory_bytes))
 
 
-def _extended(
-    labels: Sequence[Label], steps: Sequence[Step], cost_limit: float, time_limit: float
-) -> List[Label]:
+def _extended(labels: Sequence[Label], steps: Sequence[Step], cost_limit: float, time_limit: float) -> List[Label]:
     """All labels with all steps added that stay within limits, sorted."""
     longer: List[Label] = []
     for option, (cost, seconds, size, peak) in enumerate(steps):

@@ -56,7 +56,6 @@ class Member:
             return None
         return {name: variants[0] for name, variants in chosen.items()}
 
-
     def taken(self) -> List[Any]:
         """The columns that the solver set."""
         return [x for _, columns in self.take for _, x in columns if is_taken(x)]
@@ -87,7 +86,8 @@ class Program:
             for _, columns in member.take:
                 self._row({x: 1.0 for _, x in columns}, pulp.LpConstraintEQ, 1.0)
             self._bound_member(member)
-        self._bound_memory_and_time(sized, shared_time)
+        self._bound_memory()
+        self._bound_time()
         if request.objective == ACCURACY:
             self._price_costs()
         if request.objective != NEAREST:
@@ -144,27 +144,34 @@ class Program:
             terms = member.terms(_cost, float(most) or 1.0)
             self._bound(f"cost_{member.number}", terms, fixed, most_cost, most)
 
-    def _bound_memory_and_time(self, sized: bool, timed: bool) -> None:
-        """What the networks share."""
-        request = self.request
-        if sized:
-            most = sum(m.figures.most_bytes() for m in self.members)
+    def _bound_memory(self) -> None:
+        """The networks' bytes together."""
+        limit, wanted = self.request.memory_bytes, self.request.objective == MEMORY
+        most = sum(m.figures.most_bytes() for m in self.members)
+        if not wanted and (limit is None or limit >= most):
+            return
+        terms = self._sizes(most)
+        if limit is not None:
             fixed = sum(m.figures.trunk_bytes for m in self.members)
-            terms = self._sizes(most)
-            if request.memory_bytes is not None:
-                self._bound("bytes", terms, Fraction(fixed), request.memory_bytes, Fraction(most))
-            self._add_to_objective(terms, request.objective == MEMORY)
-        if timed:
-            loads = [float(m.demand.load) for m in self.members]
-            base = sum((m.demand.load * Fraction(m.figures.base_seconds) for m in self.members), Fraction(0))
-            ranges = [load * member.most(_seconds) for load, member in zip(loads, self.members)]
-            most_time = base + Fraction(sum(ranges))
-            terms = {}
-            for load, member in zip(loads, self.members):
-                terms.update(member.terms(_seconds, (float(most_time) or 1.0) / load))
-            if request.utilisation is not None:
-                self._bound("utilisation", terms, base, request.utilisation, most_time)
-            self._add_to_objective(terms, request.objective == TIME)
+            self._bound("bytes", terms, Fraction(fixed), limit, Fraction(most))
+        self._add_to_objective(terms, wanted)
+
+    def _bound_time(self) -> None:
+        """The cores' time that the networks take together."""
+        limit, wanted = self.request.utilisation, self.request.objective == TIME
+        if not wanted and limit is None:
+            return
+        base, most = Fraction(0), Fraction(0)
+        for member in self.members:
+            base += member.demand.load * Fraction(member.figures.base_seconds)
+            most += member.demand.load * Fraction(member.most(_seconds))
+        most += base
+        terms: Terms = {}
+        for member in self.members:
+            terms.update(member.terms(_seconds, (float(most) or 1.0) / float(member.demand.load)))
+        if limit is not None:
+            self._bound("utilisation", terms, base, limit, most)
+        self._add_to_objective(terms, wanted)
 
     def _sizes(self, most: int) -> Terms:
         """Weights, and a variable for each network that no peak of its activations exceeds."""

@@ -65,9 +65,8 @@ class _Search:
         for i, points in enumerate(networks):
             self.value[i, : self.lengths[i]] = points.value
             self.uses[:, i, : self.lengths[i]] = points.uses
-        finite = self.value.isfinite()
-        low = self.value.amin(1)
-        self.span = float((self.value.where(finite, low[:, None]).amax(1) - low).sum()) or 1.0
+        least, most = (sum(float(end(n.value)) for n in networks) for end in (torch.min, torch.max))
+        self.span, self.worst = (most - least) or 1.0, most
         self.bound, self.prices = -math.inf, (0.0, 0.0)
         self.answer: Optional[Tensor] = None
         self.worth = math.inf
@@ -76,6 +75,11 @@ class _Search:
     def value_of(self, answer: Tensor) -> float:
         """What an answer is worth."""
         return float(self.value[self.rows, answer].sum())
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether any answer would have to be worse than the worst there is: nothing fits."""
+        return self.bound > self.worst + _ROUNDING * self.span
 
     def _priced(self, prices: Price) -> Tensor:
         priced = self.value
@@ -109,13 +113,13 @@ class _Search:
                 area = _cut(area, centre, slope, self.bound - bound)
                 if len(area) < 3:
                     break
-            if max(self.prices) < 0.9 * most or most > _LAST_GUESS * self.span:
+            if max(self.prices) < 0.9 * most or most > _LAST_GUESS * self.span or self.hopeless:
                 break
             most *= 100
         for zero in ((self.prices[0], 0.0), (0.0, self.prices[1]), (0.0, 0.0)):
             self._try(zero)
         prices = self.prices
-        while self.answer is None and max(prices) < _LAST_GUESS * self.span:
+        while self.answer is None and max(prices) < _LAST_GUESS * self.span and not self.hopeless:
             prices = (2 * max(prices[0], 1e-3 * self.span), 2 * max(prices[1], 1e-3 * self.span))
             self._try(prices)
 
