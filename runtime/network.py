@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from legodnn.runtime.cache import DeviceCache
-from legodnn.runtime.composition import Composer, Composition, Way, relative_error
+from legodnn.runtime.composition import Composer, Composition, Way, relative_error, tensors
 from legodnn.runtime.seconds import LatencyTable
 from legodnn.runtime.switching import Switcher
 from legodnn.shared.bundle.reader import BundleReader
@@ -180,9 +180,7 @@ class Network:
         except CompositionError:
             return SelfTestResult(case.selection, float("inf"), False)
         errors = []
-        for blob, spec, mine in zip(
-            case.outputs, self.manifest.self_test.output_specs, answer if isinstance(answer, tuple) else [answer]
-        ):
+        for blob, spec, mine in zip(case.outputs, self.manifest.self_test.output_specs, tensors(answer)):
             errors.append(relative_error(mine, tensor_from_bytes(self.reader.blob(blob), spec.shape, spec.dtype)))
         return SelfTestResult(case.selection, max(errors), max(errors) <= self.manifest.self_test.tolerance)
 

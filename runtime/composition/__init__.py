@@ -8,9 +8,9 @@
     timing     compositions timed side by side
 """
 
-from legodnn.runtime.composition.agreement import relative_error
+from legodnn.runtime.composition.agreement import relative_error, tensors
 from legodnn.runtime.composition.composer import Composer, Composition
 from legodnn.runtime.composition.timing import time_interleaved
 from legodnn.runtime.composition.ways import WAYS, Way
 
-__all__ = ["WAYS", "Composer", "Composition", "Way", "relative_error", "time_interleaved"]
+__all__ = ["WAYS", "Composer", "Composition", "Way", "relative_error", "tensors", "time_interleaved"]

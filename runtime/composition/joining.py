@@ -32,10 +32,11 @@ def joined(manifest: Manifest, graphs: Sequence[Any], way: Way) -> Any:
     """One graph from the network's inputs to its outputs (a tuple where there are several), by way of all segments."""
     whole = _C.Graph()
     values: Dict[str, Any] = {}
-    for name, spec in zip(manifest.network_inputs, [manifest.input] * len(manifest.network_inputs)):
+    images = len(manifest.input.shape) == 4
+    for name in manifest.network_inputs:
         given = whole.addInput()
         given.setType(_C.TensorType.get())
-        values[name] = _laid_out(whole, given, way) if len(spec.shape) == 4 else given
+        values[name] = _laid_out(whole, given, way) if images else given
     for segment, graph in zip(manifest.segments, graphs):
         made = whole.insertGraph(graph, [values[name] for name in segment.inputs])
         values.update(zip(segment.outputs, _unpacked(whole, made, len(segment.outputs))))

@@ -1,7 +1,6 @@
 """`legodnn-run` as a user meets it: output, exit status, one line for what is wrong."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -9,28 +8,13 @@ import pytest
 import torch
 
 from legodnn.shared.bundle.tensors import tensor_to_bytes
+from tests.unit.runtime.commands import refused, run
 
 
 @pytest.fixture(autouse=True)
 def common_cache(tmp_path_factory, monkeypatch):
     """Latencies are measured once for all tests here, as they are for a user."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
-def run(*arguments, stdin=None):
-    return subprocess.run(
-        [sys.executable, "-m", "legodnn.runtime.cli", *map(str, arguments)],
-        input=stdin, capture_output=True, check=False, env=os.environ,
-    )  # fmt: skip
-
-
-def refused(result):
-    """The one line on stderr of a run that ended with status 2."""
-    lines = [line for line in result.stderr.decode().splitlines() if not line.startswith("measuring")]
-    assert result.returncode == 2, lines
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("legodnn-run: ")
-    return lines[0]
 
 
 def test_samples_are_run_within_a_budget_as_json(path):

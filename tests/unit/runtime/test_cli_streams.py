@@ -1,6 +1,7 @@
 """`legodnn-run` at the end of a pipe: pixels, folders, pace, signals."""
 
 import dataclasses
+import itertools
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from legodnn.runtime.cli import main
 from legodnn.shared.bundle.tensors import tensor_to_bytes
 from legodnn.shared.bundle.writer import write_bundle
 from tests import bundles
+from tests.unit.runtime.commands import command, refused, run
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 FRAME = bytes(3 * 16 * 16 * 4)
@@ -24,23 +26,6 @@ FRAME = bytes(3 * 16 * 16 * 4)
 def common_cache(tmp_path_factory, monkeypatch):
     """Latencies are measured once for all tests here, as they are for a user."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "legodnn.runtime.cli", *map(str, arguments)]
-
-
-def run(*arguments, stdin=None):
-    return subprocess.run(command(*arguments), input=stdin, capture_output=True, check=False)
-
-
-def refused(result):
-    """The one line on stderr of a run that ended with status 2."""
-    lines = [line for line in result.stderr.decode().splitlines() if not line.startswith("measuring")]
-    assert result.returncode == 2, lines
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("legodnn-run: ")
-    return lines[0]
 
 
 def events(output, kind=None):
@@ -231,13 +216,8 @@ def test_a_signal_ends_a_run_whose_frames_keep_coming(path, number, status):
         process.stdin.write(FRAME)
         output = answers_until(process, 1)
         process.send_signal(number)
-        try:
-            for _ in range(100_000):
-                process.stdin.write(FRAME)
-        except BrokenPipeError:
-            pass
-        else:
-            pytest.fail("it went on reading")
+        with pytest.raises(BrokenPipeError):  # or it went on reading
+            process.stdin.writelines(itertools.repeat(FRAME, 100_000))
         output += process.stdout.read()
         assert process.wait() == status
     assert [e["event"] for e in events(output)][-2:] == ["frame", "summary"]

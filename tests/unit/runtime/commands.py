@@ -1,0 +1,21 @@
+"""`legodnn-run` as users start it, in a process of its own."""
+
+import subprocess
+import sys
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "legodnn.runtime.cli", *map(str, arguments)]
+
+
+def run(*arguments, stdin=None):
+    return subprocess.run(command(*arguments), input=stdin, capture_output=True, check=False)
+
+
+def refused(result):
+    """The one line on stderr of a run that ended with status 2."""
+    lines = [line for line in result.stderr.decode().splitlines() if not line.startswith("measuring")]
+    assert result.returncode == 2, lines
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("legodnn-run: ")
+    return lines[0]
