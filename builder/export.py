@@ -16,10 +16,9 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from legodnn.builder.graph.values import one_line
 from legodnn.builder.store import tensor_bytes
 from legodnn.shared.bundle.archive import split_archive
-from legodnn.shared.errors import ModelError
+from legodnn.shared.errors import ModelError, one_line
 from legodnn.shared.tables import StorageSpec
 
 PRECISIONS = ("fp32", "fp16")

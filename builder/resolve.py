@@ -18,10 +18,9 @@ from torch import Tensor
 from torchvision import models
 
 from legodnn.builder.data.checked import CheckedLoader
-from legodnn.builder.graph.values import one_line
 from legodnn.builder.managers import AbstractModelManager
 from legodnn.builder.recipe import DEFAULT_MANAGER, Call, Recipe
-from legodnn.shared.errors import DataError, LegoError, ModelError, RecipeError
+from legodnn.shared.errors import DataError, LegoError, ModelError, RecipeError, one_line
 
 
 def build_model(recipe: Recipe) -> nn.Module:

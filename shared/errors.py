@@ -113,3 +113,9 @@ class InfeasibleBudget(LegoError, ValueError):
         self.closest_seconds = closest_seconds
         self.closest_bytes = closest_bytes
         self.minimum_utilisation = minimum_utilisation
+
+
+def one_line(error: BaseException) -> str:
+    """The first line that says something of an exception's text, or its type's name."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from legodnn.builder.graph.values import one_line
-from legodnn.shared.errors import DataError
+from legodnn.shared.errors import DataError, one_line
 
 
 class CheckedLoader:

@@ -11,12 +11,6 @@ import torch
 from torch import Tensor, fx
 
 
-def one_line(error: BaseException) -> str:
-    """The first line that says something of an exception's text, or its type's name."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
-
-
 @dataclass(frozen=True)
 class ValueFacts:
     """What is known of a node's value: a tensor's shape and dtype, or whether it holds tensors at all."""

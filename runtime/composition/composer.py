@@ -12,11 +12,11 @@ from torch import Tensor
 from legodnn.runtime.composition import prepacked
 from legodnn.runtime.composition.agreement import require_agreement, tensors
 from legodnn.runtime.composition.joining import function_of, joined, quiet
-from legodnn.runtime.composition.loading import Part, SegmentLoader, first_line
+from legodnn.runtime.composition.loading import Part, SegmentLoader
 from legodnn.runtime.composition.timing import time_interleaved
 from legodnn.runtime.composition.ways import WAYS, Way
 from legodnn.shared.bundle.reader import BundleReader
-from legodnn.shared.errors import CompositionError
+from legodnn.shared.errors import CompositionError, one_line
 
 WARM_UP, TRIAL_ROUNDS = 3, 9
 RECENT = 64
@@ -82,7 +82,7 @@ class Composer:
         except CompositionError:
             raise
         except RuntimeError as error:
-            raise CompositionError(f"a composition cannot be made to run ({way}): {first_line(error)}") from error
+            raise CompositionError(f"a composition cannot be made to run ({way}): {one_line(error)}") from error
         require_agreement(tensors(answer), [values[n] for n in manifest.network_outputs], f"a composition ({way})")
         return Composition(dict(selection), way, function, parts)
 

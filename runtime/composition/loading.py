@@ -17,7 +17,7 @@ from legodnn.runtime.operators import check_operators, check_program
 from legodnn.shared.bundle.archive import join_archive
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.bundle.tensors import decode_storages
-from legodnn.shared.errors import BundleError, CompositionError
+from legodnn.shared.errors import BundleError, CompositionError, one_line
 from legodnn.shared.tables import Segment, Variant
 
 _jit: Any = torch.jit  # typed in some versions of torch and not in others
@@ -65,7 +65,7 @@ class SegmentLoader:
             with quiet():
                 module: nn.Module = _jit.load(io.BytesIO(archive), map_location="cpu")
         except RuntimeError as error:
-            raise BundleError(f"{what}: torch {torch.__version__} cannot load it: {first_line(error)}") from error
+            raise BundleError(f"{what}: torch {torch.__version__} cannot load it: {one_line(error)}") from error
         check_operators(module, what)
         return module.eval()
 
@@ -89,9 +89,3 @@ def torch_version() -> Tuple[int, int]:
     """Major and minor version of the torch that runs here."""
     major, minor = str(torch.__version__).split(".")[:2]
     return int(major), int(minor)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line that says something of an exception's text."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0].strip() if lines else type(error).__name__

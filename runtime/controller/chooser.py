@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Mapping, Optional
 
 from legodnn.runtime.controller.budget import Limits
-from legodnn.runtime.memory import needed_bytes, weight_bytes
 from legodnn.runtime.optimizer import Choice, ScalingOptimizer
+from legodnn.runtime.optimizer.figures import Figures
 from legodnn.shared.errors import InfeasibleBudget
 
 _ANY_ACCURACY = 1e-9
@@ -26,16 +26,8 @@ class Chooser:
 
     def describe(self, selection: Mapping[str, str], within_budget: bool = True) -> Choice:
         """All predictions about a selection."""
-        network, manifest = self._network, self._network.manifest
-        size = needed_bytes if self._optimizer.count_activations else weight_bytes
-        return Choice(
-            selection=dict(selection),
-            seconds=network.latency.predict(selection) if network.latency is not None else None,
-            memory_bytes=size(manifest, selection),
-            accuracy=manifest.predicted_accuracy(selection),
-            accuracy_error=manifest.predictor.mean_error,
-            within_budget=within_budget,
-        )
+        figures = Figures(self._network, self._optimizer.count_activations)
+        return figures.choice(dict(selection), within_budget, power=None)
 
     def within(self, limits: Limits) -> Optional[Choice]:
         """The most accurate selection within limits; None where there is none. Raises what the optimiser raises."""

@@ -15,7 +15,7 @@ import torch
 from legodnn.runtime.optimizer.answer import ATTEMPTS, Answer, nearest
 from legodnn.runtime.optimizer.figures import Selection
 from legodnn.runtime.optimizer.frontier import Frontier
-from legodnn.runtime.optimizer.program import Terms, is_taken
+from legodnn.runtime.optimizer.program import Terms, add_row, is_taken
 from legodnn.runtime.optimizer.request import ACCURACY, TIME, Request
 from legodnn.runtime.optimizer.shortlist import Points, shortlist
 from legodnn.runtime.optimizer.solver import solve
@@ -119,4 +119,4 @@ class _Columns:
         return [[(i, x) for i, x in row if is_taken(x)] for row in self.columns]
 
     def _row(self, terms: Terms, sense: int, limit: float) -> None:
-        self.problem.addConstraint(pulp.LpConstraint(pulp.LpAffineExpression(terms), sense, rhs=limit))
+        add_row(self.problem, terms, sense, limit)

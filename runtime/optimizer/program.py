@@ -111,7 +111,7 @@ class Program:
 
     # ---- rows -------------------------------------------------------------------------------------------------------
     def _row(self, terms: Terms, sense: int, limit: float) -> None:
-        self.problem.addConstraint(pulp.LpConstraint(pulp.LpAffineExpression(terms), sense, rhs=limit))
+        add_row(self.problem, terms, sense, limit)
 
     def _pay(self, variable: Any, price: float) -> Any:
         self.objective[variable] = self.objective.get(variable, 0.0) + price
@@ -218,6 +218,11 @@ def undominated(options: Sequence[Option], lowest_peak: int, timed: bool, sized:
         if not any(all(a <= b for a, b in zip(figures[k], figures[i])) for k in kept):
             kept.append(i)
     return [options[i] for i in sorted(kept)]
+
+
+def add_row(problem: Any, terms: Terms, sense: int, limit: float) -> None:
+    """Bound a linear expression in a problem; ``sense`` is PuLP's."""
+    problem.addConstraint(pulp.LpConstraint(pulp.LpAffineExpression(terms), sense, rhs=limit))
 
 
 def is_taken(variable: Any) -> bool:

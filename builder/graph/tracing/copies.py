@@ -11,8 +11,8 @@ import torch.nn as nn
 from torch import fx
 
 from legodnn.builder.graph.tracing.refusals import named
-from legodnn.builder.graph.values import one_line, tensors_in
-from legodnn.shared.errors import ModelError
+from legodnn.builder.graph.values import tensors_in
+from legodnn.shared.errors import ModelError, one_line
 
 _WEIGHTS = ("_parameters", "_buffers", "_modules")
 

@@ -14,8 +14,8 @@ from legodnn.builder.graph.tracing.attention import PlainAttention
 from legodnn.builder.graph.tracing.refusals import named
 from legodnn.builder.graph.tracing.state import restored
 from legodnn.builder.graph.tracing.twins import Call
-from legodnn.builder.graph.values import one_line, tensors_in
-from legodnn.shared.errors import ModelError
+from legodnn.builder.graph.values import tensors_in
+from legodnn.shared.errors import ModelError, one_line
 
 
 class Opaque(nn.Module):

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.parameter import UninitializedTensorMixin
 
 from legodnn.builder.graph.tracing.state import restored
-from legodnn.builder.graph.values import one_line, tensors_in
-from legodnn.shared.errors import ModelError
+from legodnn.builder.graph.values import tensors_in
+from legodnn.shared.errors import ModelError, one_line
 
 _QUANTISED = (".quantized", ".qat", ".fake_quantize", ".observer")
 _FLOATING = ("FloatFunctional", "FXFloatFunctional")

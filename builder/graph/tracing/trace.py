@@ -43,8 +43,8 @@ from legodnn.builder.graph.tracing.refusals import answer
 from legodnn.builder.graph.tracing.stand_ins import FACTORIES, made_anew, standing_in
 from legodnn.builder.graph.tracing.state import restored
 from legodnn.builder.graph.tracing.twins import ABOUT_THE_DEVICE, Call, twin_of, with_numbers
-from legodnn.builder.graph.values import ValueFacts, facts, facts_of, one_line, tensors_in
-from legodnn.shared.errors import ModelError
+from legodnn.builder.graph.values import ValueFacts, facts, facts_of, tensors_in
+from legodnn.shared.errors import ModelError, one_line
 
 _TRANSPARENT = (
     nn.Sequential, nn.Transformer, nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.TransformerDecoder,
