@@ -213,7 +213,9 @@ class Predictor(_Plain):
             return self.curve[0][1]
         right = min(max(1, bisect.bisect_left(knots, cost)), len(knots) - 1)
         (x0, y0), (x1, y1) = self.curve[right - 1], self.curve[right]
-        return y0 if x1 == x0 else y0 + (y1 - y0) * (cost - x0) / (x1 - x0)
+        if x1 == x0:  # a step at one end of the curve
+            return y1 if cost > x1 else y0
+        return y0 + (y1 - y0) * (cost - x0) / (x1 - x0)
 
 
 @dataclass(frozen=True)

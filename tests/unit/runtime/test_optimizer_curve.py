@@ -40,3 +40,9 @@ def test_no_accuracy_is_no_bound():
 def test_the_bound_goes_on_beyond_the_last_knot():
     bound = most_cost(Predictor(0.75, ((0.0, 0.0), (1.0, 0.25)), 0, 0, 1), 0.25)
     assert abs(bound - 2) < Fraction(1, 10**10)
+
+
+def test_behind_a_step_at_the_end_its_upper_loss_holds():
+    curve = Predictor(0.75, ((0.0, 0.0), (0.0, 0.25)), 0, 0, 1)
+    assert [curve.accuracy(cost) for cost in (0.0, 0.5)] == [0.75, 0.5]
+    assert abs(most_cost(curve, 0.6)) < Fraction(1, 10**10)
