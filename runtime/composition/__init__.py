@@ -4,6 +4,7 @@
     loading    a variant in the bundle -> a checked program whose weights are constants
     joining    the programs of all segments -> one, so that operations fuse across their borders
     prepacked  programs in fused operators with weights reordered beforehand, where torch has them
+    compiled   programs of which oneDNN compiles whole stretches, where torch has that
     composer   Composer: compositions of a bundle, checked, in the fastest way there is here
     timing     compositions timed side by side
 """

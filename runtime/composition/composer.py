@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, ContextManager, Deque, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 import torch
 from torch import Tensor
 
 from legodnn.runtime.composition import prepacked
 from legodnn.runtime.composition.agreement import require_agreement, tensors
+from legodnn.runtime.composition.compiled import compiling
 from legodnn.runtime.composition.joining import function_of, joined, quiet
 from legodnn.runtime.composition.loading import Part, SegmentLoader
 from legodnn.runtime.composition.timing import time_interleaved
@@ -75,10 +77,12 @@ class Composer:
                     parts.append(loader.load(segment, variant, inputs))
                     values.update(zip(segment.outputs, tensors(parts[-1](*inputs))))
                 graph = joined(manifest, [part.graph for part in parts], way)
-                _ENGINES[way.engine](graph)
+                engine = _ENGINES[way.engine]
+                engine.lower(graph)
                 function = function_of(graph)
-                for _ in range(WARM_UP):
-                    answer = function(*self.sample)
+                with engine.warming():
+                    for _ in range(WARM_UP):
+                        answer = function(*self.sample)
         except CompositionError:
             raise
         except RuntimeError as error:
@@ -112,4 +116,16 @@ def _optimized(graph: Any) -> None:
     torch._C._jit_pass_transpose_frozen_linear(graph)
 
 
-_ENGINES: Mapping[str, Callable[[Any], None]] = {"plain": _plain, "optimized": _optimized, "prepacked": prepacked.fuse}
+class _Engine(NamedTuple):
+    """What is done to a joined program before it is a function, and around that function's first runs."""
+
+    lower: Callable[[Any], None]
+    warming: Callable[[], ContextManager[None]] = nullcontext
+
+
+_ENGINES: Mapping[str, _Engine] = {
+    "plain": _Engine(_plain),
+    "optimized": _Engine(_optimized),
+    "prepacked": _Engine(prepacked.fuse),
+    "compiled": _Engine(_plain, compiling),
+}

@@ -107,7 +107,7 @@ def _pack(graph: Any, node: Any, given: Mapping[str, Any]) -> None:
 def _insert(graph: Any, arguments: Sequence[Any], how: Sequence[Any], replaced: Sequence[Any]) -> None:
     """A fused convolution in place of the nodes ``replaced``, of which the last one's result is what it makes."""
     new = graph.insertNode(graph.create(_CONVOLUTION, [*arguments, *how], 1))
-    new.output().setType(replaced[-1].output().type())
+    new.output().setType(replaced[0].output().type())  # of all in the chain; an activation's own has no shape
     replaced[-1].output().replaceAllUsesWith(new.output())
     for node in reversed(replaced):
         node.destroy()

@@ -13,7 +13,7 @@ class Way:
     """A way to run: the layout of images in memory, and the engine.
 
     Engines: ``plain`` runs the operators as they were exported, ``optimized`` applies torch's inference passes,
-    ``prepacked`` fuses operators and reorders weights beforehand.
+    ``prepacked`` fuses operators and reorders weights beforehand, ``compiled`` lets oneDNN compile whole stretches.
     """
 
     layout: str
@@ -39,4 +39,6 @@ WAYS = (
     Way("channels_last", "plain"),
     Way("channels_last", "optimized"),
     Way("channels_last", "prepacked"),
+    Way("contiguous", "compiled"),
+    Way("channels_last", "compiled"),
 )

@@ -124,6 +124,7 @@ def test_a_way_that_does_not_work_is_passed_over(network, monkeypatch):
 
     monkeypatch.setattr(torch._C, "_jit_pass_convert_frozen_ops_to_mkldnn", broken)
     monkeypatch.setattr(composition.prepacked, "packed", broken)
+    monkeypatch.setattr(torch.jit, "enable_onednn_fusion", broken)
     network(torch.randn(1, 3, 16, 16))
     assert network.way.engine == "plain"
 

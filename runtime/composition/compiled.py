@@ -1,0 +1,66 @@
+"""Programs of which oneDNN compiles whole stretches, each in the layout of memory that suits it best.
+
+torch calls it oneDNN fusion (oneDNN's Graph API) and has it from 1.12 on, where it was built for it. It happens in
+TorchScript's executor while a function is run for the first times, for the shapes it is run with; with other shapes the
+function runs as it was exported. What is compiled keeps weights of its own, reordered.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import Any, Iterator
+
+import torch
+
+from legodnn.shared.errors import CompositionError
+
+_jit: Any = torch.jit  # typed in some versions of torch and not in others
+_C: Any = torch._C
+
+_STRETCH = "prim::oneDNNFusionGroup"
+
+
+class _Fusion:
+    """torch's switch for it, which is the process's: on while anybody is compiling, and then what it was."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._compiling = 0
+        self._before = False
+
+    def on(self) -> None:
+        """Somebody begins to compile."""
+        with self._lock:
+            if self._compiling == 0:
+                self._before = bool(_jit.onednn_fusion_enabled())
+                _jit.enable_onednn_fusion(True)
+            self._compiling += 1
+
+    def off(self) -> None:
+        """Somebody has compiled."""
+        with self._lock:
+            self._compiling -= 1
+            if self._compiling == 0:
+                _jit.enable_onednn_fusion(self._before)
+
+
+_fusion = _Fusion()
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """The function that is run last in here, several times, is compiled afterwards.
+
+    Raises `CompositionError` where this torch cannot compile, or finds nothing to compile in it.
+    """
+    if not hasattr(_jit, "enable_onednn_fusion"):
+        raise CompositionError("this torch has no oneDNN fusion")
+    _fusion.on()
+    try:
+        yield
+        graph = _C._last_executed_optimized_graph()
+    finally:
+        _fusion.off()
+    if graph.findNode(_STRETCH) is None:
+        raise CompositionError("there is nothing oneDNN could compile here")
