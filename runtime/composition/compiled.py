@@ -19,6 +19,30 @@ _jit: Any = torch.jit  # typed in some versions of torch and not in others
 _C: Any = torch._C
 
 _STRETCH = "prim::oneDNNFusionGroup"
+_IN_PLACE = ("aten::add", "aten::mul")
+"""What oneDNN may do in the memory of an operand."""
+
+
+def prepare(graph: Any) -> None:
+    """Keep values that are needed later from being overwritten.
+
+    oneDNN adds and multiplies in place of an operand, and was seen to do so with operands that are read again further
+    down. It does not reach through operators it does not know, such as ``alias``, which costs next to nothing.
+    """
+    for node in [n for n in graph.nodes() if n.kind() in _IN_PLACE]:
+        for value in list(node.inputs())[:2]:
+            if any(use.user.isAfter(node) for use in value.uses()) and value.node().kind() != "prim::Constant":
+                _set_apart(graph, value)
+
+
+def _set_apart(graph: Any, value: Any) -> None:
+    alias = graph.create("aten::alias", [value], 1)
+    if value.node().kind() == "prim::Param":
+        graph.prependNode(alias)
+    else:
+        alias.insertAfter(value.node())
+    alias.output().setType(value.type())
+    value.replaceAllUsesAfterNodeWith(alias, alias.output())
 
 
 class _Fusion:

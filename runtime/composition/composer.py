@@ -10,9 +10,8 @@ from typing import Any, Callable, ContextManager, Deque, Dict, List, Mapping, Na
 import torch
 from torch import Tensor
 
-from legodnn.runtime.composition import prepacked
+from legodnn.runtime.composition import compiled, prepacked
 from legodnn.runtime.composition.agreement import require_agreement, tensors
-from legodnn.runtime.composition.compiled import compiling
 from legodnn.runtime.composition.joining import function_of, joined, quiet
 from legodnn.runtime.composition.loading import Part, SegmentLoader
 from legodnn.runtime.composition.timing import time_interleaved
@@ -58,10 +57,22 @@ class Composer:
     def compose(self, selection: Mapping[str, str], way: Optional[Way] = None) -> Composition:
         """A warmed-up composition that agrees with its segments run one by one.
 
-        Raises `SelectionError` for a selection the bundle does not have, `BundleError` for damaged parts, and
+        It runs in ``way``; by default in the fastest there is, and as it was exported where that fails. Raises
+        `SelectionError` for a selection the bundle does not have, `BundleError` for damaged parts, and
         `CompositionError` where it cannot be made to run or gives something else than it should.
         """
-        way = way or self.way or self.find_way()
+        if way is not None:
+            return self._compose(selection, way)
+        way = self.way or self.find_way()
+        try:
+            return self._compose(selection, way)
+        except CompositionError:
+            plain = Way(way.layout, "plain")
+            if way == plain:
+                raise
+            return self._compose(selection, plain)
+
+    def _compose(self, selection: Mapping[str, str], way: Way) -> Composition:
         loader = self._loaders.setdefault(way, SegmentLoader(self.reader, way))
         manifest = self.reader.manifest
         variants = manifest.chosen(selection)
@@ -127,5 +138,5 @@ _ENGINES: Mapping[str, _Engine] = {
     "plain": _Engine(_plain),
     "optimized": _Engine(_optimized),
     "prepacked": _Engine(prepacked.fuse),
-    "compiled": _Engine(_plain, compiling),
+    "compiled": _Engine(compiled.prepare, compiled.compiling),
 }

@@ -8,7 +8,7 @@ import torch
 import torch.nn as nn
 
 from legodnn.runtime.composition import WAYS, relative_error
-from legodnn.runtime.composition.compiled import compiling
+from legodnn.runtime.composition.compiled import compiling, prepare
 from legodnn.runtime.composition.joining import function_of, quiet
 from legodnn.shared.errors import CompositionError
 
@@ -69,6 +69,52 @@ def test_it_really_is_compiled():
     with torch.no_grad():
         assert relative_error(function(x), model(x)) < 1e-5
     assert torch._C._last_executed_optimized_graph().findNode("prim::oneDNNFusionGroup") is not None
+
+
+class ReadsAgain(nn.Module):
+    """Adds its input and what was computed of it, and reads the input once more below."""
+
+    def forward(self, x):
+        return torch.relu(x * 2) + x, x.sigmoid()
+
+
+def test_what_is_read_again_is_set_apart_from_what_may_be_overwritten():
+    x = torch.randn(1, 3, 4, 4)
+    with quiet():
+        graph = torch.jit.freeze(torch.jit.trace(ReadsAgain().eval(), x)).graph.copy()
+    graph.eraseInput(0)
+    prepare(graph)
+    graph.lint()
+    kinds = {node.kind(): [i.node().kind() for i in node.inputs()] for node in graph.nodes()}
+    assert kinds["aten::add"][1] == "aten::alias"
+    assert kinds["aten::relu"] == ["aten::mul"]
+    with torch.no_grad():
+        for found, wanted in zip(function_of(graph)(x), ReadsAgain()(x), strict=True):
+            assert torch.equal(found, wanted)
+
+
+def test_a_selection_that_the_way_fails_for_runs_as_it_was_exported(network, maker, monkeypatch):
+    network.compose(network.manifest.original_selection)
+    composer, attempts = network._composer, []
+    composer.way = COMPILED[-1]
+    monkeypatch.setattr("legodnn.runtime.composition.composer.require_agreement", disagree_unless_plain(attempts))
+    composition = composer.compose(network.manifest.original_selection)
+    assert str(composition.way) == "channels_last plain"
+    assert len(attempts) == 2
+    assert composer.way == COMPILED[-1]
+    x = torch.randn(1, 3, 16, 16)
+    assert relative_error(composition(x), maker.answer({}, x)) < 1e-4
+
+
+def disagree_unless_plain(attempts):
+    """`require_agreement` on a device where only what was exported is right."""
+
+    def check(found, expected, what):
+        attempts.append(what)
+        if "plain" not in what:
+            raise CompositionError(f"{what} is off")
+
+    return check
 
 
 def test_with_nothing_to_compile_it_says_so():
