@@ -112,14 +112,16 @@ def with_torch(name: str) -> dict[str, Any]:
     from legodnn.runtime import Network
     from legodnn.runtime.composition import WAYS, time_interleaved
     from legodnn.shared.errors import CompositionError
-    from tests.benchmarks.coverage import bundle
+    from tests.benchmarks.untrained import untrained_bundle
 
     warnings.simplefilter("ignore")
     torch.set_grad_enabled(False)
     model, x = network(name)
     runs: dict[str, Callable[..., Any]] = whole(model, x)
     blocks = AutoBlockManager([0.5], model, CommonModelManager(), tuple(x.shape))
-    with tempfile.TemporaryDirectory() as folder, Network.open(bundle(blocks, Path(folder)), cache=False) as opened:
+    with tempfile.TemporaryDirectory() as folder, Network.open(
+        untrained_bundle(blocks, Path(folder)), cache=False
+    ) as opened:
         opened(x)
         composer, originals = opened._ready_composer(), opened.manifest.original_selection
         chosen = str(composer.way)

@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import platform
-import random
 import re
 import subprocess
 import sys
@@ -88,6 +87,7 @@ def examine(name: str) -> dict[str, Any]:
     from legodnn.builder.compose import compose
     from legodnn.builder.prune import layer_shares
     from tests.benchmarks.registry import NETWORKS
+    from tests.benchmarks.untrained import untrained_bundle
 
     torch.manual_seed(0)
     torch.set_grad_enabled(False)
@@ -115,7 +115,7 @@ def examine(name: str) -> dict[str, Any]:
     removable = sum(share.removable for c in blocks.channels.values() for share in layer_shares(c).values())
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        path = bundle(blocks, Path(folder))
+        path = untrained_bundle(blocks, Path(folder))
         seconds["pack"] = time.perf_counter() - started
         started = time.perf_counter()
         device = _on_the_device(path)
@@ -155,44 +155,6 @@ def _error(found: list[torch.Tensor], model: nn.Module, inputs: list[torch.Tenso
     expected = tensors_in(model(*[x.clone() for x in inputs]))
     pairs = [(a.double(), b.double()) for a, b in zip(found, expected, strict=True)]
     return max(float((a - b).norm() / b.norm().clamp_min(1e-12)) for a, b in pairs)
-
-
-def bundle(blocks: Any, folder: Path) -> Path:
-    """A bundle of the untrained descendants, whose self-test holds a random mixed selection."""
-    from legodnn.builder import costs
-    from legodnn.builder.distill.retrainer import Result
-    from legodnn.builder.packing import BundleOptions, pack
-    from legodnn.builder.profile import Profile
-    from legodnn.builder.store import Stage, save_json, save_tensors
-    from legodnn.shared.tables import Predictor
-
-    variant = f"sparsity={SPARSITY:g}"
-    stage = Stage(folder / "trained", "untrained")
-    stage.begin()
-    for block in blocks.block_names:
-        save_tensors(stage.path(block, f"{variant}.pt"), blocks.derive(block, variant).module.state_dict())
-    save_json(stage.path("results.json"), [vars(Result(b, variant, "untrained", 0.0)) for b in blocks.block_names])
-    stage.finish()
-    table = {}
-    for segment in blocks.graph.segments:
-        row = {"original": costs.measure(blocks.folded[segment.name], blocks.example_inputs(segment.name))}
-        if segment.is_block:
-            row[variant] = row["original"]
-        table[segment.name] = row
-    choose = random.Random(0)
-    mixed = {b: choose.choice(["original", variant]) for b in blocks.block_names}
-    if "sparsity" not in "".join(mixed.values()):
-        mixed[blocks.block_names[0]] = variant
-    zero = {b: {"original": 0.0, variant: 0.1} for b in blocks.block_names}
-    predictor = Predictor(1.0, ((0.0, 0.0), (1.0, 1.0)), 0.0, 0.0, 1)
-    profile = Profile(1.0, zero, zero, table, predictor, [{"selection": mixed, "cost": 0.1}])
-    loader = [(blocks.samples[0], torch.zeros(len(blocks.samples[0]), dtype=torch.int64))]
-    if len(blocks.samples) > 1:
-        loader = [tuple(blocks.samples)]
-        blocks.model_manager.forward_to_gen_mid_data = lambda model, data, device: model(*data)
-    path = folder / "network.lgb"
-    pack(path, blocks, folder / "trained", profile, loader, BundleOptions(samples=1))
-    return path
 
 
 _DEVICE = """

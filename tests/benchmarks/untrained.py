@@ -1,0 +1,49 @@
+"""Bundles of descendants that nothing was taught: for whatever does not ask how right their answers are."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def untrained_bundle(blocks: Any, folder: Path) -> Path:
+    """A bundle of every block's untrained descendants, whose self-test holds a random mixed selection."""
+    from legodnn.builder import costs
+    from legodnn.builder.distill.retrainer import Result
+    from legodnn.builder.packing import BundleOptions, pack
+    from legodnn.builder.profile import Profile
+    from legodnn.builder.store import Stage, save_json, save_tensors
+    from legodnn.shared.tables import Predictor
+
+    variants = blocks.descendant_names
+    table = {
+        segment.name: {"original": costs.measure(blocks.folded[segment.name], blocks.example_inputs(segment.name))}
+        for segment in blocks.graph.segments
+    }
+    stage = Stage(folder / "trained", "untrained")
+    stage.begin()
+    for block in blocks.block_names:
+        for variant in variants:
+            module = blocks.derive(block, variant).module
+            save_tensors(stage.path(block, f"{variant}.pt"), module.state_dict())
+            table[block][variant] = costs.measure(module, blocks.example_inputs(block))
+    results = [vars(Result(b, v, "untrained", 0.0)) for b in blocks.block_names for v in variants]
+    save_json(stage.path("results.json"), results)
+    stage.finish()
+    choose = random.Random(0)
+    mixed = {b: choose.choice(["original", *variants]) for b in blocks.block_names}
+    if "sparsity" not in "".join(mixed.values()):
+        mixed[blocks.block_names[0]] = variants[0]
+    losses = {b: {"original": 0.0, **{v: 0.1 * (i + 1) for i, v in enumerate(variants)}} for b in blocks.block_names}
+    predictor = Predictor(1.0, ((0.0, 0.0), (1.0, 1.0)), 0.0, 0.0, 1)
+    profile = Profile(1.0, losses, losses, table, predictor, [{"selection": mixed, "cost": 0.1}])
+    loader = [(blocks.samples[0], torch.zeros(len(blocks.samples[0]), dtype=torch.int64))]
+    if len(blocks.samples) > 1:
+        loader = [tuple(blocks.samples)]
+        blocks.model_manager.forward_to_gen_mid_data = lambda model, data, device: model(*data)
+    path = folder / "network.lgb"
+    pack(path, blocks, folder / "trained", profile, loader, BundleOptions(samples=1))
+    return path
