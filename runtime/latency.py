@@ -1,18 +1,21 @@
 """`LatencyEstimator`: how long every variant takes on this device, measured on whole compositions.
 
 Blocks timed alone take longer than inside a network whose operators are fused across their borders, so whole
-compositions are timed: selections in which every variant of every block appears equally often. They take turns, in
-small groups with the teacher as a common reference, so that a disturbance or a throttling CPU meets all alike.
+compositions are timed: selections in which every variant of every block appears equally often. They are measured in
+small groups with the teacher, composed anew for each, as a reference. All members of a group take turns, and what is
+kept of a turn is the ratio to the reference, so that a disturbance or a throttling CPU meets all alike.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 import time
-from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Callable, Dict, List, Mapping, Optional, Sequence
 
-from legodnn.runtime.composition import Composition, time_interleaved
+from legodnn.runtime.composition import WARM_UP, Composition, time_turns
 from legodnn.runtime.network import Network
 from legodnn.runtime.seconds import LatencyTable, fit_table, read_table
 
@@ -20,16 +23,36 @@ Progress = Callable[[int, int], None]
 """Called with how many compositions are measured and how many there are."""
 
 GROUP = 6
-MIN_ROUNDS, MAX_ROUNDS = 7, 41
-GROUP_SECONDS = 1.0
-"""Time spent on the rounds of a group, within the bounds above."""
+"""Compositions that take turns with a reference."""
 
 PER_UNKNOWN = 2.0
-"""Compositions measured for every number to be found."""
+"""Compositions measured for every number to be found, where that is not too much."""
+
+INFERENCES = 2_750
+"""The most inferences for all of it but finding the way to run, which takes some 200."""
+
+COMPOSING = WARM_UP + 1
+"""Inferences that making a composition takes: it is warmed up and compared with its segments."""
+
+FEWEST_TURNS, MOST_TURNS = 5, 41
+TURN_SECONDS = 2.0
+"""Time spent on the turns of a group, within the bounds above."""
+
+COLD_SECONDS = 0.010
+"""A shorter inference depends on whether the one before was of the same network, as it is while frames flow."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How much is measured: compositions, turns of each, and inferences in a turn (only the last one counts)."""
+
+    compositions: int
+    turns: int
+    repeats: int
 
 
 class LatencyEstimator:
-    """Measures a network's variants on this device.
+    """Measures a network's variants on this device, with the batch size the network was opened for.
 
     Args:
         network: the network; its ``latency`` is set to the result.
@@ -48,9 +71,7 @@ class LatencyEstimator:
         manifest = self.network.manifest
         table = None if again else read_table(self.network.cache.get("latency"), manifest)
         if table is None:
-            selections = self._selections()
-            seconds, noise = self._measure(selections, progress)
-            table = fit_table(manifest, selections, seconds, noise)
+            table = self._measured(progress)
             self.network.cache.put("latency", table.to_plain())
         self.network.latency = table
         return table
@@ -60,43 +81,50 @@ class LatencyEstimator:
         table = self.network.latency or self.profile_all_blocks()
         return table.predict(selection)
 
-    def _selections(self) -> List[Dict[str, str]]:
+    def _measured(self, progress: Optional[Progress]) -> LatencyTable:
+        reference = self._reference()
+        plan = self._plan(reference)
+        selections = self._selections(plan.compositions)
+        inputs = self.network.sample_inputs()
+        ratios: List[float] = []
+        references: List[float] = []
+        for start in range(0, len(selections), GROUP):
+            if start:  # composed anew, as the members are: where weights lie in memory matters, too
+                reference = self._reference()
+            group = [reference, *(self.network.compose(s) for s in selections[start : start + GROUP])]
+            turns = time_turns(group, inputs, plan.turns, plan.repeats)
+            references.append(statistics.median(turn[0] for turn in turns))
+            ratios += [statistics.median(turn[i] / turn[0] for turn in turns) for i in range(1, len(group))]
+            if progress is not None:
+                progress(len(ratios), len(selections))
+        return fit_table(self.network.manifest, selections, ratios, references)
+
+    def _reference(self) -> Composition:
+        return self.network.compose(self.network.manifest.original_selection)
+
+    def _plan(self, reference: Composition) -> _Plan:
+        """As many compositions as are wanted, or as fit into the inferences with the fewest turns."""
+        inputs = self.network.sample_inputs()
+        started = time.perf_counter()
+        reference(*inputs)
+        once = max(1e-6, time.perf_counter() - started)
+        repeats = 2 if once < COLD_SECONDS else 1
+        unknown = 1 + sum(len(block.variants) - 1 for block in self.network.blocks)
+        compositions = max(4, int(PER_UNKNOWN * unknown) + 1)
+        fewest = COMPOSING + repeats * FEWEST_TURNS
+        compositions = min(compositions, (INFERENCES // fewest) * GROUP // (GROUP + 1))
+        made = compositions + math.ceil(compositions / GROUP)
+        turns = min((INFERENCES // made - COMPOSING) // repeats, int(TURN_SECONDS / (once * repeats * (GROUP + 1))))
+        return _Plan(compositions, max(FEWEST_TURNS, min(MOST_TURNS, turns)), repeats)
+
+    def _selections(self, count: int) -> List[Dict[str, str]]:
         """Random selections in which all variants of a block appear equally often, the teacher among them."""
-        blocks = self.network.blocks
-        unknown = 1 + sum(len(block.variants) - 1 for block in blocks)
-        count = max(4, int(PER_UNKNOWN * unknown) + 1)
         generator = random.Random(self.seed)
-        columns: Dict[str, List[str]] = {}
-        for block in blocks:
+        columns: Dict[str, Sequence[str]] = {}
+        for block in self.network.blocks:
             names = [v.name for v in block.variants]
             column = [names[i % len(names)] for i in range(count - 1)]
             generator.shuffle(column)
             columns[block.name] = column
         selections = [{block: column[i] for block, column in columns.items()} for i in range(count - 1)]
         return [self.network.manifest.original_selection, *selections]
-
-    def _measure(
-        self, selections: Sequence[Mapping[str, str]], progress: Optional[Progress]
-    ) -> Tuple[List[float], float]:
-        """Seconds of every selection, and how much the reference varied between groups."""
-        sample = self.network.sample_inputs()
-        reference = self.network.compose(self.network.manifest.original_selection)
-        ratios: List[float] = []
-        references: List[float] = []
-        for start in range(0, len(selections), GROUP):
-            group = [self.network.compose(s) for s in selections[start : start + GROUP]]
-            median = time_interleaved([reference, *group], sample, self._rounds(reference, len(group) + 1))
-            references.append(median[0])
-            ratios.extend(m / median[0] for m in median[1:])
-            if progress is not None:
-                progress(len(ratios), len(selections))
-        typical = statistics.median(references)
-        # The teacher is measured once more as a member of the first group: the two should be the same.
-        noise = max(abs(ratios[0] - 1), statistics.median(abs(r / typical - 1) for r in references))
-        return [ratio * typical for ratio in ratios], noise
-
-    def _rounds(self, reference: Composition, members: int) -> int:
-        started = time.perf_counter()
-        reference(*self.network.sample_inputs())
-        once = max(1e-6, time.perf_counter() - started)
-        return max(MIN_ROUNDS, min(MAX_ROUNDS, int(GROUP_SECONDS / (once * members))))

@@ -19,7 +19,7 @@ from legodnn.runtime.seconds import LatencyTable
 from legodnn.runtime.switching import Switcher
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.bundle.tensors import tensor_from_bytes
-from legodnn.shared.errors import CompositionError, InputError
+from legodnn.shared.errors import CompositionError, InputError, UsageError
 from legodnn.shared.tables import InputSpec, Manifest, Segment, SelfTestCase
 
 
@@ -39,23 +39,28 @@ class Network:
     several threads: whoever is inside an old composition finishes there.
     """
 
-    def __init__(self, reader: BundleReader, cache: bool = True) -> None:
+    def __init__(self, reader: BundleReader, cache: bool = True, batch: Optional[int] = None) -> None:
         self.reader = reader
         self.manifest: Manifest = reader.manifest
-        self.cache = DeviceCache(reader.digest, cache)
+        self.batch = batch if batch is not None else self.manifest.input.shape[0]
+        self.cache = DeviceCache(reader.digest, cache, self.batch)
         self.latency: Optional[LatencyTable] = None
         self._switcher = Switcher(self.manifest, self.compose)
         self._composing = threading.RLock()  # the way is found once, and parts are loaded once
         self._composer: Optional[Composer] = None
 
     @classmethod
-    def open(cls, path: Union[str, Path], cache: bool = True) -> "Network":
+    def open(cls, path: Union[str, Path], cache: bool = True, batch: Optional[int] = None) -> "Network":
         """Open a bundle: its tables are read and checked, its weights not yet.
 
-        ``cache=False`` neither reads nor writes what was measured on this device. Raises `BundleError` for a file that
-        is not a whole bundle, `OSError` where it cannot be read.
+        ``cache=False`` neither reads nor writes what was measured on this device. ``batch`` is how many inputs are run
+        at a time, by default as many as the bundle was made with: compositions are fastest for it and latencies are
+        measured with it; batches of other sizes are computed as well. Raises `BundleError` for a file that is not a
+        whole bundle, `OSError` where it cannot be read, `UsageError` for a batch of none.
         """
-        return cls(BundleReader(path), cache)
+        if batch is not None and batch < 1:
+            raise UsageError(f"batch={batch}: at least one input is run at a time")
+        return cls(BundleReader(path), cache, batch)
 
     # ---- facts ------------------------------------------------------------------------------------------------------
     @property
@@ -164,9 +169,9 @@ class Network:
         return [tensor_from_bytes(self.reader.blob(blob), spec.shape, spec.dtype) for blob in test.inputs], test.labels
 
     def sample_inputs(self) -> List[Tensor]:
-        """The network's inputs with the batch size it was exported with; samples repeat where there are too few."""
+        """The network's inputs with the batch size it was opened for; samples repeat where there are too few."""
         inputs, _ = self.samples()
-        index = torch.arange(self.input.shape[0]) % inputs[0].shape[0]
+        index = torch.arange(self.batch) % inputs[0].shape[0]
         return [x[index].contiguous() for x in inputs]
 
     def self_test(self) -> List[SelfTestResult]:

@@ -25,8 +25,9 @@ _STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 class LatencyTable:
     """Seconds on this device: ``base`` for what every selection has in common, ``variants`` by block and variant.
 
-    ``median_error`` and ``worst_error`` are relative and held out; ``repeat_noise`` is how much the same composition
-    differs between two measurements, the error nothing can beat.
+    ``median_error`` and ``worst_error`` are relative, of compositions left out of the regression. ``repeat_noise`` and
+    ``worst_noise`` are how far the teacher, composed anew and measured again some time later, is from its median: what
+    no prediction can be better than.
     """
 
     base: float
@@ -34,6 +35,7 @@ class LatencyTable:
     median_error: float
     worst_error: float
     repeat_noise: float
+    worst_noise: float
     compositions: int
 
     def predict(self, selection: Mapping[str, str]) -> float:
@@ -66,9 +68,14 @@ def read_table(plain: Any, manifest: Manifest) -> "LatencyTable | None":
 
 
 def fit_table(
-    manifest: Manifest, selections: Sequence[Mapping[str, str]], seconds: Sequence[float], noise: float
+    manifest: Manifest, selections: Sequence[Mapping[str, str]], ratios: Sequence[float], references: Sequence[float]
 ) -> LatencyTable:
-    """Seconds per variant from measured selections (at least one)."""
+    """Seconds per variant from measured selections (at least one).
+
+    ``ratios`` are their times over the teacher's beside them, ``references`` the teacher's seconds, several times.
+    """
+    typical = statistics.median(references)
+    noise = [abs(seconds / typical - 1) for seconds in references]
     columns = [(b.name, v.name) for b in manifest.blocks for v in b.variants]
     place = {column: i + 1 for i, column in enumerate(columns)}
     design = torch.zeros(len(selections), 1 + len(columns), dtype=torch.float64)
@@ -76,14 +83,15 @@ def fit_table(
     for row, selection in enumerate(selections):
         for item in selection.items():
             design[row, place[item]] = 1
-    measured = torch.tensor(list(seconds), dtype=torch.float64)
+    measured = torch.tensor([ratio * typical for ratio in ratios], dtype=torch.float64)
     prior = _prior(manifest, design, measured)
     solution, errors = _ridge(design, measured, prior)
     values = solution.tolist()
     table: Dict[str, Dict[str, float]] = {}
     for (block, variant), value in zip(columns, values[1:]):
         table.setdefault(block, {})[variant] = value
-    return LatencyTable(values[0], table, statistics.median(errors), max(errors), noise, len(selections))
+    held_out = statistics.median(errors), max(errors)
+    return LatencyTable(values[0], table, *held_out, statistics.median(noise), max(noise), len(selections))
 
 
 def _prior(manifest: Manifest, design: Tensor, measured: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ def network(
         notes=(),
         blobs=(),
     )
-    return MadeUpNetwork(manifest, LatencyTable(base, table, 0.0, 0.0, 0.0, 1) if measured else None)
+    return MadeUpNetwork(manifest, LatencyTable(base, table, 0.0, 0.0, 0.0, 0.0, 1) if measured else None)
 
 
 def realistic(generator: random.Random, blocks: int = 10, variants: int = 5) -> MadeUpNetwork:

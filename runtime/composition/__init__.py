@@ -6,12 +6,23 @@
     prepacked  programs in fused operators with weights reordered beforehand, where torch has them
     compiled   programs of which oneDNN compiles whole stretches, where torch has that
     composer   Composer: compositions of a bundle, checked, in the fastest way there is here
+    denormals  numbers too small to be normal are zero while a composition runs
     timing     compositions timed side by side
 """
 
 from legodnn.runtime.composition.agreement import relative_error, tensors
-from legodnn.runtime.composition.composer import Composer, Composition
-from legodnn.runtime.composition.timing import time_interleaved
+from legodnn.runtime.composition.composer import WARM_UP, Composer, Composition
+from legodnn.runtime.composition.timing import time_interleaved, time_turns
 from legodnn.runtime.composition.ways import WAYS, Way
 
-__all__ = ["WAYS", "Composer", "Composition", "Way", "relative_error", "tensors", "time_interleaved"]
+__all__ = [
+    "WARM_UP",
+    "WAYS",
+    "Composer",
+    "Composition",
+    "Way",
+    "relative_error",
+    "tensors",
+    "time_interleaved",
+    "time_turns",
+]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections import deque
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -12,14 +14,16 @@ from torch import Tensor
 
 from legodnn.runtime.composition import compiled, prepacked
 from legodnn.runtime.composition.agreement import require_agreement, tensors
+from legodnn.runtime.composition.denormals import run_flushing
 from legodnn.runtime.composition.joining import function_of, joined, quiet
 from legodnn.runtime.composition.loading import Part, SegmentLoader
-from legodnn.runtime.composition.timing import time_interleaved
+from legodnn.runtime.composition.timing import time_turns
 from legodnn.runtime.composition.ways import WAYS, Way
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.errors import CompositionError, one_line
 
-WARM_UP, TRIAL_ROUNDS = 3, 9
+WARM_UP = 3
+FEWEST_TRIALS, MOST_TRIALS, TRIAL_SECONDS = 3, 7, 0.2
 RECENT = 64
 
 
@@ -39,7 +43,7 @@ class Composition:
     def __call__(self, *inputs: Tensor) -> Any:
         """The network's outputs for a batch of inputs."""
         with torch.no_grad():
-            return self.function(*inputs)
+            return run_flushing(self.function, inputs)
 
 
 class Composer:
@@ -102,19 +106,28 @@ class Composer:
         return Composition(dict(selection), way, function, parts)
 
     def find_way(self) -> Way:
-        """Try all ways on the teacher, keep the fastest that works and remember it."""
-        candidates: List[Composition] = []
+        """Try all ways on the teacher, one against the best so far, keep the fastest that works and remember it."""
+        best: Optional[Composition] = None
         for way in WAYS:
             try:
-                candidates.append(self.compose(self.reader.manifest.original_selection, way))
+                candidate = self.compose(self.reader.manifest.original_selection, way)
             except CompositionError as error:
                 reason = error
-        if not candidates:
+                continue
+            best = self._faster(best, candidate) if best is not None else candidate
+            self._loaders = {best.way: self._loaders[best.way]}
+        if best is None:
             raise reason
-        seconds = time_interleaved(candidates, self.sample, TRIAL_ROUNDS)
-        self.way = min(zip(seconds, candidates), key=lambda pair: pair[0])[1].way
-        self._loaders = {way: loader for way, loader in self._loaders.items() if way == self.way}
+        self.way = best.way
         return self.way
+
+    def _faster(self, one: Composition, other: Composition) -> Composition:
+        started = time.perf_counter()
+        other(*self.sample)
+        once = max(1e-6, time.perf_counter() - started)
+        rounds = max(FEWEST_TRIALS, min(MOST_TRIALS, int(TRIAL_SECONDS / once)))
+        turns = time_turns([one, other], self.sample, rounds, repeats=2)
+        return other if statistics.median(b / a for a, b in turns) < 1 else one
 
 
 def _plain(graph: Any) -> None:

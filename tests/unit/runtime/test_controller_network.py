@@ -59,7 +59,7 @@ def test_frames_flow_and_are_right_while_budgets_change(network, maker, smallest
 
 def test_strict_steps_through_smaller_ones(network, maker, smallest):
     rows = {b.name: {name: 1e-3 * width for name, width in WIDTHS.items()} for b in network.blocks}
-    network.latency = LatencyTable(0.0, rows, 0.0, 0.0, 0.0, 1)
+    network.latency = LatencyTable(0.0, rows, 0.0, 0.0, 0.0, 0.0, 1)
     x, now, served = torch.randn(1, 3, 16, 16), Now(), []
     controller = Controller(ScalingOptimizer(network), now, dwell=0, strict=True)
     controller.step()
@@ -79,7 +79,7 @@ def test_strict_steps_through_smaller_ones(network, maker, smallest):
 def test_measured_inferences_correct_predictions(network, smallest):
     """A table that says a thousandth of the truth is found out by running."""
     rows = {b.name: {name: 1e-9 * width for name, width in WIDTHS.items()} for b in network.blocks}
-    network.latency = LatencyTable(0.0, rows, 0.0, 0.0, 0.0, 1)
+    network.latency = LatencyTable(0.0, rows, 0.0, 0.0, 0.0, 0.0, 1)
     now, x = Now(), torch.randn(1, 3, 16, 16)
     now.budget = Budget(seconds=1e-7)
     controller = Controller(ScalingOptimizer(network), now, patience=1)

@@ -43,7 +43,7 @@ def fake(manifest, rows):
                 table.setdefault(segment.name, {})[variant.name] = micro * 1e-6
         segments.append(dataclasses.replace(segment, variants=tuple(variants)))
     changed = dataclasses.replace(manifest, segments=tuple(segments))
-    return Fake(changed, LatencyTable(5e-5, table, 0.0, 0.0, 0.0, 1))
+    return Fake(changed, LatencyTable(5e-5, table, 0.0, 0.0, 0.0, 0.0, 1))
 
 
 def everything(network):
