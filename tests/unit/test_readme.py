@@ -1,5 +1,6 @@
 """What the README says is true: its tables match the code, its commands parse, its Python runs."""
 
+import asyncio
 import json
 import re
 from dataclasses import MISSING, fields
@@ -106,12 +107,25 @@ def test_its_python_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     exec(PARTS, parts)
     loader = parts["batches"](shape=(3, 32, 32))
     names = {"teacher_model": resnet18(8, 4).eval(), "train_loader": loader, "test_loader": loader}
-    _, build, run, follow = fences("python")
-    exec(build, names)
-    exec(run, names)
-    exec(follow, names)
+    _, build, run, follow, camera, service = fences("python")
+    for code in (build, run, follow, camera, service):
+        exec(code, names)
     [decision] = (tmp_path / "decisions.jsonl").read_text().splitlines()
     assert json.loads(decision)["reason"] == "start"
     assert names["scores"].shape == (len(names["inputs"][0]), 4)
     assert "original" in capsys.readouterr().out
     names["network"].close()
+    frames = [torch.randn(1, 3, 32, 32) for _ in range(5)]
+    assert set(names["watch"]("network.lgb", frames)) <= set(range(4))
+    answers, choice = asyncio.run(serve(names["Service"]("network.lgb"), frames))
+    assert [answer.shape for answer in answers] == [(1, 4)] * len(frames)
+    assert choice.memory_bytes <= 3 * 2**20
+
+
+async def serve(service, frames):
+    """Answers to frames while the service switches, and what it chose."""
+    try:
+        *answers, choice = await asyncio.gather(*map(service.answer, frames), service.use_at_most(3 * 2**20))
+        return answers, choice
+    finally:
+        service.close()
