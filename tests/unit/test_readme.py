@@ -107,14 +107,16 @@ def test_its_python_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     exec(PARTS, parts)
     loader = parts["batches"](shape=(3, 32, 32))
     names = {"teacher_model": resnet18(8, 4).eval(), "train_loader": loader, "test_loader": loader}
-    _, build, run, follow, camera, service = fences("python")
-    for code in (build, run, follow, camera, service):
+    for code in fences("python")[1:]:
         exec(code, names)
     [decision] = (tmp_path / "decisions.jsonl").read_text().splitlines()
     assert json.loads(decision)["reason"] == "start"
     assert names["scores"].shape == (len(names["inputs"][0]), 4)
     assert "original" in capsys.readouterr().out
-    names["network"].close()
+    for name in ("network", "door", "street"):
+        names[name].close()
+    assert names["fastest"].accuracy >= names["choice"].accuracy - 0.01
+    assert 0 < names["together"].utilisation <= 1
     frames = [torch.randn(1, 3, 32, 32) for _ in range(5)]
     assert set(names["watch"]("network.lgb", frames)) <= set(range(4))
     answers, choice = asyncio.run(serve(names["Service"]("network.lgb"), frames))

@@ -1,0 +1,220 @@
+"""Two networks that must keep up while the device is taken away from them: `python -m tests.benchmarks.contention`.
+
+resnet18 and mobilenet_v2 (224 pixels, random weights, blocks at sparsities 0, 0.2, 0.4, 0.6, 0.8 with made-up losses)
+get frames at fixed rates, each in a thread of its own with one torch thread. Another process takes 0, 50 and 100 % of a
+core in turns of ten seconds, and every five seconds each network's memory limit is another share of what its teacher
+needs. A frame is missed where its answer comes after the next frame is due, where it was not begun by then, or where
+what runs needs more memory than there is. The first second after each change is left out.
+
+Runs of the same length compare the controller with the full networks, the smallest, and fixed selections chosen to fit
+the tightest memory limit and several shares of the time. Accuracy is what the bundle predicts of what runs, averaged
+over all frames; a missed frame counts as none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from legodnn.runtime import (
+    Budget,
+    Callback,
+    Controller,
+    InfeasibleBudget,
+    LatencyEstimator,
+    Network,
+    Processor,
+    ScalingOptimizer,
+    Tightest,
+)
+from legodnn.runtime.controller.chooser import Chooser
+
+NETWORKS, SPARSITIES = ("resnet18", "mobilenet_v2"), (0.0, 0.2, 0.4, 0.6, 0.8)
+UTILISATION = 0.7
+"""The share of one core that a full network needs for its rate."""
+LOADS, LOAD_SECONDS = (0.0, 0.5, 1.0), 10.0
+MEMORY_SHARES, MEMORY_SECONDS = (1.0, 0.5, 0.7, 0.4, 0.8, 0.6), 5.0
+SETTLING = 1.0
+TIME_SHARES = (0.9, 0.6, 0.45, 0.3)
+"""Shares of the time between two frames that fixed selections are chosen for."""
+SLACK = 0.85
+"""The share of the time between two frames that the controller is told there is: what the system takes is no one's."""
+MOST_MISSED = 0.02
+
+
+@dataclass
+class Stream:
+    """A network with its rate, and what became of its frames: when each was due, and its accuracy or None."""
+
+    network: Network
+    period: float
+    full_bytes: int
+    frames: list[tuple[float, float | None]] = field(default_factory=list)
+
+    def memory_limit(self, elapsed: float) -> float:
+        """Bytes there are some seconds after the start."""
+        return MEMORY_SHARES[int(elapsed / MEMORY_SECONDS) % len(MEMORY_SHARES)] * self.full_bytes
+
+    def run(self, started: float, seconds: float) -> None:
+        """Frames at the rate, for some seconds."""
+        chooser = Chooser(ScalingOptimizer(self.network), strict=False)
+        inputs, number = self.network.sample_inputs(), 0
+        described: dict[tuple[str, ...], Any] = {}
+        while number * self.period < seconds:
+            due = started + number * self.period
+            time.sleep(max(0.0, due - time.perf_counter()))
+            selection = self.network.selection
+            key = tuple(selection.values())
+            if key not in described:
+                described[key] = chooser.describe(selection)
+            choice, accuracy = described[key], None
+            if time.perf_counter() < due + self.period:
+                self.network(*inputs)
+                in_time = time.perf_counter() <= due + self.period
+                if in_time and choice.memory_bytes <= self.memory_limit(due - started):
+                    accuracy = choice.accuracy
+            self.frames.append((due - started, accuracy))
+            number += 1
+
+
+def main() -> int:
+    """Measure and print; 1 where the controller misses too much or is beaten."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here too")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each run (default 60)")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    warnings.simplefilter("ignore")
+    print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {options.seconds:g} s each")
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
+        streams = [opened.enter_context(_opened(name, Path(folder))) for name in NETWORKS]
+        ready = [_stream(network) for network in streams]
+        rows = {"controller": controlled(ready, options.seconds)}
+        for name, selections in fixed(ready).items():
+            rows[name] = run(ready, options.seconds, selections)
+    for name, row in rows.items():
+        facts = f"missed {row['missed']:6.1%}   accuracy {row['accuracy']:.4f}   {row['selections']} selections"
+        print(f"{name:24} {facts}")
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    mine = rows.pop("controller")
+    rivals = [row["accuracy"] for row in rows.values() if row["missed"] <= max(MOST_MISSED, mine["missed"])]
+    return int(mine["missed"] > MOST_MISSED or mine["accuracy"] <= max(rivals, default=0.0))
+
+
+def _opened(name: str, folder: Path) -> Network:
+    from legodnn.builder import AutoBlockManager, CommonModelManager
+    from tests.benchmarks.composition import network
+    from tests.benchmarks.untrained import untrained_bundle
+
+    model, x = network(name)
+    (folder / name).mkdir()
+    blocks = AutoBlockManager(list(SPARSITIES), model, CommonModelManager(), tuple(x.shape))
+    return Network.open(untrained_bundle(blocks, folder / name), cache=False)
+
+
+def _stream(network: Network) -> Stream:
+    LatencyEstimator(network).profile_all_blocks()
+    full = Chooser(ScalingOptimizer(network), strict=False).describe(network.manifest.original_selection)
+    assert full.seconds is not None
+    return Stream(network, full.seconds / UTILISATION, full.memory_bytes)
+
+
+def fixed(streams: Sequence[Stream]) -> dict[str, list[dict[str, str]]]:
+    """Selections that never change, by name."""
+    smallest = [{b.name: min(b.variants, key=lambda v: v.flops).name for b in s.network.blocks} for s in streams]
+    found = {"full": [s.network.manifest.original_selection for s in streams], "smallest": smallest}
+    for share in TIME_SHARES:
+        found[f"fixed, {share:.0%} of the time"] = [
+            _best(s, share * s.period, min(MEMORY_SHARES) * s.full_bytes) for s in streams
+        ]
+    return found
+
+
+def _best(stream: Stream, seconds: float, memory: float) -> dict[str, str]:
+    try:
+        return ScalingOptimizer(stream.network).choose(seconds, memory).selection
+    except InfeasibleBudget as refusal:
+        return dict(refusal.closest)
+
+
+def controlled(streams: Sequence[Stream], seconds: float) -> dict[str, Any]:
+    """A run in which each network has a controller that knows its limits and watches the processor."""
+    started = time.perf_counter() + 1.0
+
+    def source(stream: Stream) -> Any:
+        def budget() -> Budget:
+            elapsed = max(0.0, time.perf_counter() - started)
+            return Budget(SLACK * stream.period, stream.memory_limit(elapsed))
+
+        return Tightest(Callback(budget), Processor())
+
+    with ExitStack() as controllers:
+        for stream in streams:
+            optimizer = ScalingOptimizer(stream.network)
+            controllers.enter_context(Controller(optimizer, source(stream), interval=0.2, dwell=1.0))
+        return run(streams, seconds, None, started)
+
+
+def run(
+    streams: Sequence[Stream], seconds: float, selections: Sequence[dict[str, str]] | None, started: float = 0.0
+) -> dict[str, Any]:
+    """Both networks at their rates beside the load; what became of their frames."""
+    for stream, selection in zip(streams, selections or [None] * len(streams), strict=True):
+        stream.frames.clear()
+        if selection is not None:
+            stream.network.select(selection)
+    started = started or time.perf_counter() + 1.0
+    load = multiprocessing.get_context("spawn").Process(target=_load, args=(time.time() + 1.0, seconds), daemon=True)
+    load.start()
+    seen: set[tuple[str, ...]] = set()
+    threads = [threading.Thread(target=s.run, args=(started, seconds)) for s in streams]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        seen.update(tuple(s.network.selection.values()) for s in streams)
+        time.sleep(0.1)
+    load.join()
+    frames = [frame for s in streams for frame in s.frames if frame[0] % MEMORY_SECONDS >= SETTLING]
+    return {
+        "missed": statistics.fmean(accuracy is None for _, accuracy in frames),
+        "accuracy": statistics.fmean(accuracy or 0.0 for _, accuracy in frames),
+        "frames": len(frames),
+        "selections": len(seen),
+    }
+
+
+def _load(started: float, seconds: float) -> None:
+    """Another process: in turns, a share of one core."""
+    while time.time() < started + seconds:
+        elapsed = time.time() - started
+        share = LOADS[int(max(0.0, elapsed) / LOAD_SECONDS) % len(LOADS)]
+        _burn(0.01 * share, time.perf_counter)
+        time.sleep(0.01 * (1 - share))
+
+
+def _burn(seconds: float, clock: Callable[[], float]) -> None:
+    until = clock() + seconds
+    while clock() < until:
+        pass
+
+
+if __name__ == "__main__":
+    sys.exit(main())
