@@ -14,6 +14,9 @@
     ├── InputError (ValueError)             a frame of the wrong shape or dtype
     ├── InfeasibleBudget (ValueError)       no selection fits; says what would
     ├── CompositionError (RuntimeError)     a selection that could not be made to run
+    │   ├── UnusableVariant                 because of a variant that does not work on this device
+    │   └── OutOfMemory (MemoryError)       because there was no memory left for it
+    ├── ForkError (RuntimeError)            a process that was forked from one in which networks ran
     ├── SolverError (RuntimeError)          no solver answered; what ran before still does
     └── MissingExtra (ImportError)          a part of LegoDNN that is not installed
 """
@@ -77,6 +80,23 @@ class InputError(LegoError, ValueError):
 
 class CompositionError(LegoError, RuntimeError):
     """A selection that could not be made to run; what ran before still does."""
+
+
+class UnusableVariant(CompositionError):
+    """A variant that does not work on this device: ``variant`` of ``block``. Other selections may do."""
+
+    def __init__(self, message: str, block: str, variant: str) -> None:
+        super().__init__(message)
+        self.block = block
+        self.variant = variant
+
+
+class OutOfMemory(CompositionError, MemoryError):
+    """There was no memory left to make a selection run; what ran before still does."""
+
+
+class ForkError(LegoError, RuntimeError):
+    """A process that was forked from one in which networks ran, and cannot run them itself."""
 
 
 class SolverError(LegoError, RuntimeError):

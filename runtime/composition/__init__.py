@@ -5,8 +5,10 @@
     joining    the programs of all segments -> one, so that operations fuse across their borders
     prepacked  programs in fused operators with weights reordered beforehand, where torch has them
     compiled   programs of which oneDNN compiles whole stretches, where torch has that
+    paged      weights that are on disk until somebody reads them
     composer   Composer: compositions of a bundle, checked, in the fastest way there is here
     denormals  numbers too small to be normal are zero while a composition runs
+    small      something small run in a way, before memory is measured
     timing     compositions timed side by side
 """
 

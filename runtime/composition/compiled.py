@@ -7,6 +7,7 @@ function runs as it was exported. What is compiled keeps weights of its own, reo
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import contextmanager
 from typing import Any, Iterator
@@ -19,6 +20,10 @@ _jit: Any = torch.jit  # typed in some versions of torch and not in others
 _C: Any = torch._C
 
 _STRETCH = "prim::oneDNNFusionGroup"
+_KEPT = "DNNL_GRAPH_COMPILED_PARTITION_CACHE_CAPACITY"
+"""How much of what it compiled oneDNN keeps for another time, 1024 stretches unless this is set before the first: more
+than a MiB for every composition there ever was. There is no other time, since it knows every graph as a new one."""
+
 _IN_PLACE = ("aten::add", "aten::mul")
 """What oneDNN may do in the memory of an operand."""
 
@@ -80,6 +85,7 @@ def compiling() -> Iterator[None]:
     """
     if not hasattr(_jit, "enable_onednn_fusion"):
         raise CompositionError("this torch has no oneDNN fusion")
+    os.environ.setdefault(_KEPT, "0")
     _fusion.on()
     try:
         yield

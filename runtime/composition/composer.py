@@ -19,6 +19,7 @@ from legodnn.runtime.composition.joining import function_of, joined, quiet
 from legodnn.runtime.composition.loading import Part, SegmentLoader
 from legodnn.runtime.composition.timing import time_turns
 from legodnn.runtime.composition.ways import WAYS, Way
+from legodnn.runtime.memory import trim
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.errors import CompositionError, one_line
 
@@ -56,6 +57,8 @@ class Composer:
         self.reader = reader
         self.sample = list(sample)
         self.way: Optional[Way] = None
+        self.between: Callable[[], None] = _nothing
+        """Called after every segment while a composition is made."""
         self._loaders: Dict[Way, SegmentLoader] = {}
 
     def compose(self, selection: Mapping[str, str], way: Optional[Way] = None) -> Composition:
@@ -91,26 +94,34 @@ class Composer:
                     inputs = [values[name] for name in segment.inputs]
                     parts.append(loader.load(segment, variant, inputs))
                     values.update(zip(segment.outputs, tensors(parts[-1](*inputs))))
+                    self.between()
                 graph = joined(manifest, [part.graph for part in parts], way)
-                engine = _ENGINES[way.engine]
+                engine = ENGINES[way.engine]
                 engine.lower(graph)
                 function = function_of(graph)
                 with engine.warming():
                     for _ in range(WARM_UP):
                         answer = function(*self.sample)
+                for part in parts:
+                    part.rest()
         except CompositionError:
             raise
         except RuntimeError as error:
             raise CompositionError(f"a composition cannot be made to run ({way}): {one_line(error)}") from error
         require_agreement(tensors(answer), [values[n] for n in manifest.network_outputs], f"a composition ({way})")
+        trim()  # making it takes several times what is left of it
         return Composition(dict(selection), way, function, parts)
 
-    def find_way(self) -> Way:
-        """Try all ways on the teacher, one against the best so far, keep the fastest that works and remember it."""
+    def find_way(self, selection: Optional[Mapping[str, str]] = None) -> Way:
+        """Try all ways, one against the best so far, keep the fastest that works and remember it.
+
+        They are tried on the teacher, or on another selection where that does not work on this device.
+        """
+        selection = selection if selection is not None else self.reader.manifest.original_selection
         best: Optional[Composition] = None
         for way in WAYS:
             try:
-                candidate = self.compose(self.reader.manifest.original_selection, way)
+                candidate = self.compose(selection, way)
             except CompositionError as error:
                 reason = error
                 continue
@@ -130,6 +141,10 @@ class Composer:
         return other if statistics.median(b / a for a, b in turns) < 1 else one
 
 
+def _nothing() -> None:
+    """What is done between segments where nobody asks for more."""
+
+
 def _plain(graph: Any) -> None:
     """What was exported runs as it is."""
 
@@ -147,7 +162,7 @@ class _Engine(NamedTuple):
     warming: Callable[[], ContextManager[None]] = nullcontext
 
 
-_ENGINES: Mapping[str, _Engine] = {
+ENGINES: Mapping[str, _Engine] = {
     "plain": _Engine(_plain),
     "optimized": _Engine(_optimized),
     "prepacked": _Engine(prepacked.fuse),

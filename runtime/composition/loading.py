@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import weakref
-from typing import Any, MutableMapping, Sequence, Tuple
+from contextlib import contextmanager
+from typing import Any, BinaryIO, Iterator, Mapping, MutableMapping, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +14,10 @@ from torch import Tensor, nn
 from legodnn.runtime.composition import prepacked
 from legodnn.runtime.composition.agreement import require_agreement, tensors
 from legodnn.runtime.composition.joining import function_of, quiet
+from legodnn.runtime.composition.paged import Paged, paged
 from legodnn.runtime.composition.ways import Way
 from legodnn.runtime.operators import check_operators, check_program
-from legodnn.shared.bundle.archive import join_archive
+from legodnn.shared.bundle.archive import write_archive
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.bundle.tensors import decode_storages
 from legodnn.shared.errors import BundleError, CompositionError, one_line
@@ -24,15 +27,24 @@ _jit: Any = torch.jit  # typed in some versions of torch and not in others
 
 
 class Part:
-    """A variant ready to be joined: its graph, whose weights are constants, and itself as a function."""
+    """A variant ready to be joined: its graph, whose weights are constants, and itself as a function.
 
-    def __init__(self, graph: Any) -> None:
+    ``pages`` has those weights where they are on disk.
+    """
+
+    def __init__(self, graph: Any, pages: Optional[Paged] = None) -> None:
         self.graph = graph
-        self._function = function_of(graph.copy())
+        self._pages = pages
 
     def __call__(self, *inputs: Tensor) -> Any:
         """What the segment returns."""
-        return self._function(*inputs)
+        # A function that is kept would keep the plans and copies of graphs that the executor makes for it.
+        return function_of(self.graph.copy())(*inputs)
+
+    def rest(self) -> None:
+        """The weights are not read for now."""
+        if self._pages is not None:
+            self._pages.rest()
 
 
 class SegmentLoader:
@@ -59,30 +71,65 @@ class SegmentLoader:
     def _module(self, what: str, variant: Variant) -> Any:
         program = self.reader.program(variant.archive)
         check_program(program, what)
-        storages = decode_storages(self.reader.blob(variant.archive.tensors), variant.archive.storages)
-        archive = join_archive(program, storages, torch_version())
         try:
-            with quiet():
-                module: nn.Module = _jit.load(io.BytesIO(archive), map_location="cpu")
+            with quiet(), _file() as (file, name):
+                self._write(program, variant, file)
+                module: nn.Module = _jit.load(name, map_location="cpu")
         except RuntimeError as error:
             raise BundleError(f"{what}: torch {torch.__version__} cannot load it: {one_line(error)}") from error
         check_operators(module, what)
         return module.eval()
 
+    def _write(self, program: Mapping[str, bytes], variant: Variant, file: BinaryIO) -> None:
+        """Write a variant's archive; no copy of its weights outlives this."""
+        storages = decode_storages(self.reader.blob(variant.archive.tensors), variant.archive.storages)
+        write_archive(file, program, storages, torch_version())
+        file.seek(0)  # writes what is still in a buffer, too
+
     def _prepared(self, what: str, module: Any, inputs: Sequence[Tensor]) -> Part:
         with quiet():
-            graph = _jit.freeze(module.to(memory_format=self.way.memory_format)).graph.copy()
-        own = next(iter(graph.inputs()))
-        if own.uses():
+            graph = graph_of(module, self.way)
+        if graph is None:
             raise CompositionError(f"{what}: it has attributes that cannot be made constants")
-        graph.eraseInput(0)
-        plain = Part(graph)
+        plain = Part(graph, paged(graph) if self.way.engine == "compiled" else None)
         if self.way.engine != "prepacked":
             return plain
         with quiet():
             packed = Part(prepacked.packed(graph, inputs))
             require_agreement(tensors(packed(*inputs)), tensors(plain(*inputs)), f"{what}, {self.way},")
         return packed
+
+
+@contextmanager
+def _file() -> Iterator[Tuple[BinaryIO, Any]]:
+    """A file in memory, and what torch is to read it by.
+
+    Of what is no real file torch makes two more copies. Where the system has no files in memory it is a buffer.
+    """
+    with _real_file() or io.BytesIO() as file:
+        yield file, file if isinstance(file, io.BytesIO) else _name(file.fileno())
+
+
+def _real_file() -> Optional[BinaryIO]:
+    if not hasattr(os, "memfd_create") or not os.path.isdir("/proc/self/fd"):
+        return None
+    try:
+        return open(os.memfd_create("legodnn"), "w+b")
+    except OSError:
+        return None
+
+
+def _name(descriptor: int) -> str:
+    return f"/proc/self/fd/{descriptor}"
+
+
+def graph_of(module: Any, way: Way) -> Any:
+    """A module's graph with its weights as constants, laid out for a way; None where something cannot be a constant."""
+    graph = _jit.freeze(module.to(memory_format=way.memory_format)).graph.copy()
+    if next(iter(graph.inputs())).uses():
+        return None
+    graph.eraseInput(0)
+    return graph
 
 
 def torch_version() -> Tuple[int, int]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from typing import Dict, Iterator, Mapping, Tuple
+from typing import BinaryIO, Dict, Iterator, Mapping, Tuple
 
+from legodnn.shared.bundle.blobs import Buffer
 from legodnn.shared.bundle.encoding import decode, encode
 from legodnn.shared.errors import BundleError
 
@@ -81,7 +82,7 @@ def pack_program(program: Mapping[str, bytes]) -> bytes:
     return encode(dict(program))
 
 
-def unpack_program(data: bytes) -> Dict[str, bytes]:
+def unpack_program(data: Buffer) -> Dict[str, bytes]:
     """The inverse of `pack_program`. Raises `BundleError` for anything but files with harmless paths."""
     program = decode(data, "program")
     if not isinstance(program, dict) or not all(isinstance(content, bytes) for content in program.values()):
@@ -94,15 +95,22 @@ def unpack_program(data: bytes) -> Dict[str, bytes]:
     return program
 
 
-def join_archive(program: Mapping[str, bytes], storages: Mapping[str, bytes], torch_version: Tuple[int, int]) -> bytes:
+def join_archive(program: Mapping[str, bytes], storages: Mapping[str, Buffer], torch_version: Tuple[int, int]) -> bytes:
     """An archive that ``torch.jit.load`` of the given (major, minor) version reads."""
-    files = {**program, **storages}
+    buffer = io.BytesIO()
+    write_archive(buffer, program, storages, torch_version)
+    return buffer.getvalue()
+
+
+def write_archive(
+    file: BinaryIO, program: Mapping[str, bytes], storages: Mapping[str, Buffer], torch_version: Tuple[int, int]
+) -> None:
+    """The same into a file. Raises `BundleError` for a program that is not whole."""
+    files: Dict[str, Buffer] = {**program, **storages}
     if torch_version < _LOWERED_BELOW:
         files["version"] = _OLD_VERSION
     if not {"data.pkl", "version", "constants.pkl"} <= set(files):
         raise BundleError("a program without its data, constants or version record")
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for path in sorted(files):
             archive.writestr(zipfile.ZipInfo(f"segment/{path}", _EPOCH), files[path])
-    return buffer.getvalue()

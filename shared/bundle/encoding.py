@@ -6,6 +6,7 @@ from typing import Any
 
 import msgpack
 
+from legodnn.shared.bundle.blobs import Buffer
 from legodnn.shared.errors import BundleError
 
 MAX_DEPTH_ITEMS = 1 << 20
@@ -26,7 +27,7 @@ def _sorted(value: Any) -> Any:
     return value
 
 
-def decode(data: bytes, what: str) -> Any:
+def decode(data: Buffer, what: str) -> Any:
     """The inverse of `encode`. Raises `BundleError` for anything but one whole value with text keys used once."""
     try:
         return msgpack.unpackb(

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
+import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Optional, Set, Tuple, Type, Union
+from typing import Iterator, Optional, Set, Tuple, Type, Union
 
 from legodnn.shared.bundle.archive import join_archive, unpack_program
-from legodnn.shared.bundle.blobs import decompress
+from legodnn.shared.bundle.blobs import Buffer, decompress
 from legodnn.shared.bundle.encoding import decode
 from legodnn.shared.bundle.writer import DIGEST_BYTES, HEADER, MAGIC, MAJOR, MAX_MANIFEST_BYTES
 from legodnn.shared.errors import BundleError, BundleVersionError
-from legodnn.shared.tables import Archive, Manifest
+from legodnn.shared.tables import Archive, BlobEntry, Manifest
+
+CHUNK_BYTES = 1 << 16
+"""What is read at a time: a blob as it lies in the file is never in memory as a whole. It is not mapped either, since
+pages of a mapping that were read count as memory of the process from then on."""
 
 
 class BundleReader:
@@ -26,13 +30,11 @@ class BundleReader:
 
     def __init__(self, path: Union[str, Path]) -> None:
         self.path = Path(path)
-        with open(self.path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size < HEADER.size + DIGEST_BYTES:
-                raise BundleError(f"{self.path}: {size} bytes are too few for a bundle")
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115  (closed by `close`)
+        self._reading = threading.Lock()
         self._trusted: Set[int] = set()
         try:
+            size = os.fstat(self._file.fileno()).st_size
             self.manifest, self.digest, self._start = self._read_manifest(size)
             self._check_layout(size)
         except BundleError as error:
@@ -40,7 +42,9 @@ class BundleReader:
             raise type(error)(f"{self.path}: {error}") from None
 
     def _read_manifest(self, size: int) -> Tuple[Manifest, str, int]:
-        header = self._map[: HEADER.size]
+        if size < HEADER.size + DIGEST_BYTES:
+            raise BundleError(f"{size} bytes are too few for a bundle")
+        header = self._read(0, HEADER.size)
         magic, major, minor, length = HEADER.unpack(header)
         if magic != MAGIC:
             raise BundleError("not a LegoDNN bundle (its first bytes are others)")
@@ -51,7 +55,7 @@ class BundleReader:
         start = HEADER.size + DIGEST_BYTES
         if start + length > size:
             raise BundleError(f"cut off: {size} bytes, but the manifest alone ends at {start + length}")
-        digest, text = self._map[HEADER.size : start], self._map[start : start + length]
+        digest, text = self._read(HEADER.size, DIGEST_BYTES), self._read(start, length)
         if hashlib.sha256(header + text).digest() != digest:
             raise BundleError("damaged: header or manifest do not match their hash")
         manifest = Manifest.from_plain(decode(text, "manifest"))
@@ -68,26 +72,42 @@ class BundleReader:
         if self._start + offset != size:
             raise BundleError(f"{size} bytes long where its tables say {self._start + offset}: cut off or added to")
 
-    def blob(self, number: int) -> bytes:
+    def blob(self, number: int) -> Buffer:
         """A blob's content. Raises `BundleError` where it does not match its hash or its declared size."""
         entry = self.manifest.blobs[number]
-        stored = self._stored(number)
+        self._require_hash(number)
         if entry.codec == "raw":
-            return stored
+            return self._read(self._start + entry.offset, entry.length)
         try:
-            return decompress(stored, entry.raw_length)
+            return decompress(self._chunks(entry), entry.raw_length)
         except BundleError as error:
             raise BundleError(f"{self.path}: blob {number}: {error}") from None
 
-    def _stored(self, number: int) -> bytes:
-        entry = self.manifest.blobs[number]
-        begin = self._start + entry.offset
-        stored = self._map[begin : begin + entry.length]
-        if number not in self._trusted:
-            if hashlib.sha256(stored).digest() != entry.sha256:
-                raise BundleError(f"{self.path}: damaged: blob {number} does not match its hash")
-            self._trusted.add(number)
-        return stored
+    def _require_hash(self, number: int) -> None:
+        if number in self._trusted:
+            return
+        entry, found = self.manifest.blobs[number], hashlib.sha256()
+        for chunk in self._chunks(entry):
+            found.update(chunk)
+        if found.digest() != entry.sha256:
+            raise BundleError(f"{self.path}: damaged: blob {number} does not match its hash")
+        self._trusted.add(number)
+
+    def _chunks(self, entry: BlobEntry) -> Iterator[bytes]:
+        """A blob as it lies in the file, piece by piece."""
+        for done in range(0, entry.length, CHUNK_BYTES):
+            yield self._read(self._start + entry.offset + done, min(CHUNK_BYTES, entry.length - done))
+
+    def _read(self, begin: int, length: int) -> bytes:
+        with self._reading:
+            self._file.seek(begin)
+            found = self._file.read(length)
+            while len(found) < length:  # a call may give less than it was asked for
+                more = self._file.read(length - len(found))
+                if not more:
+                    raise BundleError(f"{self.path}: it has become shorter since it was opened")
+                found += more
+        return found
 
     def program(self, archive: Archive) -> "dict[str, bytes]":
         """The files of an archive's program, by path."""
@@ -103,11 +123,11 @@ class BundleReader:
     def verify(self) -> None:
         """Check the hash of every blob."""
         for number in range(len(self.manifest.blobs)):
-            self._stored(number)
+            self._require_hash(number)
 
     def close(self) -> None:
         """Let go of the file."""
-        self._map.close()
+        self._file.close()
 
     def __enter__(self) -> "BundleReader":
         return self

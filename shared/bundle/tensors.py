@@ -9,7 +9,7 @@ from typing import Dict, Mapping, Sequence, Tuple
 import torch
 from torch import Tensor
 
-from legodnn.shared.bundle.blobs import join_planes, split_planes
+from legodnn.shared.bundle.blobs import Buffer, join_planes, split_planes
 from legodnn.shared.errors import BundleError
 from legodnn.shared.tables import DTYPES, StorageSpec, TensorSpec
 
@@ -22,16 +22,19 @@ def encode_storages(storages: Mapping[str, bytes], specs: Sequence[StorageSpec])
     return b"".join(parts)
 
 
-def decode_storages(data: bytes, specs: Sequence[StorageSpec]) -> Dict[str, bytes]:
-    """The inverse of `encode_storages`; half-precision storages come back as single. Raises `BundleError`."""
+def decode_storages(data: Buffer, specs: Sequence[StorageSpec]) -> Dict[str, Buffer]:
+    """The inverse of `encode_storages`; half-precision storages come back as single. Raises `BundleError`.
+
+    What comes back are views where nothing needed to be converted.
+    """
     if len(data) != sum(s.stored_bytes for s in specs):
         raise BundleError(f"{len(data)} bytes of tensors where the tables say {sum(s.stored_bytes for s in specs)}")
-    found: Dict[str, bytes] = {}
+    found: Dict[str, Buffer] = {}
     start = 0
     for size, group in groupby(specs, key=_stored_size):
         run = list(group)
         length = sum(s.stored_bytes for s in run)
-        joined = join_planes(data[start : start + length], size)
+        joined = memoryview(join_planes(memoryview(data)[start : start + length], size))
         start += length
         offset = 0
         for spec in run:
@@ -52,13 +55,13 @@ def _as_stored(data: bytes, spec: StorageSpec) -> bytes:
     return tensor_to_bytes(_view(data, torch.float32).half())
 
 
-def _as_used(data: bytes, spec: StorageSpec) -> bytes:
+def _as_used(data: Buffer, spec: StorageSpec) -> Buffer:
     if spec.stored == spec.dtype:
         return data
     return tensor_to_bytes(_view(data, torch.float16).float())
 
 
-def _view(data: bytes, dtype: torch.dtype) -> Tensor:
+def _view(data: Buffer, dtype: torch.dtype) -> Tensor:
     if not data:
         return torch.empty(0, dtype=dtype)
     return torch.frombuffer(bytearray(data), dtype=dtype)
@@ -70,7 +73,7 @@ def tensor_to_bytes(value: Tensor) -> bytes:
     return ctypes.string_at(value.data_ptr(), value.numel() * value.element_size()) if value.numel() else b""
 
 
-def tensor_from_bytes(data: bytes, shape: Tuple[int, ...], dtype: str) -> Tensor:
+def tensor_from_bytes(data: Buffer, shape: Tuple[int, ...], dtype: str) -> Tensor:
     """The inverse of `tensor_to_bytes`. Raises `BundleError` where the bytes do not fill the shape."""
     spec = TensorSpec("tensor", tuple(shape), dtype)
     if len(data) != spec.bytes:

@@ -70,7 +70,7 @@ def test_the_same_content_gives_the_same_bytes(tmp_path, whole):
 
 
 def test_opening_reads_no_blob(whole, monkeypatch):
-    monkeypatch.setattr(BundleReader, "_stored", None)
+    monkeypatch.setattr(BundleReader, "_chunks", None)
     with BundleReader(whole) as reader:
         assert len(reader.manifest.blocks) == bundles.BLOCKS
 
@@ -213,14 +213,13 @@ def test_a_manifest_that_contradicts_itself_is_refused(whole, tmp_path, change, 
 
 def test_a_blob_that_unpacks_to_another_size_is_refused():
     packed = compress(b"a" * 1000)
-    assert decompress(packed, 1000) == b"a" * 1000
+    assert decompress([packed], 1000) == decompress([packed[:7], packed[7:]], 1000) == b"a" * 1000
     for size in (0, 999, 1001):
         with pytest.raises(BundleError):
-            decompress(packed, size)
-    with pytest.raises(BundleError):
-        decompress(packed + packed, 1000)
-    with pytest.raises(BundleError):
-        decompress(b"nothing of the sort", 1000)
+            decompress([packed], size)
+    for wrong in ([packed + packed], [packed, packed], [packed[:-1]], [], [b"nothing of the sort"]):
+        with pytest.raises(BundleError):
+            decompress(wrong, 1000)
 
 
 @pytest.mark.parametrize("data", [b"\x81\xa1a", b"\x82\xa1a\x01\xa1a\x02", b"\x81\x01\x02", b"\xc1", b"\x01\x01"])

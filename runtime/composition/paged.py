@@ -1,0 +1,96 @@
+"""Weights that are kept on disk rather than in memory until somebody reads them.
+
+What oneDNN compiles computes with weights of its own; those it was compiled from are read again only when a batch of
+another size comes, or another composition is compiled. So they lie in a file without a name, mapped into memory, and
+after compiling the system is told that they are not needed for now.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, List, Optional
+
+import torch
+from torch import Tensor
+
+from legodnn.runtime.cache import cache_folder
+
+LEAST_BYTES = 1 << 16
+"""Smaller tensors stay where they are."""
+
+_ALIGNMENT = 64
+_DISKS = {"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "xfs", "zfs"}
+"""File systems on a disk of this machine; others may themselves be in memory, or far away."""
+
+_MOUNTS = Path("/proc/self/mountinfo")
+
+
+class Paged:
+    """The large constants of a graph, moved to a file. They are in memory until `rest`, and while they are read."""
+
+    def __init__(self, pages: mmap.mmap) -> None:
+        self._pages = pages
+
+    def rest(self) -> None:
+        """Tell the system that nobody reads them for now."""
+        self._pages.madvise(mmap.MADV_DONTNEED)
+
+
+def paged(graph: Any) -> Optional[Paged]:
+    """Move a graph's large constants to a file; None, and nothing changed, where there is none or no disk for it."""
+    tensors = [t for t in _constants(graph) if t.numel() * t.element_size() >= LEAST_BYTES]
+    if not tensors or not hasattr(mmap, "MADV_DONTNEED") or not hasattr(os, "posix_fallocate"):
+        return None
+    offsets, end = [], 0
+    for tensor in tensors:
+        offsets.append(end)
+        end += -(-tensor.numel() * tensor.element_size() // _ALIGNMENT) * _ALIGNMENT
+    pages = _pages(end)
+    if pages is None:
+        return None
+    for tensor, offset in zip(tensors, offsets):
+        flat = torch.frombuffer(pages, dtype=tensor.dtype, count=tensor.numel(), offset=offset)
+        tensor.data = flat.as_strided(tensor.size(), tensor.stride()).copy_(tensor)
+    return Paged(pages)
+
+
+def _constants(graph: Any) -> List[Tensor]:
+    found = []
+    for node in graph.findAllNodes("prim::Constant"):
+        if node.output().type().kind() == "TensorType" and node.hasAttribute("value"):
+            found.append(node.t("value"))
+    return [t for t in found if t.layout == torch.strided and _is_dense(t)]
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether its elements are all there is in its stretch of memory."""
+    images = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+    return tensor.is_contiguous() or images
+
+
+def _pages(length: int) -> Optional[mmap.mmap]:
+    """A file's pages; whoever holds them last lets go of the file."""
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=str(folder)) as file:
+            if not _on_disk(file.fileno()):
+                return None
+            # Without room for all of it, writing into the pages would end the process.
+            os.posix_fallocate(file.fileno(), 0, length)
+            return mmap.mmap(file.fileno(), length)
+    except OSError:
+        return None
+
+
+def _on_disk(descriptor: int) -> bool:
+    device = os.fstat(descriptor).st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in _MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines():
+        fields, _, kind = line.partition(" - ")
+        if fields.split()[2] == number:
+            return kind.split()[0] in _DISKS
+    return False

@@ -1,0 +1,55 @@
+"""Something small that is run in a way, so that torch's and oneDNN's own code for it is in memory."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from legodnn.runtime.composition import prepacked
+from legodnn.runtime.composition.composer import ENGINES, WARM_UP
+from legodnn.runtime.composition.joining import function_of, quiet
+from legodnn.runtime.composition.loading import Part, graph_of
+from legodnn.runtime.composition.ways import Way
+
+_jit: Any = torch.jit  # typed in some versions of torch and not in others
+
+
+class _Small(nn.Module):
+    """One of each of what most networks are made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.inner = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 16, 3, padding=1)
+        self.depthwise, self.wider = nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.Conv2d(16, 32, 1, stride=2)
+        self.scores = nn.Linear(32, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores of images."""
+        x = functional.max_pool2d(torch.relu(self.stem(x)), 2, 2)
+        x = torch.relu(self.inner(x) + x)
+        x = torch.relu(self.wider(functional.hardtanh(self.depthwise(x), 0.0, 6.0)))
+        scores: Tensor = self.scores(x.mean((2, 3)))
+        return scores
+
+
+def touch(way: Way) -> None:
+    """Load, lower and run something small. Raises `CompositionError`, `RuntimeError`."""
+    archive, x = io.BytesIO(), torch.rand(1, 3, 32, 32)
+    engine = ENGINES[way.engine]
+    with quiet():
+        _jit.save(_jit.trace(_Small().eval(), x, check_trace=False), archive)
+        archive.seek(0)
+        graph = graph_of(_jit.load(archive), way)
+        x = x.contiguous(memory_format=way.memory_format)
+        Part(graph)(x)
+        if way.engine == "prepacked":
+            graph = prepacked.packed(graph, [x])
+        engine.lower(graph)
+        function = function_of(graph)
+        with engine.warming():
+            for _ in range(WARM_UP):
+                function(x)
