@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Type, TypeVar, Union
 
 import torch
 from torch import Tensor
 
 from legodnn.runtime.cache import DeviceCache
 from legodnn.runtime.composition import Composer, Composition, Way, relative_error, tensors
+from legodnn.runtime.faults import find_fault, is_shortage, shortages
+from legodnn.runtime.forks import note_threads, require_process
+from legodnn.runtime.memory import MemoryTable, needed_bytes, needed_together
 from legodnn.runtime.seconds import LatencyTable
-from legodnn.runtime.switching import Switcher
+from legodnn.runtime.switching import Again, Switcher
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.bundle.tensors import tensor_from_bytes
-from legodnn.shared.errors import CompositionError, InputError, UsageError
+from legodnn.shared.errors import CompositionError, InputError, UnusableVariant, UsageError
 from legodnn.shared.tables import InputSpec, Manifest, Segment, SelfTestCase
+
+Made = TypeVar("Made")
+
+logger = logging.getLogger("legodnn.network")
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,15 @@ class Network:
         self.batch = batch if batch is not None else self.manifest.input.shape[0]
         self.cache = DeviceCache(reader.digest, cache, self.batch)
         self.latency: Optional[LatencyTable] = None
-        self._switcher = Switcher(self.manifest, self.compose)
+        self.memory: Optional[MemoryTable] = None
+        self.excluded: Dict[Tuple[str, str], str] = {}
+        """Variants that do not work on this device, by block and name, and why; nothing that has them is chosen."""
+        self._switcher = Switcher(
+            self.compose,
+            lambda selections: needed_together(self.manifest, selections, self.memory),
+            2.0 * needed_bytes(self.manifest, self.manifest.original_selection),
+        )
+        self._process = os.getpid()
         self._composing = threading.RLock()  # the way is found once, and parts are loaded once
         self._composer: Optional[Composer] = None
 
@@ -82,7 +99,29 @@ class Network:
     def selection(self) -> Dict[str, str]:
         """What runs now: a variant's name for every block."""
         current = self._switcher.current
-        return dict(current.selection) if current else self.manifest.original_selection
+        return dict(current.selection) if current else self.first_selection
+
+    @property
+    def first_selection(self) -> Dict[str, str]:
+        """What runs until something is selected: the teacher, but for originals that do not work on this device."""
+        return {block.name: self.usable_variants(block.name)[0] for block in self.blocks}
+
+    def usable_variants(self, block: str) -> Tuple[str, ...]:
+        """The variants of a block, the original first, but for those that are known not to work on this device.
+
+        Raises `CompositionError` where none is left.
+        """
+        names = [variant.name for variant in self.manifest.segment(block).variants]
+        usable = tuple(name for name in names if (block, name) not in self.excluded)
+        if not usable:
+            reasons = "; ".join(self.excluded[block, name] for name in names)
+            raise CompositionError(f"{self.reader.path}: no variant of {block} works on this device: {reasons}")
+        return usable
+
+    @property
+    def loaded(self) -> List[Dict[str, str]]:
+        """The selections whose compositions are in memory: what runs last, before it those kept for the way back."""
+        return self._switcher.loaded
 
     @property
     def way(self) -> Optional[Way]:
@@ -91,9 +130,13 @@ class Network:
 
     # ---- running ----------------------------------------------------------------------------------------------------
     def __call__(self, *inputs: Tensor) -> Any:
-        """The network's output for a batch of any size. Raises `InputError` for a wrong shape or dtype."""
+        """The network's output for a batch of any size.
+
+        Raises `InputError` for a wrong shape or dtype, `ForkError` in a process forked from the one that opened it.
+        """
+        require_process(self._process)
         self.check_inputs(inputs)
-        current = self._switcher.current or self.select(self.manifest.original_selection)
+        current = self._switcher.current or self._first()
         started = time.perf_counter()
         answer = current(*inputs)
         current.recent.append(time.perf_counter() - started)
@@ -115,33 +158,59 @@ class Network:
                 raise InputError("an empty batch")
 
     def compose(self, selection: Mapping[str, str]) -> Composition:
-        """A composition of a selection, ready to run, without switching to it."""
-        with self._composing:
-            return self._ready_composer().compose(selection)
+        """A composition of a selection, ready to run, without switching to it.
+
+        Raises `SelectionError`, `BundleError`, `ForkError`, and `CompositionError` where it cannot be made to run:
+        `OutOfMemory`, or `UnusableVariant` for a variant that does not work on this device, which is then `excluded`.
+        """
+        require_process(self._process)
+        note_threads()
+        with self._composing, shortages():
+            for block, variant in selection.items():
+                if (block, variant) in self.excluded:
+                    raise UnusableVariant(self.excluded[block, variant], block, variant)
+            composer = self._ready_composer()
+            return self._blaming(selection, lambda: composer.compose(selection))
 
     def select(self, selection: Mapping[str, str]) -> Composition:
         """Switch to a selection and return its composition, which then serves.
 
         The new one is prepared, warmed and checked beside the old one, then takes its place at once. Where anything
-        fails the old one stays and the failure is raised: `SelectionError`, `BundleError`, `CompositionError`.
+        fails the old one stays and the failure is raised, see `compose`.
         """
+        require_process(self._process)
         return self._switcher.switch(selection)
 
-    def select_later(self, selection: Mapping[str, str]) -> "Future[Composition]":
+    def select_later(self, selection: Mapping[str, str], again: Optional[Again] = None) -> "Future[Composition]":
         """Switch in the background and return at once; the future tells when it serves, or why it does not.
 
-        A request that has not begun is dropped (its future is cancelled) for a later one.
+        A request that has not begun is dropped (its future is cancelled) for a later one. Where a variant does not work
+        on this device, ``again`` is called for another selection, if it is given. What fails is also logged, as a
+        warning of ``legodnn.switching``.
         """
-        return self._switcher.switch_later(selection)
+        require_process(self._process)
+        return self._switcher.switch_later(selection, again)
+
+    @property
+    def switching(self) -> "Optional[Future[Composition]]":
+        """What `select_later` returned last, for whoever did not call it; None where it was never called."""
+        return self._switcher.asked
 
     @property
     def keep_within(self) -> float:
-        """Bytes that all compositions together may need; those that ran before are kept for the way back within it."""
+        """Bytes that all compositions together may need; those that ran before are kept for the way back within it.
+
+        At first twice what the teacher needs. What is above a new limit is let go of at once.
+        """
         return self._switcher.keep_within
 
     @keep_within.setter
     def keep_within(self, limit: float) -> None:
         self._switcher.keep_within = limit
+
+    def bound_kept(self, memory_bytes: Optional[float]) -> None:
+        """A limit beside ``keep_within``, as optimisers set it where there is a memory budget; None for none."""
+        self._switcher.bound(memory_bytes)
 
     def release_kept(self) -> None:
         """Let go of the compositions that do not run now."""
@@ -155,11 +224,41 @@ class Network:
     def _ready_composer(self) -> Composer:
         if self._composer is None:
             composer = Composer(self.reader, self.sample_inputs())
+            composer.between = self._switcher.make_way
             composer.way = Way.from_text(self.cache.get("way"))
             if composer.way is None:
-                self.cache.put("way", str(composer.find_way()))
+                self.cache.put("way", str(self._found_way(composer)))
             self._composer = composer
         return self._composer
+
+    def _found_way(self, composer: Composer) -> Way:
+        while True:
+            selection = self.first_selection
+            try:
+                return self._blaming(selection, lambda: composer.find_way(selection))  # noqa: B023  (called at once)
+            except UnusableVariant:
+                continue  # the next selection is without it
+
+    def _first(self) -> Composition:
+        while True:
+            try:
+                return self.select(self.first_selection)
+            except UnusableVariant:
+                continue
+
+    def _blaming(self, selection: Mapping[str, str], make: Callable[[], Made]) -> Made:
+        """What ``make`` returns; where it fails because of a variant, that is excluded from now on."""
+        try:
+            return make()
+        except CompositionError as error:
+            if is_shortage(error):
+                raise
+            fault = find_fault(self.reader, self.sample_inputs(), selection)
+            if fault is None:
+                raise
+            self.excluded[fault.block, fault.variant] = str(fault)
+            logger.warning("%s; it is chosen no more", fault)
+            raise fault from error
 
     # ---- samples and self-test --------------------------------------------------------------------------------------
     def samples(self) -> Tuple[List[Tensor], Tuple[int, ...]]:
@@ -194,8 +293,12 @@ class Network:
         self.reader.verify()
 
     def close(self) -> None:
-        """Let go of the bundle's file; what runs goes on running."""
-        self._switcher.close()
+        """Let go of the bundle's file; what runs goes on running.
+
+        A switch that is being made is finished before, those that were asked for after it are dropped.
+        """
+        if os.getpid() == self._process:  # what a fork has of switches that were being made comes to no end
+            self._switcher.close()
         self.reader.close()
 
     def __enter__(self) -> "Network":

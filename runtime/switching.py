@@ -2,86 +2,179 @@
 
 from __future__ import annotations
 
+import logging
+import statistics
 import threading
+import time
 from collections import OrderedDict
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Callable, Mapping, Optional, Tuple
+from concurrent.futures import Future
+from typing import Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
+from legodnn.runtime.background import Background, short_turns
 from legodnn.runtime.composition import Composition
-from legodnn.runtime.memory import give_back, needed_bytes, needed_together
-from legodnn.shared.tables import Manifest
+from legodnn.runtime.memory import trim
+from legodnn.shared.errors import CompositionError, OutOfMemory, UnusableVariant
 
 Selection = Mapping[str, str]
 Compose = Callable[[Selection], Composition]
+Together = Callable[[Iterable[Selection]], float]
+Again = Callable[[], Selection]
+"""What to switch to instead, after a variant turned out to be unusable."""
+
+INFERENCES_BETWEEN = 250
+"""Inferences let through between two segments, where that does not take too long: each delays two of them."""
+
+LONGEST_PAUSE = 0.2
+"""Seconds."""
+
+_Key = Tuple[Tuple[str, str], ...]
+
+logger = logging.getLogger("legodnn.switching")
 
 
 class Switcher:
     """Holds the composition that runs, and puts others in its place.
 
-    Whoever runs ``current`` never waits: a switch is one assignment. ``compose`` makes a composition; it is called by
-    one thread at a time. Compositions that ran before are kept for the way back while all of them together need no
-    more than ``keep_within`` bytes, at first twice what the teacher needs.
+    Whoever runs ``current`` never waits: a switch is one assignment. Compositions that ran before are kept for the way
+    back while all of them together need no more than the limit; those used longest ago go first.
+
+    Args:
+        compose: makes a composition; it is called by one thread at a time.
+        together: the bytes that compositions of some selections need when they are there at once.
+        keep_within: the limit, bytes.
     """
 
-    def __init__(self, manifest: Manifest, compose: Compose) -> None:
+    def __init__(self, compose: Compose, together: Together, keep_within: float) -> None:
         self.current: Optional[Composition] = None
-        self.keep_within: float = 2.0 * needed_bytes(manifest, manifest.original_selection)
-        self._manifest = manifest
-        self._compose = compose
-        self._kept: "OrderedDict[Tuple[Tuple[str, str], ...], Composition]" = OrderedDict()
-        self._switching = threading.Lock()
-        self._asking = threading.Lock()
-        self._worker: Optional[ThreadPoolExecutor] = None
-        self._asked: "Optional[Future[Composition]]" = None
+        self.closed = False
+        self.asked: "Optional[Future[Composition]]" = None
+        self._compose, self._together = compose, together
+        self._keep_within, self._bound = keep_within, float("inf")
+        self._kept: "OrderedDict[_Key, Composition]" = OrderedDict()
+        self._switching = threading.RLock()  # held while a composition is made
+        self._changing = threading.Lock()  # held for moments, while what is kept changes
+        self._background = Background("legodnn-switch")
 
+    # ---- switching --------------------------------------------------------------------------------------------------
     def switch(self, selection: Selection) -> Composition:
         """Make a selection the one that runs, and return its composition once it does.
 
         Where anything fails, what ran before runs on, and the failure is raised.
         """
+        key = _key(selection)
         with self._switching:
-            if self.current is not None and dict(selection) == dict(self.current.selection):
+            if self.closed:
+                raise CompositionError("the network was closed; open it again")
+            if self.current is not None and key == _key(self.current.selection):
                 return self.current
-            key = tuple(sorted(selection.items()))
-            new = self._kept.pop(key, None) or self._compose(selection)
-            new.recent.clear()
-            self.current = self._kept[key] = new
-            dropped = self._drop()
-        if dropped:
-            give_back()
+            new = self._kept.get(key) or self._made(selection)
+            with self._changing:
+                new.recent.clear()
+                self.current = self._kept[key] = new
+                self._kept.move_to_end(key)
+        self._let_go()
         return new
 
-    def switch_later(self, selection: Selection) -> "Future[Composition]":
-        """Ask for a switch that is made in the background; a request that has not begun yet is dropped for this one."""
-        with self._asking:
-            if self._asked is not None:
-                self._asked.cancel()
-            if self._worker is None:
-                self._worker = ThreadPoolExecutor(1, thread_name_prefix="legodnn-switch")
-            self._asked = self._worker.submit(self.switch, selection)
-            return self._asked
+    def switch_later(self, selection: Selection, again: Optional[Again] = None) -> "Future[Composition]":
+        """Ask for a switch that is made in the background; a request that has not begun yet is dropped for this one.
 
-    def release_kept(self) -> None:
-        """Let go of all compositions but the one that runs."""
-        with self._switching:
-            self._kept = OrderedDict((key, c) for key, c in self._kept.items() if c is self.current)
-        give_back()
+        ``again`` is asked for another selection where a variant of this one turns out to be unusable.
+        """
+        if self.closed:
+            raise CompositionError("the network was closed; open it again")
+        self.asked = self._background.submit(lambda: self._switch_later(selection, again))
+        return self.asked
 
+    def _switch_later(self, selection: Selection, again: Optional[Again]) -> Composition:
+        while True:
+            try:
+                return self.switch(selection)
+            except UnusableVariant as error:
+                if again is None:
+                    logger.warning("a switch in the background failed: %s", error)
+                    raise
+                selection = again()
+            except Exception as error:
+                logger.warning("a switch in the background failed: %s: %s", type(error).__name__, error)
+                raise
+
+    def _made(self, selection: Selection) -> Composition:
+        """A new composition; what is kept makes room for it first."""
+        self._let_go([selection])
+        with short_turns():
+            try:
+                return self._compose(selection)
+            except OutOfMemory:
+                if not self.release_kept():
+                    raise
+                return self._compose(selection)
+
+    def make_way(self) -> None:
+        """Let inferences through, between two segments of a composition that is made in the background.
+
+        While torch loads a segment, no other thread gets Python's interpreter: the inference that waits for it is late.
+        There must be many that are not.
+        """
+        current = self.current
+        before = list(current.recent) if current is not None else []
+        if current is None or not before or not self._background.is_current:
+            return
+        usual = statistics.median(before)
+        time.sleep(min(LONGEST_PAUSE, 3 * usual))
+        if list(current.recent) != before:  # inferences are running
+            time.sleep(min(LONGEST_PAUSE, INFERENCES_BETWEEN * usual))
+
+    # ---- what is kept -----------------------------------------------------------------------------------------------
+    @property
+    def loaded(self) -> List[Dict[str, str]]:
+        """The selections whose compositions are in memory; the one that runs, if there is one, is the last."""
+        with self._changing:
+            return [dict(c.selection) for c in self._kept.values()]
+
+    @property
+    def keep_within(self) -> float:
+        """Bytes that all compositions together may need. What is above a new limit goes at once."""
+        return self._keep_within
+
+    @keep_within.setter
+    def keep_within(self, limit: float) -> None:
+        self._keep_within = limit
+        self._let_go()
+
+    def bound(self, limit: Optional[float]) -> None:
+        """A further limit, which holds beside ``keep_within``; None for none."""
+        self._bound = float("inf") if limit is None else limit
+        self._let_go()
+
+    def release_kept(self) -> bool:
+        """Let go of all compositions but the one that runs; whether there were any."""
+        return self._drop(lambda kept: True)
+
+    def _let_go(self, coming: Iterable[Selection] = ()) -> None:
+        """Let go of what was used longest ago until the rest, and what is coming, are within the limits."""
+        limit, more = min(self._keep_within, self._bound), list(coming)
+        self._drop(lambda kept: self._together([*(c.selection for c in kept), *more]) > limit)
+
+    def _drop(self, too_much: "Callable[[Iterable[Composition]], bool]") -> bool:
+        dropped = []
+        with self._changing:
+            others = [key for key, c in self._kept.items() if c is not self.current]
+            while others and too_much(self._kept.values()):
+                dropped.append(self._kept.pop(others.pop(0)))
+        if dropped:
+            dropped.clear()
+            trim()
+            return True
+        return False
+
+    # ---- the end ----------------------------------------------------------------------------------------------------
     def close(self) -> None:
-        """Finish the switch that is being made; later ones are not begun."""
-        with self._asking:
-            if self._worker is not None:
-                if self._asked is not None:
-                    self._asked.cancel()
-                self._worker.shutdown()
-                self._worker = None
+        """Begin no more switches, and return when the one that is being made has come to its end."""
+        self.closed = True
+        self._background.close()
+        with self._switching:  # held by whoever makes one in a thread of their own
+            return
 
-    def _drop(self) -> bool:
-        """Forget the compositions used longest ago until the others fit; whether there were any."""
-        before = len(self._kept)
-        while len(self._kept) > 1 and self._together() > self.keep_within:
-            self._kept.popitem(last=False)
-        return len(self._kept) < before
 
-    def _together(self) -> int:
-        return needed_together(self._manifest, [c.selection for c in self._kept.values()])
+def _key(selection: Selection) -> _Key:
+    return tuple(sorted(selection.items()))

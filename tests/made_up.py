@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from legodnn.runtime.memory import MemoryTable
 from legodnn.runtime.seconds import LatencyTable
 from legodnn.shared.tables import (
     BLOCK,
@@ -35,11 +36,19 @@ class MadeUpNetwork:
     latency: LatencyTable | None
     refuses: bool = False
     history: list[dict[str, str]] = field(default_factory=list)
+    memory: MemoryTable | None = None
 
     @property
     def selection(self) -> dict[str, str]:
         """What runs now."""
         return self.history[-1] if self.history else self.manifest.original_selection
+
+    def usable_variants(self, block: str) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(v.name for v in self.manifest.segment(block).variants)
+
+    def bound_kept(self, memory_bytes: float | None) -> None:
+        """It keeps nothing."""
 
     def select(self, selection: dict[str, str]) -> None:
         """Switch."""

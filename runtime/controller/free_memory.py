@@ -13,11 +13,6 @@ from legodnn.runtime.optimizer.arguments import check_share
 from legodnn.shared.host import free_memory
 
 
-def has_run(network: Network) -> bool:
-    """Whether a composition is in memory, as far as a network tells: the teacher counts from its first inference on."""
-    return network.selection != network.manifest.original_selection or bool(network.recent_seconds())
-
-
 class FreeMemory(Source):
     """A share of the memory that is free or used by the network already, so that a switch changes nothing about it.
 
@@ -37,5 +32,5 @@ class FreeMemory(Source):
     def read(self) -> Budget:
         """The bytes there are for the network, 1 at least."""
         network = self._network
-        used = weight_bytes(network.manifest, network.selection) if has_run(network) else 0
+        used = weight_bytes(network.manifest, network.selection) if network.loaded else 0
         return Budget(memory_bytes=max(1.0, self._share * (free_memory(self._root) + used)))

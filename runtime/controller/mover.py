@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 import weakref
-from typing import Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Callable, Mapping, Optional, Sequence
 
 from legodnn.runtime.composition import Composition
-from legodnn.runtime.controller.free_memory import has_run
 from legodnn.runtime.controller.passage import Passage, Passages
-from legodnn.runtime.memory import needed_together
 from legodnn.runtime.network import Network
 from legodnn.shared.errors import CompositionError
 
@@ -33,27 +31,20 @@ class Mover:
         self._network, self._strict = network, strict
         self._passages = Passages(network.manifest, count_activations)
         self._usual = network.keep_within
-        self._kept: List[Dict[str, str]] = []
-        self._went = False
 
     @property
     def runs(self) -> bool:
-        """Whether a composition is in memory: one that was switched to here, or that is known to have run."""
-        return self._went or has_run(self._network)
+        """Whether a composition is in memory."""
+        return bool(self._network.loaded)
 
     def keep_within(self, memory_bytes: Optional[float]) -> bool:
         """Let all compositions together take no more than this; whether that made the network let go of some."""
-        network = self._network
+        network, before = self._network, len(self._network.loaded)
         if self._strict:
             network.keep_within = 0.0
         else:
             network.keep_within = self._usual if memory_bytes is None else min(self._usual, memory_bytes)
-        self._note(network.selection)
-        if len(self._kept) == 1 or self._together() <= network.keep_within:
-            return False
-        network.release_kept()
-        self._kept = self._kept[-1:]
-        return True
+        return len(network.loaded) < before
 
     def passage(self, selection: Mapping[str, str], limit: float) -> Passage:
         """The way to a selection that needs at most ``limit`` bytes, or, where there is none, little more."""
@@ -70,24 +61,10 @@ class Mover:
         for step in steps:
             _wait_for_end(replaced)
             replaced, running = running, weakref.ref(self._network.select(step))
-            self._went = True
-            self._note(step)
-            self._forget()
 
     def stop(self) -> None:
         """Let the network keep what it kept before."""
         self._network.keep_within = self._usual
-
-    # ---- what the network keeps, by the rule it keeps it by ---------------------------------------------------------
-    def _note(self, selection: Mapping[str, str]) -> None:
-        self._kept = [s for s in self._kept if s != selection] + [dict(selection)]
-
-    def _forget(self) -> None:
-        while len(self._kept) > 1 and self._together() > self._network.keep_within:
-            self._kept.pop(0)
-
-    def _together(self) -> int:
-        return needed_together(self._network.manifest, self._kept)
 
 
 def _wait_for_end(composition: Optional[Running]) -> None:

@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
+from legodnn.runtime.memory import MemoryTable
 from legodnn.runtime.network import Network
 from legodnn.runtime.optimizer.choice import Choice
 from legodnn.runtime.optimizer.power import Power
-from legodnn.shared.tables import ORIGINAL
+from legodnn.shared.tables import ORIGINAL, Variant
 
 Selection = Dict[str, str]
 
 
 @dataclass(frozen=True)
 class Option:
-    """A variant of a block: its cost, seconds (0 where not measured), and bytes of weights and of activations."""
+    """A variant of a block: its cost, seconds (0 where not measured), and bytes of weights and of activations.
+
+    Where the network's memory was measured, its weights are counted as they are in memory.
+    """
 
     variant: str
     cost: float
@@ -32,31 +36,43 @@ Measure = Callable[[Option], Any]
 class Figures:
     """A network's figures at one moment: latencies may be measured again at any time.
 
-    ``blocks`` lists the options of every block, the original first; ``base_seconds``, ``trunk_bytes``, ``trunk_peak``
-    and ``trunk_cost`` are what every selection has in common. Where activations do not count, peaks are 0.
+    ``blocks`` lists the options of every block that work on this device, the original first; ``base_seconds``,
+    ``trunk_bytes``, ``trunk_peak`` and ``trunk_cost`` are what every selection has in common. Where activations do not
+    count, peaks are 0 and memory means the weights of the bundle's tables, as shares of the teacher's memory do in the
+    paper. Raises `CompositionError` where no option of a block works.
     """
 
     def __init__(self, network: Network, count_activations: bool) -> None:
         self.manifest, self.table = network.manifest, network.latency
         trunk = [s.original for s in self.manifest.segments if not s.is_block]
         self.base_seconds = self.table.base if self.table is not None else 0.0
-        self.trunk_bytes = sum(v.weight_bytes for v in trunk)
+        memory = network.memory if count_activations else None
+        self.trunk_bytes = sum(_weights(v, memory) for v in trunk) + (memory.base if memory is not None else 0)
         self.trunk_peak = max((v.activation_bytes for v in trunk), default=0) if count_activations else 0
         self.trunk_cost = sum(v.cost for v in trunk)
         self.blocks: List[Tuple[str, Tuple[Option, ...]]] = []
+        self._options: Dict[Tuple[str, str], Option] = {}
         for block in self.manifest.blocks:
             seconds = self.table.variants[block.name] if self.table is not None else {}
             options = [
-                Option(v.name, v.cost, seconds.get(v.name, 0.0), v.weight_bytes, v.activation_bytes * count_activations)
+                Option(v.name, v.cost, seconds.get(v.name, 0.0), _weights(v, memory), peak)
                 for v in block.variants
+                for peak in [v.activation_bytes * count_activations]
             ]
+            self._options.update({(block.name, o.variant): o for o in options})
+            usable = network.usable_variants(block.name)
+            options = [o for o in options if o.variant in usable]
             self.blocks.append((block.name, tuple(sorted(options, key=lambda o: o.variant != ORIGINAL))))
-        self._options = {(b, o.variant): o for b, options in self.blocks for o in options}
 
     @property
     def measured(self) -> bool:
         """Whether seconds are known."""
         return self.table is not None
+
+    def same_as(self, other: "Figures") -> bool:
+        """Whether another network's, or another moment's, are the same figures."""
+        trunks = [(f.base_seconds, f.trunk_bytes, f.trunk_peak, f.trunk_cost) for f in (self, other)]
+        return self.blocks == other.blocks and trunks[0] == trunks[1]
 
     # ---- exact sums -------------------------------------------------------------------------------------------------
     def chosen(self, selection: Mapping[str, str]) -> List[Option]:
@@ -124,6 +140,10 @@ class Figures:
 
     def _smallest_within(self, peak: int) -> Selection:
         return self.least(lambda o: (o.peak_bytes > peak, o.weight_bytes, o.cost))
+
+
+def _weights(variant: Variant, memory: Optional[MemoryTable]) -> int:
+    return memory.weights(variant) if memory is not None else variant.weight_bytes
 
 
 def exact_sum(values: Iterable[float]) -> Fraction:

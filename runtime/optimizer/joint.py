@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import Future
 from fractions import Fraction
-from typing import Dict, List, Optional, Sequence
+from typing import Callable, Dict, List, Optional, Sequence
 
+from legodnn.runtime.background import Background
 from legodnn.runtime.optimizer.arguments import check_budget, check_objective, check_share
 from legodnn.runtime.optimizer.choice import JointChoice
 from legodnn.runtime.optimizer.columns import joint_answer
@@ -13,7 +16,8 @@ from legodnn.runtime.optimizer.figures import Figures, Selection, rounded_up
 from legodnn.runtime.optimizer.frontier import Frontier
 from legodnn.runtime.optimizer.power import Power
 from legodnn.runtime.optimizer.request import ACCURACY, MEMORY, TIME, Demand, Request
-from legodnn.shared.errors import InfeasibleBudget, UsageError
+from legodnn.runtime.switching import logger
+from legodnn.shared.errors import InfeasibleBudget, UnusableVariant, UsageError
 from legodnn.shared.units import format_bytes, format_seconds
 
 
@@ -51,6 +55,10 @@ class JointOptimizer:
         self.closest = closest
         self.power = power
         self.solves = 0
+        self.switching: "Optional[Future[JointChoice]]" = None
+        """Of the last ``update_models(wait=False)``: has the choice once it serves, or what failed."""
+        self._background = Background("legodnn-joint-switch")
+        self._one_at_a_time = threading.Lock()
         self._frontiers: Dict[int, Frontier] = {}
         if all(d.network.latency is not None for d in self.duties):
             self._up_to_date(self._demands())
@@ -62,14 +70,27 @@ class JointOptimizer:
         cores: float = 1.0,
         watts: Optional[float] = None,
         minimise: Optional[str] = None,
+        wait: bool = True,
     ) -> JointChoice:
-        """Choose as `choose` does, and switch every network to its choice.
+        """Choose as `choose` does, and switch every network to its choice; inferences go on meanwhile.
 
         Networks that shrink are switched first. Where one cannot be switched, those before it are switched back, and
-        the reason is raised; whatever is raised, all networks then run on as before.
+        the reason is raised; whatever is raised, all networks then run on as before. A variant that turns out not to
+        work on this device is excluded and the choice made again.
+
+        Returns when all choices serve; with ``wait=False`` at once, and ``switching`` is the future of what then goes
+        on in the background. With ``memory_bytes``, what a network keeps for the way back is, together with what it
+        runs, within its share: in proportion to what the choice needs.
         """
-        choice = self.choose(memory_bytes, cores=cores, watts=watts, minimise=minimise)
-        self._switch([c.selection for c in choice.choices])
+
+        def choose() -> JointChoice:
+            return self.choose(memory_bytes, cores=cores, watts=watts, minimise=minimise)
+
+        choice = choose()
+        self._share_out(choice, memory_bytes)
+        if wait:
+            return self._switch_to(choice, choose)
+        self.switching = self._background.submit(lambda: self._switch_later(choice, choose))
         return choice
 
     def choose(
@@ -140,10 +161,10 @@ class JointOptimizer:
         return tuple(demands)
 
     def _up_to_date(self, demands: Sequence[Demand]) -> List[Frontier]:
-        """The networks' frontiers within their own bounds, made anew where latencies have been measured again."""
+        """The networks' frontiers within their own bounds, made anew where figures have changed."""
         for i, demand in enumerate(demands):
             known = self._frontiers.get(i)
-            if known is None or known.figures.table is not demand.figures.table:
+            if known is None or not known.figures.same_as(demand.figures):
                 self._frontiers[i] = Frontier(demand.figures, demand.seconds, demand.accuracy)
         return [self._frontiers[i] for i in range(len(demands))]
 
@@ -187,6 +208,28 @@ class JointOptimizer:
             if demand.accuracy is not None and accuracy < demand.accuracy:
                 parts.append(f"duty {i} reaches an accuracy of {accuracy:.2%}, not of {demand.accuracy:.2%}")
         return "".join(f"; {part}" for part in parts)
+
+    def _share_out(self, choice: JointChoice, memory_bytes: Optional[float]) -> None:
+        """Bound what the networks keep, so that all of them together are within the budget."""
+        for duty, part in zip(self.duties, choice.choices):
+            share = part.memory_bytes / choice.memory_bytes
+            duty.network.bound_kept(share * memory_bytes if memory_bytes is not None else None)
+
+    def _switch_later(self, choice: JointChoice, choose: Callable[[], JointChoice]) -> JointChoice:
+        try:
+            return self._switch_to(choice, choose)
+        except Exception as error:
+            logger.warning("a switch in the background failed: %s: %s", type(error).__name__, error)
+            raise
+
+    def _switch_to(self, choice: JointChoice, choose: Callable[[], JointChoice]) -> JointChoice:
+        with self._one_at_a_time:
+            while True:
+                try:
+                    self._switch([c.selection for c in choice.choices])
+                    return choice
+                except UnusableVariant:
+                    choice = choose()  # which is without that variant
 
     def _switch(self, selections: Sequence[Selection]) -> None:
         """Switch every network, or none."""

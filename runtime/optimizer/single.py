@@ -14,7 +14,7 @@ from legodnn.runtime.optimizer.figures import Figures, rounded_up
 from legodnn.runtime.optimizer.frontier import Frontier
 from legodnn.runtime.optimizer.power import Power
 from legodnn.runtime.optimizer.request import ACCURACY, MEMORY, TIME, Demand, Request
-from legodnn.shared.errors import InfeasibleBudget, UsageError
+from legodnn.shared.errors import InfeasibleBudget, UnusableVariant, UsageError
 from legodnn.shared.units import format_bytes, format_seconds
 
 
@@ -81,14 +81,31 @@ class ScalingOptimizer:
         joules: Optional[float] = None,
         accuracy: Optional[float] = None,
         minimise: Optional[str] = None,
+        wait: bool = True,
     ) -> Choice:
-        """Choose as `choose` does, and switch the network to the choice.
+        """Choose as `choose` does, and switch the network to the choice; inferences go on meanwhile.
 
-        Whatever is raised, the network then runs on as before.
+        Returns when the choice serves; with ``wait=False`` at once, and the switch is made in the background:
+        ``network.switching.result()`` then waits for it and raises what failed, which is logged as well. It takes
+        longer then, since it lets inferences through that it would delay otherwise. A variant that turns out not to
+        work on this device is excluded and the choice made again. Whatever is raised, the network runs on as before.
+        With ``memory_bytes``, compositions kept for the way back are within it together with what runs.
         """
-        choice = self.choose(seconds, memory_bytes, joules=joules, accuracy=accuracy, minimise=minimise)
-        self.network.select(choice.selection)
-        return choice
+
+        def choose() -> Choice:
+            return self.choose(seconds, memory_bytes, joules=joules, accuracy=accuracy, minimise=minimise)
+
+        choice = choose()
+        self.network.bound_kept(memory_bytes)
+        if not wait:
+            self.network.select_later(choice.selection, lambda: choose().selection)
+            return choice
+        while True:
+            try:
+                self.network.select(choice.selection)
+                return choice
+            except UnusableVariant:
+                choice = choose()  # which is without that variant
 
     def choose(
         self,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from legodnn.runtime import Budget, Controller, ScalingOptimizer, Source
+from legodnn.runtime.memory import needed_together
+from legodnn.runtime.switching import Switcher
 from legodnn.shared.errors import CompositionError
 from tests import made_up
 
@@ -17,26 +19,48 @@ LARGE, MIDDLE, SMALL = ({"block0": name} for name in ("original", "v1", "v2"))
 class FakeComposition:
     """Stands for a composition, and for whoever is inside it."""
 
+    def __init__(self, selection):
+        self.selection, self.recent = dict(selection), []
+
 
 @dataclass
 class Controlled(made_up.MadeUpNetwork):
-    """What a controller needs of a network; ``fails`` is how many of the next switches fail."""
+    """What a controller needs of a network, over a real switcher; ``fails`` is how many of the next switches fail."""
 
-    keep_within: float = 1e9
     recent: list[float] = field(default_factory=list)
     released: int = 0
     fails: int = 0
-    running: FakeComposition | None = None
+
+    def __post_init__(self):
+        self.switcher = Switcher(FakeComposition, lambda some: needed_together(self.manifest, some), 1e9)
+
+    @property
+    def running(self):
+        return self.switcher.current
+
+    @property
+    def loaded(self):
+        return self.switcher.loaded
+
+    @property
+    def keep_within(self):
+        return self.switcher.keep_within
+
+    @keep_within.setter
+    def keep_within(self, limit):
+        self.switcher.keep_within = limit
+
+    def bound_kept(self, memory_bytes):
+        self.switcher.bound(memory_bytes)
 
     def select(self, selection):
         if self.fails:
             self.fails -= 1
             raise CompositionError("not today")
         if self.running is None or selection != self.selection:
-            self.running = FakeComposition()
             self.recent = []
         self.history.append(dict(selection))
-        return self.running
+        return self.switcher.switch(selection)
 
     def recent_seconds(self):
         return list(self.recent)

@@ -75,7 +75,7 @@ def test_free_memory_is_a_share_of_what_is_free_and_of_what_the_network_has(monk
     monkeypatch.setattr(free_memory_module, "free_memory", lambda root: free)
     source = FreeMemory(bench.network, share=0.5)
     assert source.read().memory_bytes == 10_000  # nothing has run yet, so the network has nothing
-    bench.network.recent = [0.01]
+    bench.network.select(bench.network.selection)
     assert source.read().memory_bytes == 15_100
     bench.network.select(SMALL)
     free += 8_000  # which the smaller one does not take: what there is has not changed

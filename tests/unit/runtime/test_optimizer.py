@@ -22,8 +22,14 @@ class Fake:
     """What the optimiser needs of a network."""
 
     def __init__(self, manifest, latency):
-        self.manifest, self.latency = manifest, latency
-        self.selected = None
+        self.manifest, self.latency, self.memory = manifest, latency, None
+        self.selected, self.bound = None, None
+
+    def usable_variants(self, block):
+        return [v.name for v in self.manifest.segment(block).variants]
+
+    def bound_kept(self, memory_bytes):
+        self.bound = memory_bytes
 
     def select(self, selection):
         self.selected = selection

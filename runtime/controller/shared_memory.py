@@ -1,0 +1,29 @@
+"""`SharedMemory`: the memory that is free for several networks together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Sequence, Union
+
+from legodnn.runtime.controller.budget import Budget
+from legodnn.runtime.controller.source import Source
+from legodnn.runtime.memory import weight_bytes
+from legodnn.runtime.network import Network
+from legodnn.runtime.optimizer.arguments import check_share
+from legodnn.shared.host import free_memory
+
+
+class SharedMemory(Source):
+    """What `FreeMemory` says about one network, for several: a share of the memory that is free or used by them.
+
+    Raises `UsageError` for a share that cannot be.
+    """
+
+    def __init__(self, networks: Sequence[Network], share: float = 0.5, root: Union[str, Path] = "/") -> None:
+        check_share("the share of free memory", share)
+        self._networks, self._share, self._root = tuple(networks), share, root
+
+    def read(self) -> Budget:
+        """The bytes there are for the networks, 1 at least."""
+        used = sum(weight_bytes(n.manifest, n.selection) for n in self._networks if n.loaded)
+        return Budget(memory_bytes=max(1.0, self._share * (free_memory(self._root) + used)))

@@ -1,0 +1,104 @@
+"""Why a selection cannot be made to run: a variant that does not work on this device, or no memory left."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence
+
+import torch
+from torch import Tensor
+
+from legodnn.runtime.composition import Way, tensors
+from legodnn.runtime.composition.joining import quiet
+from legodnn.runtime.composition.loading import SegmentLoader
+from legodnn.shared.bundle.reader import BundleReader
+from legodnn.shared.errors import BundleError, OutOfMemory, UnusableVariant, one_line
+from legodnn.shared.tables import ORIGINAL
+
+_PLAIN = Way("contiguous", "plain")
+_NOT_FINITE = "it gives numbers that are not finite where the teacher does not"
+_SHORTAGE = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "bad_alloc")
+"""As torch on Linux and on Windows, the system, and C++ put it."""
+
+
+# ---- variants -------------------------------------------------------------------------------------------------------
+def find_fault(
+    reader: BundleReader, sample: Sequence[Tensor], selection: Mapping[str, str]
+) -> Optional[UnusableVariant]:
+    """The variant because of which a selection does not work even when its segments run one by one; None for none.
+
+    That is the first that fails, or gives numbers that are not finite, where the teacher does not. Where it is an
+    original, which is as it should be, what came in was wrong: the last variant before it that is none is at fault.
+    """
+    mine = _run(reader, sample, selection)
+    if not mine.broken:
+        return None
+    teacher = _run(reader, sample, reader.manifest.original_selection)
+    segments, variants = reader.manifest.segments, reader.manifest.chosen(selection)
+    only_mine = [place for place in mine.troubles if place not in teacher.troubles]
+    place = min(only_mine or mine.troubles)
+    reason = mine.troubles[place]
+    if only_mine:
+        place = max((k for k in range(place + 1) if variants[k].name != ORIGINAL), default=place)
+    segment, variant = segments[place], variants[place]
+    if not segment.is_block:
+        return None
+    what = f"{reader.path}: {segment.name} {variant.name} does not work on this device: {reason}"
+    return UnusableVariant(what, segment.name, variant.name)
+
+
+class _Run(NamedTuple):
+    """What is wrong with a selection's segments, by their place, and whether its outputs are."""
+
+    troubles: Dict[int, str]
+    broken: bool
+
+
+def _run(reader: BundleReader, sample: Sequence[Tensor], selection: Mapping[str, str]) -> _Run:
+    """Run the segments one by one, up to the first that fails."""
+    manifest, loader = reader.manifest, SegmentLoader(reader, _PLAIN)
+    values: Dict[str, Any] = dict(zip(manifest.network_inputs, sample))
+    troubles: Dict[int, str] = {}
+    for place, (segment, variant) in enumerate(zip(manifest.segments, manifest.chosen(selection))):
+        inputs = [values[name] for name in segment.inputs]
+        try:
+            with quiet():
+                outputs = tensors(loader.load(segment, variant, inputs)(*inputs))
+        except RuntimeError as error:
+            if is_shortage(error):
+                raise
+            # Whatever comes after it cannot be told.
+            troubles.update({k: f"it fails: {one_line(error)}" for k in range(place, len(manifest.segments))})
+            return _Run(troubles, True)
+        if not all(_finite(value) for value in outputs):
+            troubles[place] = _NOT_FINITE
+        values.update(zip(segment.outputs, outputs))
+    return _Run(troubles, not all(_finite(values[name]) for name in manifest.network_outputs))
+
+
+def _finite(value: Tensor) -> bool:
+    return bool(torch.isfinite(value).all())
+
+
+# ---- memory ---------------------------------------------------------------------------------------------------------
+def is_shortage(error: Optional[BaseException]) -> bool:
+    """Whether an exception, or what caused it, is about memory that could not be had."""
+    while error is not None:
+        if isinstance(error, MemoryError) or any(text in str(error) for text in _SHORTAGE):
+            return True
+        error = error.__cause__
+    return False
+
+
+@contextmanager
+def shortages() -> Iterator[None]:
+    """What is about memory that could not be had is an `OutOfMemory`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError, BundleError, OSError) as error:
+        if isinstance(error, OutOfMemory) or not is_shortage(error):
+            raise
+        raise OutOfMemory(
+            "no memory is left for another composition beside what runs: free some, or give a memory budget "
+            f"({one_line(error)})"
+        ) from error

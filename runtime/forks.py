@@ -1,0 +1,41 @@
+"""Processes that were forked: torch's threads are not in them, and it would wait for those without end."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from legodnn.shared.errors import ForkError
+
+
+class _Threads:
+    """Whether torch has computed on several threads: in this process, or in one that it was forked from."""
+
+    here = False
+    inherited = False
+
+
+def _after_fork() -> None:
+    _Threads.inherited = _Threads.inherited or _Threads.here
+    _Threads.here = False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def note_threads() -> None:
+    """Something is about to be computed here."""
+    _Threads.here = _Threads.here or torch.get_num_threads() > 1
+
+
+def require_process(opened_by: int) -> None:
+    """Raise `ForkError` unless a network that the process ``opened_by`` opened can run in this one."""
+    if os.getpid() != opened_by:
+        raise ForkError("this network was opened by a process that this one was forked from: open the bundle here, too")
+    if _Threads.inherited and torch.get_num_threads() > 1:
+        raise ForkError(
+            "this process was forked from one in which networks ran on several threads, and torch's threads are not in "
+            "it: call torch.set_num_threads(1) first, or start it by multiprocessing's 'spawn'"
+        )

@@ -1,0 +1,168 @@
+"""Several made-up networks under one controller, with a clock that the tests move."""
+
+import pytest
+
+from legodnn.runtime import Budget
+from legodnn.runtime.controller import JointController, SharedMemory
+from legodnn.runtime.optimizer import Duty
+from legodnn.shared.errors import UsageError
+from tests import made_up
+from tests.unit.runtime.controlled import LARGE, MIDDLE, ROWS, SMALL, Controlled, Given
+
+
+class Bench:
+    """Two networks of 10,500, 5,500 and 2,500 bytes that take 10, 5 and 2 ms, twenty frames a second each."""
+
+    def __init__(self, budget=None, rates=(20, 20), weights=(1, 1), **options):
+        made = [made_up.network((ROWS,), base=0.0) for _ in rates]
+        self.networks = [Controlled(m.manifest, m.latency) for m in made]
+        duties = [Duty(n, r, weight=w) for n, r, w in zip(self.networks, rates, weights, strict=True)]
+        self.given, self.events, self.now = Given(budget), [], 100.0
+        self.controller = JointController(
+            duties,
+            self.given,
+            on_event=lambda number, event: self.events.append((number, event.reason)),
+            clock=lambda: self.now,
+            **options,
+        )
+
+    def look(self, budget=None, after=0.5):
+        self.now += after
+        if budget is not None:
+            self.given.budget = budget
+        return self.controller.step()
+
+    @property
+    def selections(self):
+        return [network.selection for network in self.networks]
+
+
+def test_the_first_look_chooses_for_all():
+    bench = Bench(Budget(memory_bytes=16_000), weights=(1, 5))
+    assert bench.look()
+    assert bench.selections == [MIDDLE, LARGE]  # the second counts more
+    assert bench.events == [(0, "start"), (1, "start")]
+
+
+def test_a_tighter_budget_is_obeyed_at_once_and_only_who_changes_is_spoken_of():
+    bench = Bench(Budget(memory_bytes=21_000), weights=(1, 5))
+    bench.look()
+    assert bench.selections == [LARGE, LARGE]
+    assert bench.look(Budget(memory_bytes=16_000))
+    assert bench.selections == [MIDDLE, LARGE]
+    assert bench.events[2:] == [(0, "tighter")]
+
+
+def test_something_better_waits_for_the_dwell_and_leaves_a_reserve():
+    bench = Bench(Budget(memory_bytes=16_000), weights=(1, 5), dwell=5.0, hysteresis=0.1)
+    bench.look()
+    assert not bench.look(Budget(memory_bytes=23_200), after=4.0)
+    assert bench.look(after=2.0)
+    assert bench.selections == [LARGE, LARGE]
+    assert bench.events[2:] == [(0, "looser")]
+    near = Bench(Budget(memory_bytes=16_000), weights=(1, 5), dwell=5.0, hysteresis=0.1)
+    near.look()
+    assert not near.look(Budget(memory_bytes=22_000), after=6.0)  # it would fit, with too little to spare
+
+
+def test_a_slower_device_has_less_time_for_the_same_frames():
+    bench = Bench(Budget(), rates=(40, 40))
+    bench.look()
+    assert bench.selections == [LARGE, LARGE]  # 80 % of the cores' time
+    assert bench.look(Budget(slowdown=2.0))
+    used = sum(2.0 * 40 * n.latency.predict(n.selection) for n in bench.networks)
+    assert used <= 1.0
+    assert bench.selections != [SMALL, SMALL]
+
+
+def test_a_time_budget_bounds_every_network():
+    bench = Bench(Budget())
+    bench.look()
+    bench.look(Budget(seconds=0.006))
+    assert bench.selections == [MIDDLE, MIDDLE]
+    bench.look(Budget(seconds=0.006, slowdown=1.5))
+    assert bench.selections == [SMALL, SMALL]
+
+
+def test_time_needs_a_reserve_too():
+    bench = Bench(Budget(seconds=0.006), dwell=5.0, hysteresis=0.1)
+    bench.look()
+    assert not bench.look(Budget(seconds=0.0105), after=6.0)
+    assert bench.look(Budget(seconds=0.0111))
+    assert bench.selections == [LARGE, LARGE]
+
+
+def test_networks_slower_than_predicted_are_given_less_to_do():
+    bench = Bench(Budget(seconds=0.012))
+    bench.look()
+    for i in range(4):
+        bench.networks[0].recent = [0.02 + 1e-6 * i] * 16
+        bench.look()
+    assert bench.selections == [MIDDLE, LARGE]
+    assert bench.events[2:] == [(0, "drift")]
+
+
+def test_what_cannot_be_met_is_said_once_and_the_nearest_runs():
+    bench = Bench(Budget())
+    bench.look()
+    for _ in range(5):
+        bench.look(Budget(memory_bytes=1_000))
+    assert bench.selections == [SMALL, SMALL]
+    assert bench.events[2:] == [(0, "infeasible"), (1, "infeasible")]
+
+
+def test_a_failure_leaves_all_as_they_were_and_is_tried_again():
+    bench = Bench(Budget())
+    bench.look()
+    before = bench.selections
+    bench.networks[1].fails = 1
+    assert not bench.look(Budget(memory_bytes=11_000))
+    assert bench.selections == before
+    assert bench.events[2:] == [(None, "failed")]
+    assert bench.look(after=2.0)
+    assert bench.selections == [MIDDLE, MIDDLE]
+
+
+def test_nothing_is_kept_for_the_way_back_within_a_memory_budget():
+    bench = Bench(Budget())
+    bench.look()
+    assert [n.keep_within for n in bench.networks] == [1e9, 1e9]
+    bench.look(Budget(memory_bytes=30_000))
+    assert [(n.keep_within, n.released) for n in bench.networks] == [(0.0, 1), (0.0, 1)]
+    bench.look(Budget())
+    assert [n.keep_within for n in bench.networks] == [1e9, 1e9]
+
+
+def test_it_looks_in_a_thread_and_lets_go_at_the_end():
+    bench = Bench(Budget(memory_bytes=11_000), interval=0.01)
+    with bench.controller:
+        assert bench.given.running
+        assert bench.selections == [MIDDLE, MIDDLE]
+        with pytest.raises(UsageError, match="runs already"):
+            bench.controller.start()
+        reads = bench.given.reads
+        while bench.given.reads < reads + 3:
+            pass
+    assert not bench.given.running
+    assert [n.keep_within for n in bench.networks] == [1e9, 1e9]
+
+
+def test_a_source_that_fails_is_reported_once():
+    bench = Bench(Budget(memory_bytes=11_000))
+    bench.look()
+    for _ in range(3):
+        bench.look(ValueError("gone"))
+    assert bench.selections == [MIDDLE, MIDDLE]
+    assert bench.events[2:] == [(None, "source")]
+
+
+def test_free_memory_counts_what_the_networks_use(monkeypatch):
+    bench = Bench()
+    monkeypatch.setattr("legodnn.runtime.controller.shared_memory.free_memory", lambda root: 100_000)
+    source = SharedMemory(bench.networks, share=0.5)
+    assert source.read() == Budget(memory_bytes=50_000)  # the teachers have not run
+    for network in bench.networks:
+        network.select(MIDDLE)
+    used = sum(n.manifest.segment("block0").variant("v1").weight_bytes for n in bench.networks)
+    trunk = sum(s.original.weight_bytes for n in bench.networks for s in n.manifest.segments if not s.is_block)
+    assert source.read() == Budget(memory_bytes=0.5 * (100_000 + used + trunk))

@@ -1,0 +1,131 @@
+"""Thousands of random switches while four threads run frames: every output is right, and nothing is left behind."""
+
+import itertools
+import os
+import random
+import statistics
+import threading
+import time
+
+import pytest
+import torch
+
+from legodnn.runtime import Network
+from legodnn.runtime.memory import needed_together, trim
+from legodnn.shared.host import process_memory
+from tests.bundles import BLOCKS, WIDTHS
+
+THREADS = 4
+SELECTIONS = [{f"block{i}": name for i, name in enumerate(names)} for names in itertools.product(WIDTHS, repeat=BLOCKS)]
+
+
+class Frames:
+    """Runs frames in a thread; keeps each call's begin, end, and the number of the selection whose output it was."""
+
+    def __init__(self, network, maker, stop):
+        self.network, self.stop, self.calls, self.error = network, stop, [], None
+        self.x = torch.randn(1, 3, 16, 16)
+        self.expected = torch.cat([maker.answer(s, self.x) for s in SELECTIONS])
+        apart = torch.cdist(self.expected, self.expected) + torch.eye(len(SELECTIONS))
+        assert apart.min() > 10 * 1e-4 * self.expected.norm(dim=1).max()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        try:
+            while not self.stop.is_set():
+                began = time.perf_counter()
+                answer = self.network(self.x)
+                ended = time.perf_counter()
+                errors = (self.expected - answer).norm(dim=1) / self.expected.norm(dim=1)
+                number = int(errors.argmin())
+                self.calls.append((began, ended, number if errors[number] < 1e-4 else -1))
+        except Exception as error:
+            self.error = error
+
+
+def switch_at_random(network, count, generator):
+    """Random switches, here and in the background; (asked, served, selection) of each, and memory after each."""
+    log, memory = [], []
+    for _ in range(count):
+        number = generator.randrange(len(SELECTIONS))
+        asked = time.perf_counter()
+        if generator.random() < 0.5:
+            network.select(SELECTIONS[number])
+        else:
+            network.select_later(SELECTIONS[number]).result(timeout=120)
+        log.append((asked, time.perf_counter(), number))
+        memory.append(process_memory())
+    return log, memory
+
+
+def wrong_calls(calls, log):
+    """Calls whose output is that of no composition that was current at any time between their begin and their end."""
+    wrong, first = [], 0
+    for began, ended, number in calls:
+        while first + 1 < len(log) and log[first + 1][1] < began:
+            first += 1  # what was replaced before the call began cannot have served it
+        current = itertools.takewhile(lambda entry: entry[0] <= ended, log[first:])  # noqa: B023  (used up at once)
+        if number not in {entry[2] for entry in current}:
+            wrong.append((began, ended, number))
+    return wrong
+
+
+def run(path, maker, count):
+    threads, native = threading.active_count(), len(os.listdir("/proc/self/task"))
+    descriptors = len(os.listdir("/proc/self/fd"))
+    generator, stop = random.Random(count), threading.Event()
+    with Network.open(path) as network:
+        # Some are kept for the way back and some are not, so that both ways are taken.
+        network.keep_within = needed_together(network.manifest, SELECTIONS[::9])
+        started = time.perf_counter()
+        network.select(SELECTIONS[0])
+        workers = [Frames(network, maker, stop) for _ in range(THREADS)]
+        for worker in workers:
+            worker.thread.start()
+        log, memory = switch_at_random(network, count, generator)
+        stop.set()
+        for worker in workers:
+            worker.thread.join()
+        log.insert(0, (started, started, 0))
+        assert [worker.error for worker in workers] == [None] * THREADS
+        assert [wrong_calls(worker.calls, log) for worker in workers] == [[]] * THREADS
+        assert all(len(worker.calls) > count / 10 for worker in workers)
+    assert threading.active_count() == threads
+    assert len(os.listdir("/proc/self/task")) <= native  # one of an earlier test may have been about to end
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    return memory
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads and files by /proc")
+
+
+@needs_proc
+@pytest.mark.usefixtures("one_thread")
+def test_every_output_is_of_a_composition_that_was_current(path, maker):
+    run(path, maker, 200)
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
+def test_ten_thousand_switches_leave_memory_as_it_was(path, maker):
+    memory = run(path, maker, 10_000)
+    trim()
+    early, late = (statistics.median(part) for part in (memory[1000:2000], memory[-1000:]))
+    assert late <= 1.02 * early
+
+
+def test_a_wrong_output_would_be_noticed():
+    log = [(0.0, 0.0, 7), (1.0, 2.0, 3), (3.0, 4.0, 5)]
+    right = [(0.1, 0.2, 7), (0.5, 1.1, 3), (1.5, 1.6, 7), (1.5, 1.6, 3), (2.5, 2.6, 3), (0.5, 3.5, 5), (5.0, 6.0, 5)]
+    assert wrong_calls(sorted(right), log) == []
+    for call in [(0.1, 0.2, 3), (2.5, 2.6, 7), (2.5, 2.6, 5), (5.0, 6.0, 3), (5.0, 6.0, -1)]:
+        assert wrong_calls([call], log) == [call]
