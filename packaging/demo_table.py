@@ -13,8 +13,8 @@ import torch
 
 from legodnn.builder.data import fashion_mnist
 from legodnn.runtime import Network
+from legodnn.runtime.command.report import table
 from legodnn.runtime.memory import give_back
-from legodnn.runtime.report import table
 from legodnn.shared.bundle.tensors import tensor_to_bytes
 from legodnn.shared.files import atomic_write
 from legodnn.shared.host import process_memory

@@ -7,16 +7,17 @@
     >>> choice = optimizer.update_model(0.010, 4.5 * 1024**2)  # seconds, bytes -> what was chosen, and what it predicts
     >>> y = network(x)                                         # safe while another thread switches
 
-    network       Network: an open bundle that runs; switching: how it changes what it runs
+    network       Network: an open bundle that runs; switching: how it changes what it runs; background: in a thread
+    faults        why a selection cannot be made to run; forks: processes in which torch cannot compute
     composition   how a selection is made to run; operators: what its programs may do
     latency       LatencyEstimator; seconds: from measurements to seconds per variant
-    memory        what a selection needs
+    memory        what a selection needs; growth: MemoryEstimator, what that is on this device
     optimizer     ScalingOptimizer: the best selection within budgets; JointOptimizer: of several networks at once
     controller    Controller: follows budgets that change, from memory, load, a schedule, a function or a signal
     cache         what was measured here, kept between runs
     frames        frames from files, pipes, cameras and folders of images
-    cli           the command `legodnn-run`: its arguments; session: what they set going; feed: frames through a
-                  network; report: what is said about it; stopping: Ctrl-C and SIGTERM
+    cli           the command `legodnn-run`: its arguments; command: what they set going
+    view          the screen it shows on a terminal
 """
 
 from legodnn.runtime.controller import (
@@ -27,15 +28,19 @@ from legodnn.runtime.controller import (
     Event,
     Fixed,
     FreeMemory,
+    JointController,
     JsonLines,
     Prediction,
     Processor,
     Schedule,
+    SharedMemory,
     SignalSteps,
     Source,
     Tightest,
 )
+from legodnn.runtime.growth import MemoryEstimator
 from legodnn.runtime.latency import LatencyEstimator
+from legodnn.runtime.memory import MemoryTable
 from legodnn.runtime.network import Network, SelfTestResult
 from legodnn.runtime.optimizer import Choice, Duty, JointChoice, JointOptimizer, Power, ScalingOptimizer
 from legodnn.runtime.seconds import LatencyTable
@@ -53,11 +58,14 @@ __all__ = [
     "FreeMemory",
     "InfeasibleBudget",
     "JointChoice",
+    "JointController",
     "JointOptimizer",
     "JsonLines",
     "LatencyEstimator",
     "LatencyTable",
     "LegoError",
+    "MemoryEstimator",
+    "MemoryTable",
     "Network",
     "Power",
     "Prediction",
@@ -65,6 +73,7 @@ __all__ = [
     "ScalingOptimizer",
     "Schedule",
     "SelfTestResult",
+    "SharedMemory",
     "SignalSteps",
     "Source",
     "Tightest",

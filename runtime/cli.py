@@ -1,25 +1,17 @@
-"""The command `legodnn-run`: its arguments. What they set going is in `session`."""
+"""The command `legodnn-run`: its arguments; `command` knows what they mean and does it."""
 
 from __future__ import annotations
 
 import argparse
-import math
-import os
 import sys
 from typing import List, Optional
 
-from legodnn.runtime.frames.pixels import PIXEL_FORMATS, PixelFormat, parse_size
-from legodnn.runtime.session import Request, run
+from legodnn.runtime.command.options import TENSOR, request_of
+from legodnn.runtime.command.session import run
+from legodnn.runtime.frames.pixels import PIXEL_FORMATS
 from legodnn.shared.console import CommandParser, run_command, version
-from legodnn.shared.errors import UsageError
-from legodnn.shared.units import parse_bytes, parse_seconds
 
 NAME = "legodnn-run"
-
-TENSOR = "tensor"
-"""The format of frames that need no conversion."""
-
-_FASTEST, _SLOWEST = 10_000.0, 0.001
 
 _EXAMPLES = """
 examples:
@@ -49,9 +41,30 @@ Without --fps every frame is run, and who writes into a pipe waits meanwhile. Wi
 a pipe or camera are run, always the latest; frames of a file or folder are due N a second, and those that are late are
 left out. The dropped ones are counted.
 
+several networks in one process:
+  legodnn-run faces.lgb signs.lgb --rate faces=10 --rate signs=5 --memory 60MiB
+  legodnn-run left=faces.lgb right=faces.lgb --rate 10 --input left=a.raw --input right=b.raw
+
+A network's name is its file's without the suffix, or what stands before the file: NAME=FILE; two of one name are
+refused. An option that takes [NAME=]VALUE counts for the network of that name, or without NAME for all. The networks
+share memory (--memory is for all together, as if all ran at the same moment) and the cores (--cores). Each takes its
+--rate of frames a second: an inference has to end within its --deadline and before the next frame is due. What is
+chosen has the largest sum of accuracies, each times its --weight.
+
+resources that change:
+  legodnn-run fashion.lgb --memory 4MiB --adapt        also leave other processes what they need
+  legodnn-run fashion.lgb --schedule budgets.csv       lines like 30s,5ms,4.5MiB under the line at,time,memory
+  legodnn-run fashion.lgb --step 4MiB --step 5ms,1MiB  SIGUSR1 goes to the next
+
+All that is given holds at once. What no longer fits is replaced within half a second; where nothing fits, the nearest
+selection runs. Something better comes once what runs has run for five seconds, and if a tenth is left to spare.
+
+On a terminal one screen shows what runs, what it needs and what was decided; --plain prints lines instead, as is done
+in a pipe. The last lines follow once the screen is gone. There are no colours where the variable NO_COLOR is set.
+
 Latencies are measured on the first run and remembered per device, bundle and number of threads.
 
-Ctrl-C and SIGTERM finish the frame that is underway and print the summary; a second one ends at once.
+Ctrl-C and SIGTERM finish the frames that are underway and print a summary; a second one ends at once.
 exit status: 0 done, or ended by SIGTERM; 2 something was wrong (one line on stderr says what); 130 interrupted with
 Ctrl-C; 141 whoever read the output went away
 """
@@ -59,7 +72,7 @@ Ctrl-C; 141 whoever read the output went away
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run `legodnn-run`; returns the exit status."""
-    return run_command(NAME, lambda: run(_request(sys.argv[1:] if arguments is None else arguments)))
+    return run_command(NAME, lambda: run(request_of(_parser().parse_intermixed_args(arguments))))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,75 +82,40 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("bundle", help="a *.lgb file")
-    parser.add_argument("--time", metavar="TIME", help="budget per inference: 5ms, 0.2s, 800us")
-    parser.add_argument("--memory", metavar="SIZE", help="budget for weights and peak activations: 4.5MiB, 800kB")
-    parser.add_argument(
-        "--input", metavar="SOURCE", help="raw frames from a file, or from standard input (-); or a folder of images"
-    )
-    parser.add_argument(
-        "--format", metavar="FORMAT", help=f"what raw frames are: {', '.join((TENSOR, *PIXEL_FORMATS))}"
-    )
-    parser.add_argument("--size", metavar="WxH", help="width and height of raw frames that are pixels: 640x480")
-    parser.add_argument("--fps", metavar="N", help="frames per second; frames there is no time for are dropped")
-    parser.add_argument("--frames", metavar="N", type=int, help="stop after N frames")
-    parser.add_argument("--threads", metavar="N", type=int, help="CPU threads to use (default: torch's choice)")
-    parser.add_argument("--info", action="store_true", help="show what is in the bundle and stop")
-    parser.add_argument("--self-test", action="store_true", help="compare with the builder's results and stop")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of text")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version()}")
+    add = parser.add_argument
+    add("bundles", metavar="[NAME=]FILE", nargs="+", help="a *.lgb file; several of them run side by side")
+    add("--time", metavar="TIME", help="budget per inference: 5ms, 0.2s, 800us")
+    add("--memory", metavar="SIZE", help="budget for weights and peak activations: 4.5MiB, 800kB")
+    add("--threads", metavar="N", type=int, help="CPU threads to use (default: torch's choice)")
+    add("--frames", metavar="N", type=int, help="stop after N frames (of each network)")
+    add("--info", action="store_true", help="show what is in the bundle and stop")
+    add("--self-test", action="store_true", help="compare with the builder's results and stop")
+    add("--json", action="store_true", help="one JSON object a line instead of text")
+    add("--plain", action="store_true", help="lines of text on a terminal, too, instead of one screen")
+    add("--version", action="version", version=f"%(prog)s {version()}")
+
+    add = parser.add_argument_group("frames").add_argument
+    sources = "a file of raw frames, standard input (-), or a folder of images"
+    add("--input", metavar="[NAME=]SOURCE", action="append", help=sources)
+    formats = f"what raw frames are: {', '.join((TENSOR, *PIXEL_FORMATS))}"
+    add("--format", metavar="[NAME=]FORMAT", action="append", help=formats)
+    size = "width and height of raw frames that are pixels: 640x480"
+    add("--size", metavar="[NAME=]WxH", action="append", help=size)
+    add("--fps", metavar="N", help="frames per second; frames there is no time for are dropped (one network)")
+
+    add = parser.add_argument_group("several networks").add_argument
+    add("--rate", metavar="[NAME=]N", action="append", help="frames per second a network has to process")
+    add("--deadline", metavar="[NAME=]TIME", action="append", help="the most an inference may take (default: 1/rate)")
+    add("--weight", metavar="NAME=W", action="append", help="what a network's accuracy counts (default: 1)")
+    add("--cores", metavar="SHARE", help="the share of the cores' time for all, like 0.8 (default: 1)")
+
+    add = parser.add_argument_group("resources that change").add_argument
+    add("--adapt", action="store_true", help="follow the memory and the processor that others leave")
+    add("--schedule", metavar="FILE", help="budgets by the clock, from a CSV file")
+    add("--step", metavar="BUDGET", action="append", help="TIME, SIZE or TIME,SIZE; SIGUSR1 goes from each to the next")
+    add("--strict", action="store_true", help="keep to the memory budget during switches as well")
+    add("--log", metavar="FILE", help="append every decision to a file, as a line of JSON")
     return parser
-
-
-def _request(arguments: List[str]) -> Request:
-    options = _parser().parse_args(arguments)
-    for name, value in (("--frames", options.frames), ("--threads", options.threads)):
-        if value is not None and value < 1:
-            raise UsageError(f"{name} {value}: give a number of at least 1")
-    return Request(
-        bundle=options.bundle,
-        seconds=parse_seconds(options.time) if options.time is not None else None,
-        memory=parse_bytes(options.memory) if options.memory is not None else None,
-        input=options.input,
-        pixels=_pixels(options),
-        fps=_fps(options.fps) if options.fps is not None else None,
-        frames=options.frames,
-        threads=options.threads,
-        info=options.info,
-        self_test=options.self_test,
-        json=options.json,
-    )
-
-
-def _pixels(options: argparse.Namespace) -> Optional[PixelFormat]:
-    """The pixel format of raw frames; None where frames are tensors, or images that say themselves what they are."""
-    given = "--format" if options.format is not None else "--size"
-    if (options.format, options.size) == (None, None):
-        return None
-    if options.input is None:
-        raise UsageError(f"{given} goes with --input")
-    if os.path.isdir(options.input):
-        raise UsageError(f"{given} is for raw frames; {options.input} is a folder, whose images need none")
-    name = options.format or TENSOR
-    if name == TENSOR:
-        if options.size is not None:
-            raise UsageError(f"--size goes with --format, one of {', '.join(PIXEL_FORMATS)}")
-        return None
-    if name not in PIXEL_FORMATS:
-        raise UsageError(f"--format {name}: not known; known are {', '.join((TENSOR, *PIXEL_FORMATS))}")
-    if options.size is None:
-        raise UsageError(f"--format {name} needs --size, the frames' width and height: --size 640x480")
-    return PixelFormat(name, *parse_size(options.size))
-
-
-def _fps(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not _SLOWEST <= value <= _FASTEST:
-        raise UsageError(f"--fps {text}: frames per second expected, from {_SLOWEST:g} to {_FASTEST:g}")
-    return value
 
 
 if __name__ == "__main__":

@@ -12,27 +12,41 @@ from legodnn.runtime.frames.source import Frame, Source
 
 
 class Clock:
-    """Seconds that only ever go up, and waiting."""
+    """Seconds that only ever go up, and waiting, which another thread may end for good."""
+
+    def __init__(self) -> None:
+        self._woken = threading.Event()
 
     def now(self) -> float:
         """Seconds since some fixed moment."""
         return time.monotonic()
 
     def sleep_until(self, moment: float) -> None:
-        """Return at ``moment``, or right away where it is past."""
-        time.sleep(max(0.0, moment - self.now()))
+        """Return at ``moment``, or right away where it is past or `wake` has been called."""
+        self._woken.wait(max(0.0, moment - self.now()))
+
+    def wake(self) -> None:
+        """End the waiting, also that of the future."""
+        self._woken.set()
 
 
 class Pace:
     """Takes every frame, whenever the network is ready; to be used as a context and iterated over."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, clock: Optional[Clock] = None) -> None:
         self.source = source
+        self._clock = clock or Clock()
+        self._stopped = False
 
     @property
     def dropped(self) -> int:
         """How many frames have been passed over so far."""
         return 0
+
+    def stop(self) -> None:
+        """From another thread: whoever waits for the time of a frame waits no longer, and gets no more of them."""
+        self._stopped = True
+        self._clock.wake()
 
     def __iter__(self) -> Iterator[Frame]:
         return self.source.frames()
@@ -53,8 +67,8 @@ class Due(Pace):
     """
 
     def __init__(self, source: Source, fps: float, clock: Optional[Clock] = None) -> None:
-        super().__init__(source)
-        self._fps, self._clock = fps, clock or Clock()
+        super().__init__(source, clock)
+        self._fps = fps
         self._dropped = 0
 
     @property
@@ -69,6 +83,8 @@ class Due(Pace):
                 self._dropped += 1
                 continue
             self._clock.sleep_until(start + frame.number / self._fps)
+            if self._stopped:
+                return
             yield frame
 
 
@@ -90,9 +106,10 @@ class Slot:
             self._changed.notify()
 
     def end(self, error: Optional[Exception] = None) -> None:
-        """There will be no more frames, for this reason if there is one."""
+        """There will be no more frames, for this reason if there is one; the first end counts."""
         with self._changed:
-            self._ended, self._error = True, error
+            if not self._ended:
+                self._ended, self._error = True, error
             self._changed.notify()
 
     def take(self) -> Optional[Frame]:
@@ -114,9 +131,9 @@ class Latest(Pace):
     """
 
     def __init__(self, source: Source, fps: float, clock: Optional[Clock] = None) -> None:
-        super().__init__(source)
+        super().__init__(source, clock)
         self.slot = Slot()
-        self._fps, self._clock = fps, clock or Clock()
+        self._fps = fps
         # A daemon, in case whoever holds the context is interrupted a second time while it waits for the thread.
         self._thread = threading.Thread(target=self._read, name="legodnn-frames", daemon=True)
         self._wake_reader, self._wake_writer = -1, -1
@@ -125,6 +142,11 @@ class Latest(Pace):
     def dropped(self) -> int:
         """How many frames have been passed over so far."""
         return self.slot.dropped
+
+    def stop(self) -> None:
+        """See `Pace.stop`; who waits for a frame that has not come waits no longer, either."""
+        super().stop()
+        self.slot.end()
 
     def __enter__(self) -> "Latest":
         self._wake_reader, self._wake_writer = os.pipe()
@@ -136,7 +158,7 @@ class Latest(Pace):
         while True:
             self._clock.sleep_until(due)
             frame = self.slot.take()
-            if frame is None:
+            if frame is None or self._stopped:
                 return
             due = self._clock.now() + 1 / self._fps
             yield frame

@@ -3,6 +3,13 @@
 import subprocess
 import sys
 
+WITH_CTRL_C = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests are a script's background job
+from legodnn.runtime.cli import main
+sys.exit(main())
+"""
+
 
 def command(*arguments):
     return [sys.executable, "-m", "legodnn.runtime.cli", *map(str, arguments)]

@@ -16,7 +16,7 @@ from legodnn.runtime.cli import main
 from legodnn.shared.bundle.tensors import tensor_to_bytes
 from legodnn.shared.bundle.writer import write_bundle
 from tests import bundles
-from tests.unit.runtime.commands import command, refused, run
+from tests.unit.runtime.commands import WITH_CTRL_C, command, refused, run
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 FRAME = bytes(3 * 16 * 16 * 4)
@@ -31,14 +31,6 @@ def common_cache(tmp_path_factory, monkeypatch):
 def events(output, kind=None):
     found = [json.loads(line) for line in output.splitlines()]
     return [e for e in found if kind is None or e["event"] == kind]
-
-
-WITH_CTRL_C = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests are a script's background job
-from legodnn.runtime.cli import main
-sys.exit(main())
-"""
 
 
 def started(*arguments):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from legodnn.runtime.stopping import StopAsked, Stopping
+from legodnn.runtime.command.stopping import StopAsked, Stopping
 
 HANDLERS = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -85,7 +85,7 @@ def test_handlers_are_put_back_and_ignored_signals_stay_ignored():
 
 TWICE = """
 import signal, time
-from legodnn.runtime.stopping import Stopping
+from legodnn.runtime.command.stopping import Stopping
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with Stopping() as stopping, stopping.finishing():
     print("busy", flush=True)

@@ -4,36 +4,64 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from legodnn.runtime.controller import Event
+from legodnn.runtime.controller.events import REASONS
 from legodnn.runtime.network import Network, SelfTestResult
-from legodnn.runtime.optimizer import Choice
+from legodnn.runtime.optimizer import Choice, JointChoice
 from legodnn.shared.errors import InfeasibleBudget
 from legodnn.shared.tables import Manifest, selection_text
 from legodnn.shared.units import format_bytes, format_seconds
 
 
 class Reporter:
-    """Prints what happens; every kind of message has a text and a JSON form."""
+    """Prints what happens, from any thread; every kind of message has a text and a JSON form."""
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
+        self._saying = threading.Lock()
+
+    def say(self, kind: str, facts: Mapping[str, Any], text: str, network: Optional[str] = None) -> None:
+        """One message, about the network of this name where there are several; no text, no line."""
+        if self.as_json:
+            about = {"network": network} if network is not None else {}
+            line = json.dumps({"event": kind, **about, **facts})
+        else:
+            line = "\n".join(named(network, part) for part in text.split("\n")) if text else ""
+        if line:
+            with self._saying:
+                print(line, flush=True)
+
+    def complain(self, text: str) -> None:
+        """Something went wrong that does not end the run: a line on stderr."""
+        print(text, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Progress of a measurement on stderr, once it has taken two seconds, with the time left."""
+
+    def __init__(self, network: Optional[str] = None) -> None:
+        self._network = network
         self._started = time.monotonic()
         self._said = 0.0
 
-    def say(self, kind: str, facts: Mapping[str, Any], text: str) -> None:
-        """One message."""
-        print(json.dumps({"event": kind, **facts}) if self.as_json else text, flush=True)
-
-    def progress(self, done: int, total: int) -> None:
-        """Progress of a measurement on stderr, once it has taken two seconds, with the time left."""
+    def __call__(self, done: int, total: int) -> None:
+        """``done`` of ``total`` have been measured."""
         elapsed = time.monotonic() - self._started
         if elapsed < 2 or (elapsed - self._said < 2 and done < total):
             return
         self._said = elapsed
         left = format_seconds(max(0.0, elapsed / done * (total - done)))
-        print(f"measuring latencies: {done}/{total} ({done / total:.0%}), {left} left", file=sys.stderr, flush=True)
+        text = named(self._network, f"{done}/{total} ({done / total:.0%}), {left} left")
+        print(f"measuring latencies: {text}", file=sys.stderr, flush=True)
+
+
+def named(network: Optional[str], text: str) -> str:
+    """A text about one network of several; None where there is only one."""
+    return text if network is None else f"{network}: {text}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -130,6 +158,29 @@ def choice_text(network: Network, choice: Choice) -> str:
         f"predicted: {seconds} per inference, {format_bytes(choice.memory_bytes)}, "
         f"accuracy {choice.accuracy:.2%} (give or take {choice.accuracy_error:.2%})"
     )
+
+
+def decision_text(event: Event, manifest: Optional[Manifest]) -> str:
+    """A controller's decision for people, what came of it first; ``manifest`` of the network it is about."""
+    why = event.detail or REASONS[event.reason]
+    if manifest is None or not event.switched or event.predicted is None:
+        return f"{event.reason}: {why}"
+    found = event.predicted
+    seconds = f"{format_seconds(found.seconds)}, " if found.seconds is not None else ""
+    return (
+        f"{event.reason}: now [{selection_text(manifest, event.new)}], predicted {seconds}"
+        f"{format_bytes(found.memory_bytes)}, accuracy {found.accuracy:.1%}; {why}"
+    )
+
+
+def joint_facts(choice: JointChoice) -> Dict[str, Any]:
+    """What several networks need together, as plain values."""
+    return {"memory_bytes": choice.memory_bytes, "utilisation": choice.utilisation}
+
+
+def joint_text(choice: JointChoice) -> str:
+    """`joint_facts` for people."""
+    return f"together: {format_bytes(choice.memory_bytes)}, {choice.utilisation:.1%} of the cores' time"
 
 
 def answer_facts(labels: Sequence[str], answer: Any) -> Dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Any, Dict, Iterator, Optional, Type
+from typing import Any, Callable, Dict, Iterator, Optional, Type
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -20,10 +20,13 @@ class Stopping:
     While something is `finishing`, the signal is only noted in ``asked``; at other times it raises `StopAsked` on the
     spot, also out of waiting for data. A second signal ends the process at once. Leaving the context after SIGTERM is
     an orderly end; after Ctrl-C it raises `KeyboardInterrupt`, for the command to report as every interruption.
+
+    ``when_asked`` is called first of all, for what must be in order even if a second signal follows; it must not raise.
     """
 
     def __init__(self) -> None:
         self.asked: Optional[int] = None
+        self.when_asked: Optional[Callable[[], None]] = None
         self._busy = False
         self._before: Dict[int, Any] = {}
 
@@ -54,6 +57,8 @@ class Stopping:
 
     def _note(self, number: int, frame: Optional[FrameType]) -> None:
         self.asked = number
+        if self.when_asked is not None:
+            self.when_asked()
         for each in self._before:
             signal.signal(each, signal.SIG_DFL)
         if not self._busy:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections import deque
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, Deque, Dict, Optional
 
+from legodnn.runtime.command.report import Reporter, answer_facts, answer_text, named
+from legodnn.runtime.command.stopping import StopAsked, Stopping
 from legodnn.runtime.frames.pacing import Pace
 from legodnn.runtime.frames.source import Frame
 from legodnn.runtime.network import Network
-from legodnn.runtime.report import Reporter, answer_facts, answer_text
-from legodnn.runtime.stopping import StopAsked, Stopping
 from legodnn.shared.errors import InputError
 from legodnn.shared.units import format_seconds
 
@@ -21,29 +21,41 @@ REMEMBERED = 10_000
 
 
 class Feed:
-    """Runs the frames that a pace lets through and reports each; `Stopping` may end it between two frames."""
+    """Runs the frames that a pace lets through and reports each; it may be ended between two frames."""
 
-    def __init__(self, network: Network, pace: Pace, reporter: Reporter, paced: bool = False) -> None:
-        """``paced``: frames may be dropped, so reports say how many were."""
-        self.network, self.pace, self.reporter, self.paced = network, pace, reporter, paced
+    def __init__(
+        self, network: Network, pace: Pace, reporter: Reporter, paced: bool = False, name: Optional[str] = None
+    ) -> None:
+        """``paced``: frames may be dropped, so reports say how many were. ``name``: of one network of several."""
+        self.network, self.pace, self.reporter, self.paced, self.name = network, pace, reporter, paced, name
         self.frames = self.skipped = 0
         self.judged = self.right = 0
         self._seconds: Deque[float] = deque(maxlen=REMEMBERED)
+        self._stopped = False
 
-    def run(self, stopping: Stopping, limit: Optional[int] = None) -> None:
-        """Run until the frames end, ``limit`` frames have been run, or a signal asks to stop; then sum up.
+    def run(self, limit: Optional[int] = None, stopping: Optional[Stopping] = None) -> None:
+        """Run until the frames end, ``limit`` frames have been run, or this is asked to stop.
 
-        Raises what the source raises, and `InputError` where frames came but none could be used.
+        Signals ask by way of ``stopping``, in the main thread. Raises what the source raises, and `InputError` where
+        frames came but none could be used.
         """
+        finishing = nullcontext if stopping is None else stopping.finishing
         with suppress(StopAsked), self.pace:  # asked to stop while no frame was underway
             for frame in self.pace:
-                with stopping.finishing():
+                with finishing():
                     self._take(frame)
-                if stopping.asked is not None or self.frames == limit:
+                if self._asked(stopping) or self.frames == limit:
                     break
-        if self.skipped and not self.frames and stopping.asked is None:
-            raise InputError("none of the frames could be used")
-        self._sum_up()
+        if self.skipped and not self.frames and not self._asked(stopping):
+            raise InputError(named(self.name, "none of the frames could be used"))
+
+    def stop(self) -> None:
+        """From another thread: end after the frame that is underway."""
+        self._stopped = True
+        self.pace.stop()
+
+    def _asked(self, stopping: Optional[Stopping]) -> bool:
+        return self._stopped or (stopping is not None and stopping.asked is not None)
 
     def _take(self, frame: Frame) -> None:
         try:
@@ -51,7 +63,7 @@ class Feed:
         except InputError as error:
             self.skipped += 1
             facts = {"frame": frame.number, "reason": str(error), **self._circumstances(frame)}
-            self.reporter.say("skipped", facts, f"frame {frame.number} skipped: {error}")
+            self.reporter.say("skipped", facts, f"frame {frame.number} skipped: {error}", self.name)
             return
         started = time.perf_counter()
         answer = self.network(*inputs)
@@ -65,7 +77,7 @@ class Feed:
         facts = {"frame": frame.number, "seconds": seconds, **found, **self._circumstances(frame)}
         name = f" ({frame.name})" if frame.name else ""
         text = f"frame {frame.number}{name}: {answer_text(found)}, {format_seconds(seconds)}"
-        self.reporter.say("frame", facts, text)
+        self.reporter.say("frame", facts, text, self.name)
 
     def _circumstances(self, frame: Frame) -> Dict[str, Any]:
         facts: Dict[str, Any] = {}
@@ -75,7 +87,8 @@ class Feed:
             facts["dropped"] = self.pace.dropped
         return facts
 
-    def _sum_up(self) -> None:
+    def sum_up(self) -> None:
+        """Report what came of all frames."""
         median = statistics.median(self._seconds) if self._seconds else None
         facts: Dict[str, Any] = {"frames": self.frames, "median_seconds": median}
         text = f"{self.frames} frames"
@@ -90,4 +103,4 @@ class Feed:
         if self.judged:
             facts["right"], facts["judged"] = self.right, self.judged
             text += f"; {self.right} of {self.judged} samples right"
-        self.reporter.say("summary", facts, text)
+        self.reporter.say("summary", facts, text, self.name)

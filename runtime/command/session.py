@@ -1,0 +1,173 @@
+"""What `legodnn-run` does once its arguments are understood: open, test, measure, choose, run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+from dataclasses import dataclass
+from typing import ContextManager, Optional, Sequence, Union
+
+import torch
+
+from legodnn.runtime.command.adapting import Adapting
+from legodnn.runtime.command.choosing import Alone, Shared
+from legodnn.runtime.command.feed import Feed
+from legodnn.runtime.command.live import Live, Subject
+from legodnn.runtime.command.report import Progress, Reporter, describe, info_text, self_test_facts
+from legodnn.runtime.command.request import Job, Request
+from legodnn.runtime.command.stopping import Stopping
+from legodnn.runtime.command.together import run_together
+from legodnn.runtime.controller import Budget
+from legodnn.runtime.frames.opening import open_source
+from legodnn.runtime.frames.pacing import pace
+from legodnn.runtime.frames.samples import Samples
+from legodnn.runtime.frames.source import Source
+from legodnn.runtime.latency import LatencyEstimator
+from legodnn.runtime.network import Network
+from legodnn.runtime.view.terminal import usable
+from legodnn.shared.errors import BundleError
+
+
+def run(request: Request) -> int:
+    """Do what a request says; returns the exit status. Raises `LegoError`, `OSError`, `KeyboardInterrupt`."""
+    # torch says at length that numpy is missing, which a device is meant to do without.
+    warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
+    if request.threads is not None:
+        torch.set_num_threads(request.threads)
+    reporter = _reporter(request)
+    with Stopping() as stopping, contextlib.ExitStack() as open_things:
+        members = [
+            _Member(job, open_things.enter_context(Network.open(job.bundle)), job.name if request.several else None)
+            for job in request.jobs
+        ]
+        if request.info:
+            for member in members:
+                member.inform(reporter)
+            return 0
+        # Better to know now than after measuring that there is nothing to read, or to follow.
+        sources = [open_things.enter_context(contextlib.closing(m.source(request.frames))) for m in members]
+        adapting = _adapting(request, members, reporter)
+        if adapting is not None:
+            open_things.enter_context(contextlib.closing(adapting))
+        for member in members:
+            member.test(reporter, request.self_test)
+        if request.self_test:
+            return 0
+        for member in members:
+            LatencyEstimator(member.network).profile_all_blocks(Progress(member.name))
+        feeds = [member.feed(source, reporter) for member, source in zip(members, sources)]
+        _Run(request, members, feeds, reporter, adapting, stopping).go()
+    return 0
+
+
+def _reporter(request: Request) -> Reporter:
+    if request.json or request.plain or not usable(sys.stdout, os.environ):
+        return Reporter(request.json)
+    return Live(sys.stdout, colours=not os.environ.get("NO_COLOR"))
+
+
+def _adapting(request: Request, members: "Sequence[_Member]", reporter: Reporter) -> Optional[Adapting]:
+    if request.adaptation is None:
+        return None
+    return Adapting(request.adaptation, request, [member.network for member in members], reporter)
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A network and its job; ``name`` is None where there is only one."""
+
+    job: Job
+    network: Network
+    name: Optional[str]
+
+    def inform(self, reporter: Reporter) -> None:
+        """Say what is in the bundle."""
+        self.network.verify()
+        facts = describe(self.network.manifest, self.job.bundle, self.network.digest)
+        reporter.say("info", facts, info_text(facts), self.name)
+
+    def source(self, frames: Optional[int]) -> Source:
+        """Where its frames come from; samples repeat where a number of ``frames`` is wanted."""
+        if self.job.input is None:
+            return Samples(self.network, repeat=frames is not None)
+        return open_source(self.job.input, self.network, self.job.pixels)
+
+    def test(self, reporter: Reporter, report: bool) -> None:
+        """Compare this device with the builder; raises `BundleError` where they differ."""
+        self.network.verify()
+        results = self.network.self_test()
+        facts = self_test_facts(results)
+        if report or not facts["passed"]:
+            worst = max(r.error for r in results)
+            text = f"self-test: {len(results)} selections, largest relative error {worst:.1e}"
+            reporter.say("self-test", facts, text, self.name)
+        if not facts["passed"]:
+            raise BundleError(
+                f"{self.job.bundle}: this device does not compute what the builder computed; see the self-test above"
+            )
+
+    def feed(self, source: Source, reporter: Reporter) -> Feed:
+        """Its frames on their way through it."""
+        return Feed(self.network, pace(source, self.job.fps), reporter, self.job.fps is not None, self.name)
+
+
+class _Run:
+    """From measured networks to the end of their frames."""
+
+    def __init__(
+        self,
+        request: Request,
+        members: "Sequence[_Member]",
+        feeds: Sequence[Feed],
+        reporter: Reporter,
+        adapting: Optional[Adapting],
+        stopping: Stopping,
+    ) -> None:
+        self._request, self._members, self._feeds = request, members, feeds
+        self._reporter, self._adapting, self._stopping = reporter, adapting, stopping
+        networks = [member.network for member in members]
+        self._choosing: Union[Alone, Shared] = (
+            Shared(networks, request) if request.several else Alone(networks[0], request)
+        )
+
+    def go(self) -> None:
+        """Choose, run all frames, sum up; raises why a feed failed."""
+        self._choosing.report_offers(self._reporter)
+        # What can never be had is refused, also where budgets change.
+        self._choosing.choose(switch=self._adapting is None)
+        with self._following():
+            self._choosing.report(self._reporter)
+            with self._showing():
+                failed = self._feed()
+        with self._stopping.finishing():
+            for feed in self._feeds:
+                feed.sum_up()
+        if failed is not None:
+            raise failed
+
+    def _feed(self) -> Optional[BaseException]:
+        if self._request.several:
+            return run_together(self._feeds, self._stopping, self._request.frames)
+        self._feeds[0].run(self._request.frames, self._stopping)
+        return None
+
+    def _following(self) -> ContextManager[None]:
+        if self._adapting is None:
+            return contextlib.nullcontext()
+        return self._adapting.following(self._choosing, self._stopping)
+
+    def _showing(self) -> ContextManager[None]:
+        if not isinstance(self._reporter, Live):
+            return contextlib.nullcontext()
+        limits = self._choosing.seconds_limits()
+        subjects = [
+            Subject(member.job.name, feed, limit) for member, feed, limit in zip(self._members, self._feeds, limits)
+        ]
+        return self._reporter.showing(subjects, self._budget, self._stopping)
+
+    def _budget(self) -> Budget:
+        if self._adapting is None:
+            return Budget(self._request.seconds, self._request.memory)
+        return self._adapting.budget
