@@ -66,14 +66,21 @@ class MemoryEstimator:
         """
         network = self.network
         if network.way is None:
-            network.compose(network.manifest.original_selection)
-        table = None if again else read_memory_table(network.cache.get("memory"), str(network.way))
+            network.compose(network.first_selection)
+        table = None if again else self.remembered()
         if table is None and network.way is not None:
             table = self._measured(network.way, progress)
             if table is not None:
                 network.cache.put("memory", table.to_plain())
         network.memory = table
         return table
+
+    def remembered(self) -> Optional[MemoryTable]:
+        """What was measured before on this device for the way the network runs; None where nothing was."""
+        network = self.network
+        way = network.way or Way.from_text(network.cache.get("way"))
+        network.memory = read_memory_table(network.cache.get("memory"), str(way))
+        return network.memory
 
     def selections(self) -> List[Dict[str, str]]:
         """The selections that are measured: the original, the smallest, and random ones."""

@@ -136,7 +136,7 @@ class Network:
         """
         require_process(self._process)
         self.check_inputs(inputs)
-        current = self._switcher.current or self._first()
+        current = self._switcher.current or self._with_first_selection(self.select)
         started = time.perf_counter()
         answer = current(*inputs)
         current.recent.append(time.perf_counter() - started)
@@ -232,19 +232,18 @@ class Network:
         return self._composer
 
     def _found_way(self, composer: Composer) -> Way:
-        while True:
-            selection = self.first_selection
-            try:
-                return self._blaming(selection, lambda: composer.find_way(selection))  # noqa: B023  (called at once)
-            except UnusableVariant:
-                continue  # the next selection is without it
+        def find(selection: Mapping[str, str]) -> Way:
+            return self._blaming(selection, lambda: composer.find_way(selection))
 
-    def _first(self) -> Composition:
+        return self._with_first_selection(find)
+
+    def _with_first_selection(self, make: Callable[[Mapping[str, str]], Made]) -> Made:
+        """What ``make`` makes of the first selection, which is another one once a variant of it has been excluded."""
         while True:
             try:
-                return self.select(self.first_selection)
-            except UnusableVariant:
-                continue
+                return make(self.first_selection)
+            except UnusableVariant as fault:
+                logger.info("%s; the next one of its block is tried", fault)
 
     def _blaming(self, selection: Mapping[str, str], make: Callable[[], Made]) -> Made:
         """What ``make`` returns; where it fails because of a variant, that is excluded from now on."""

@@ -44,6 +44,7 @@ def request_of(options: argparse.Namespace) -> Request:
         frames=options.frames,
         threads=options.threads,
         adaptation=_adaptation(options),
+        measure=options.measure,
         info=options.info,
         self_test=options.self_test,
         json=options.json,

@@ -10,8 +10,10 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from legodnn.runtime.controller import Event
 from legodnn.runtime.controller.events import REASONS
+from legodnn.runtime.memory import read_memory_table
 from legodnn.runtime.network import Network, SelfTestResult
 from legodnn.runtime.optimizer import Choice, JointChoice
+from legodnn.runtime.seconds import read_table
 from legodnn.shared.errors import InfeasibleBudget
 from legodnn.shared.tables import Manifest, selection_text
 from legodnn.shared.units import format_bytes, format_seconds
@@ -41,10 +43,10 @@ class Reporter:
 
 
 class Progress:
-    """Progress of a measurement on stderr, once it has taken two seconds, with the time left."""
+    """Progress of a measurement of ``what`` on stderr, once it has taken two seconds, with the time left."""
 
-    def __init__(self, network: Optional[str] = None) -> None:
-        self._network = network
+    def __init__(self, what: str, network: Optional[str] = None) -> None:
+        self._what, self._network = what, network
         self._started = time.monotonic()
         self._said = 0.0
 
@@ -56,7 +58,7 @@ class Progress:
         self._said = elapsed
         left = format_seconds(max(0.0, elapsed / done * (total - done)))
         text = named(self._network, f"{done}/{total} ({done / total:.0%}), {left} left")
-        print(f"measuring latencies: {text}", file=sys.stderr, flush=True)
+        print(f"measuring {self._what}: {text}", file=sys.stderr, flush=True)
 
 
 def named(network: Optional[str], text: str) -> str:
@@ -70,11 +72,13 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
 
 
-def describe(manifest: Manifest, path: str, digest: str) -> Dict[str, Any]:
-    """A bundle's facts as plain values."""
+def describe(network: Network, path: str) -> Dict[str, Any]:
+    """A bundle's facts as plain values, and what is remembered of this device."""
+    manifest = network.manifest
     return {
         "path": path,
-        "digest": digest,
+        "digest": network.digest,
+        "measured": _measured(network),
         "task": manifest.task,
         "metric": manifest.metric,
         "created_with": manifest.created_with,
@@ -113,6 +117,7 @@ def info_text(facts: Mapping[str, Any]) -> str:
         f"selections predicted to within {facts['prediction_error']['mean']:.2%} on average",
         f"stored as {facts['precision']}, written by LegoDNN {facts['created_with'].get('legodnn', '?')} "
         f"with torch {facts['created_with'].get('torch', '?')}",
+        _measured_text(facts["measured"]),
         "",
     ]
     rows = [["block", "variant", "weights", "MFLOP", "loses alone", "layers"]]
@@ -129,6 +134,31 @@ def info_text(facts: Mapping[str, Any]) -> str:
                 ]
             )
     return "\n".join([*lines, table(rows), *(f"note: {note}" for note in facts["notes"])])
+
+
+def _measured(network: Network) -> Dict[str, Any]:
+    """What was measured of a network on this device: the way it runs, its tables, and the file they are in."""
+    way = network.cache.get("way")
+    latency = read_table(network.cache.get("latency"), network.manifest)
+    memory = read_memory_table(network.cache.get("memory"), way)
+    return {
+        "way": way,
+        "latency": latency.to_plain() if latency is not None else None,
+        "memory": memory.to_plain() if memory is not None else None,
+        "file": str(network.cache.path),
+    }
+
+
+def _measured_text(measured: Mapping[str, Any]) -> str:
+    """`_measured` for people."""
+    parts = [
+        f"{what} to within {measured[name]['median_error']:.1%} (at worst {measured[name]['worst_error']:.1%})"
+        for name, what in (("latency", "seconds predicted"), ("memory", "memory predicted"))
+        if measured[name] is not None
+    ]
+    if not parts:
+        return "not measured on this device yet"
+    return f"measured on this device ({measured['way']}): {', '.join(parts)}; remembered in {measured['file']}"
 
 
 def self_test_facts(results: Sequence[SelfTestResult]) -> Dict[str, Any]:

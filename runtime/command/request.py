@@ -48,7 +48,7 @@ class Request:
 
     ``seconds`` (per inference) and ``memory`` (bytes) are budgets; with several networks ``memory`` is that of all
     together, and ``cores`` the share of the cores' time for all. ``frames`` is the number to stop after, for each
-    network. ``plain`` forbids the live view.
+    network. ``measure`` asks for new measurements, of memory as well. ``plain`` forbids the live view.
     """
 
     jobs: Tuple[Job, ...]
@@ -58,6 +58,7 @@ class Request:
     frames: Optional[int] = None
     threads: Optional[int] = None
     adaptation: Optional[Adaptation] = None
+    measure: bool = False
     info: bool = False
     self_test: bool = False
     json: bool = False

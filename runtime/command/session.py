@@ -24,6 +24,7 @@ from legodnn.runtime.frames.opening import open_source
 from legodnn.runtime.frames.pacing import pace
 from legodnn.runtime.frames.samples import Samples
 from legodnn.runtime.frames.source import Source
+from legodnn.runtime.growth import MemoryEstimator
 from legodnn.runtime.latency import LatencyEstimator
 from legodnn.runtime.network import Network
 from legodnn.runtime.view.terminal import usable
@@ -56,7 +57,7 @@ def run(request: Request) -> int:
         if request.self_test:
             return 0
         for member in members:
-            LatencyEstimator(member.network).profile_all_blocks(Progress(member.name))
+            member.measure(reporter, request.measure)
         feeds = [member.feed(source, reporter) for member, source in zip(members, sources)]
         _Run(request, members, feeds, reporter, adapting, stopping).go()
     return 0
@@ -85,7 +86,7 @@ class _Member:
     def inform(self, reporter: Reporter) -> None:
         """Say what is in the bundle."""
         self.network.verify()
-        facts = describe(self.network.manifest, self.job.bundle, self.network.digest)
+        facts = describe(self.network, self.job.bundle)
         reporter.say("info", facts, info_text(facts), self.name)
 
     def source(self, frames: Optional[int]) -> Source:
@@ -107,6 +108,15 @@ class _Member:
             raise BundleError(
                 f"{self.job.bundle}: this device does not compute what the builder computed; see the self-test above"
             )
+
+    def measure(self, reporter: Reporter, again: bool) -> None:
+        """Know what variants take here, from measurements made before where they need not be made ``again``."""
+        LatencyEstimator(self.network).profile_all_blocks(Progress("latencies", self.name), again)
+        memory = MemoryEstimator(self.network)
+        if not again:
+            memory.remembered()
+        elif memory.profile_all_blocks(Progress("memory", self.name), again) is None:
+            reporter.complain("memory cannot be measured here: it is counted by the bundle's tables")
 
     def feed(self, source: Source, reporter: Reporter) -> Feed:
         """Its frames on their way through it."""

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -93,3 +94,28 @@ def test_a_reader_that_goes_away_is_no_error(path):
     command = f"{sys.executable} -m legodnn.runtime.cli {path} --json | head -n 1"
     result = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
     assert b"Traceback" not in result.stderr
+
+
+def test_what_is_measured_is_remembered_shown_and_holds_from_then_on(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert known(path)["way"] is known(path)["latency"] is known(path)["memory"] is None
+    by_tables = chosen(path)["memory_bytes"]
+    measured = chosen(path, "--measure")["memory_bytes"]
+    assert measured > by_tables + 2**20
+    assert chosen(path)["memory_bytes"] == measured
+    assert b"memory predicted to within" in run(path, "--info").stdout
+    assert known(path)["memory"]["compositions"] >= 4
+    assert json.loads(Path(known(path)["file"]).read_text())["about"]["batch"] == 1
+
+
+def known(path):
+    """What `--info` says was measured."""
+    return json.loads(run(path, "--info", "--json").stdout)["measured"]
+
+
+def chosen(path, *options):
+    """The choice of a run over one frame, without a budget."""
+    result = run(path, "--frames", "1", "--json", *options)
+    assert b"cannot be measured here" not in result.stderr
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    return next(e for e in events if e["event"] == "choice")
