@@ -20,31 +20,36 @@
     view          the screen it shows on a terminal
 """
 
-from legodnn.runtime.controller import (
-    Budget,
-    Callback,
-    Controller,
-    Entry,
-    Event,
-    Fixed,
-    FreeMemory,
-    JointController,
-    JsonLines,
-    Prediction,
-    Processor,
-    Schedule,
-    SharedMemory,
-    SignalSteps,
-    Source,
-    Tightest,
-)
-from legodnn.runtime.growth import MemoryEstimator
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from legodnn.runtime.latency import LatencyEstimator
 from legodnn.runtime.memory import MemoryTable
 from legodnn.runtime.network import Network, SelfTestResult
 from legodnn.runtime.optimizer import Choice, Duty, JointChoice, JointOptimizer, Power, ScalingOptimizer
 from legodnn.runtime.seconds import LatencyTable
 from legodnn.shared.errors import InfeasibleBudget, LegoError
+
+if TYPE_CHECKING:
+    from legodnn.runtime.controller import (
+        Budget,
+        Callback,
+        Controller,
+        Entry,
+        Event,
+        Fixed,
+        FreeMemory,
+        JointController,
+        JsonLines,
+        Prediction,
+        Processor,
+        Schedule,
+        SharedMemory,
+        SignalSteps,
+        Source,
+        Tightest,
+    )
+    from legodnn.runtime.growth import MemoryEstimator
 
 __all__ = [
     "Budget",
@@ -78,3 +83,14 @@ __all__ = [
     "Source",
     "Tightest",
 ]
+
+_WHEN_ASKED_FOR = ("legodnn.runtime.controller", "legodnn.runtime.growth")
+"""Modules whose names are imported by whoever uses them: programs that choose once start sooner without them."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        for module in map(import_module, _WHEN_ASKED_FOR):
+            if hasattr(module, name):
+                return getattr(module, name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -221,19 +221,31 @@ class Network:
         current = self._switcher.current
         return list(current.recent) if current else []
 
-    def _ready_composer(self) -> Composer:
+    def find_way(self, progress: Optional[Callable[[int, int], None]] = None) -> Way:
+        """The way compositions run on this device: the remembered one, or the fastest of all, which have to be tried.
+
+        Otherwise it is found when the first composition is made. ``progress`` is called with how many have been tried,
+        and how many there are. Raises what `compose` does.
+        """
+        require_process(self._process)
+        note_threads()
+        with self._composing, shortages():
+            composer = self._ready_composer(progress)
+            return composer.way or composer.find_way()
+
+    def _ready_composer(self, progress: Optional[Callable[[int, int], None]] = None) -> Composer:
         if self._composer is None:
             composer = Composer(self.reader, self.sample_inputs())
             composer.between = self._switcher.make_way
             composer.way = Way.from_text(self.cache.get("way"))
             if composer.way is None:
-                self.cache.put("way", str(self._found_way(composer)))
+                self.cache.put("way", str(self._found_way(composer, progress)))
             self._composer = composer
         return self._composer
 
-    def _found_way(self, composer: Composer) -> Way:
+    def _found_way(self, composer: Composer, progress: Optional[Callable[[int, int], None]]) -> Way:
         def find(selection: Mapping[str, str]) -> Way:
-            return self._blaming(selection, lambda: composer.find_way(selection))
+            return self._blaming(selection, lambda: composer.find_way(selection, progress))
 
         return self._with_first_selection(find)
 

@@ -98,6 +98,7 @@ class _Member:
     def test(self, reporter: Reporter, report: bool) -> None:
         """Compare this device with the builder; raises `BundleError` where they differ."""
         self.network.verify()
+        self.network.find_way(Progress("ways to run", self.name))
         results = self.network.self_test()
         facts = self_test_facts(results)
         if report or not facts["passed"]:

@@ -112,14 +112,19 @@ class Composer:
         trim()  # making it takes several times what is left of it
         return Composition(dict(selection), way, function, parts)
 
-    def find_way(self, selection: Optional[Mapping[str, str]] = None) -> Way:
+    def find_way(
+        self, selection: Optional[Mapping[str, str]] = None, progress: Optional[Callable[[int, int], None]] = None
+    ) -> Way:
         """Try all ways, one against the best so far, keep the fastest that works and remember it.
 
-        They are tried on the teacher, or on another selection where that does not work on this device.
+        They are tried on the teacher, or on another selection where that does not work on this device; ``progress`` is
+        called with how many have been tried, and how many there are.
         """
         selection = selection if selection is not None else self.reader.manifest.original_selection
         best: Optional[Composition] = None
-        for way in WAYS:
+        for tried, way in enumerate(WAYS):
+            if progress is not None and tried:
+                progress(tried, len(WAYS))
             try:
                 candidate = self.compose(selection, way)
             except CompositionError as error:

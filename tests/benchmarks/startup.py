@@ -1,8 +1,9 @@
 """How long it takes until a network answers: `python -m tests.benchmarks.startup [--json FILE]`.
 
-In fresh processes that alternate: importing the runtime against importing torch and PuLP alone; then opening a bundle
-of more than 100 MB (a ResNet-50 with random weights and one descendant per block) and its first inference, once on a
-device that finds the way to run (cold), then where it is remembered (warm). One thread.
+In fresh processes that alternate: importing what the README's first example of the runtime imports against importing
+torch and PuLP alone; then opening a bundle of more than 100 MB (a ResNet-50 with random weights and one descendant per
+block) and its first inference, once on a device that finds the way to run (cold), then where it is remembered (warm).
+One thread.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ IMPORT_LIMIT, OPEN_LIMIT, LEAST_BYTES = 1.05, 0.020, 100e6
 _CLOCK = "import json, sys, time; started = time.perf_counter()\n"
 _TELL = "\nprint(json.dumps({'seconds': time.perf_counter() - started}))"
 _ALONE = f"{_CLOCK}import torch, pulp{_TELL}"
-_RUNTIME = f"{_CLOCK}import legodnn.runtime{_TELL}"
+_RUNTIME = f"{_CLOCK}from legodnn.runtime import LatencyEstimator, Network, ScalingOptimizer{_TELL}"
 _RUN = """
 import json, sys, time
 from legodnn.runtime import Network
