@@ -2,14 +2,14 @@
 
 resnet18 and mobilenet_v2 (224 pixels, random weights, blocks at sparsities 0, 0.2, 0.4, 0.6, 0.8 with made-up losses)
 get frames at fixed rates, each in a thread of its own with one torch thread. Another process takes 0, 50 and 100 % of a
-core in turns of ten seconds, and every five seconds each network's memory limit is elsewhere between what its smallest
-selection needs and what its teacher does. A frame is missed where its answer comes after the next frame is due, where
-it was not begun by then, or where what runs needs more memory than there is. The first second after each change is left
-out.
+core in turns of ten seconds, and every five seconds the memory there is for both is elsewhere between what the smallest
+selections need and what the full networks do. A frame is missed where its answer comes after the next frame is due,
+where it was not begun by then, or where what runs needs more memory than there is. The first second after each change
+is left out.
 
-Runs of the same length compare the controller with the full networks, the smallest, and fixed selections chosen to fit
-the tightest memory limit and several shares of the time. Accuracy is what the bundle predicts of what runs, averaged
-over all frames; a missed frame counts as none.
+Runs of the same length compare the controller with the full networks, the smallest, and the best fixed selections for
+the tightest memory and several shares of the cores. Accuracy is what the bundles predict of what runs, averaged over
+all frames; a missed frame counts as none.
 """
 
 from __future__ import annotations
@@ -36,8 +36,11 @@ import torch
 from legodnn.runtime import (
     Budget,
     Callback,
-    Controller,
+    Choice,
+    Duty,
     InfeasibleBudget,
+    JointController,
+    JointOptimizer,
     LatencyEstimator,
     Network,
     Processor,
@@ -52,10 +55,10 @@ UTILISATION = 0.7
 LOADS, LOAD_SECONDS = (0.0, 0.5, 1.0), 10.0
 MEMORY_SHARES, MEMORY_SECONDS = (1.0, 0.3, 0.6, 0.15, 0.8, 0.4), 5.0
 SETTLING = 1.0
-TIME_SHARES = (0.9, 0.6, 0.45, 0.3)
-"""Shares of the time between two frames that fixed selections are chosen for."""
-SLACK = 0.85
-"""The share of the time between two frames that the controller is told there is: what the system takes is no one's."""
+CORES = (0.7, 0.5, 0.35, 0.25)
+"""Shares of the cores' time that fixed selections are chosen for."""
+MOST_CORES, SLACK = 0.9, 0.85
+"""What the controller is told there is of the cores, and of the time between two frames: the rest is the system's."""
 MOST_MISSED = 0.02
 
 
@@ -65,38 +68,57 @@ class Stream:
 
     network: Network
     period: float
-    least_bytes: int
-    full_bytes: int
     frames: list[tuple[float, float | None]] = field(default_factory=list)
+    known: dict[tuple[str, ...], Choice] = field(default_factory=dict)
 
-    def memory_limit(self, elapsed: float) -> float:
+    @property
+    def duty(self) -> Duty:
+        """What it has to do, on one of two cores."""
+        return Duty(self.network, 1 / self.period, SLACK * self.period, share=0.5)
+
+    def choice(self) -> Choice:
+        """What runs now."""
+        selection = self.network.selection
+        key = tuple(selection.values())
+        if key not in self.known:
+            self.known[key] = Chooser(ScalingOptimizer(self.network), strict=False).describe(selection)
+        return self.known[key]
+
+    def run(self, memory: Memory, started: float, seconds: float) -> None:
+        """Frames at the rate, for some seconds."""
+        inputs, number = self.network.sample_inputs(), 0
+        while number * self.period < seconds:
+            due = started + number * self.period
+            time.sleep(max(0.0, due - time.perf_counter()))
+            choice, accuracy = self.choice(), None
+            if time.perf_counter() < due + self.period:
+                self.network(*inputs)
+                in_time = time.perf_counter() <= due + self.period
+                if in_time and memory.used() <= memory.limit(due - started):
+                    accuracy = choice.accuracy
+            self.frames.append((due - started, accuracy))
+            number += 1
+
+
+class Memory:
+    """What there is for all networks together, and what they use."""
+
+    def __init__(self, streams: Sequence[Stream]) -> None:
+        self._streams = streams
+        self._least = sum(ScalingOptimizer(s.network).minimum_bytes() for s in streams)
+        self._full = sum(ScalingOptimizer(s.network).choose().memory_bytes for s in streams)
+
+    def limit(self, elapsed: float) -> float:
         """Bytes there are some seconds after the start."""
         return self.within(MEMORY_SHARES[int(elapsed / MEMORY_SECONDS) % len(MEMORY_SHARES)])
 
     def within(self, share: float) -> float:
-        """Bytes a share of the way from what the smallest selection needs to what the teacher does."""
-        return self.least_bytes + share * (self.full_bytes - self.least_bytes)
+        """Bytes a share of the way from what the smallest selections need to what the full networks do."""
+        return self._least + share * (self._full - self._least)
 
-    def run(self, started: float, seconds: float) -> None:
-        """Frames at the rate, for some seconds."""
-        chooser = Chooser(ScalingOptimizer(self.network), strict=False)
-        inputs, number = self.network.sample_inputs(), 0
-        described: dict[tuple[str, ...], Any] = {}
-        while number * self.period < seconds:
-            due = started + number * self.period
-            time.sleep(max(0.0, due - time.perf_counter()))
-            selection = self.network.selection
-            key = tuple(selection.values())
-            if key not in described:
-                described[key] = chooser.describe(selection)
-            choice, accuracy = described[key], None
-            if time.perf_counter() < due + self.period:
-                self.network(*inputs)
-                in_time = time.perf_counter() <= due + self.period
-                if in_time and choice.memory_bytes <= self.memory_limit(due - started):
-                    accuracy = choice.accuracy
-            self.frames.append((due - started, accuracy))
-            number += 1
+    def used(self) -> int:
+        """Bytes that what runs now needs."""
+        return sum(s.choice().memory_bytes for s in self._streams)
 
 
 def main() -> int:
@@ -112,9 +134,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
         streams = [opened.enter_context(_opened(name, Path(folder))) for name in NETWORKS]
         ready = [_stream(network) for network in streams]
-        rows = {"controller": controlled(ready, options.seconds)}
-        for name, selections in fixed(ready).items():
-            rows[name] = run(ready, options.seconds, selections)
+        memory = Memory(ready)
+        rows = {"controller": controlled(ready, memory, options.seconds)}
+        for name, selections in fixed(ready, memory).items():
+            rows[name] = run(ready, memory, options.seconds, selections)
     for name, row in rows.items():
         facts = f"missed {row['missed']:6.1%}   accuracy {row['accuracy']:.4f}   {row['selections']} selections"
         print(f"{name:24} {facts}")
@@ -137,51 +160,44 @@ def _opened(name: str, folder: Path) -> Network:
 
 
 def _stream(network: Network) -> Stream:
-    LatencyEstimator(network).profile_all_blocks()
-    optimizer = ScalingOptimizer(network)
-    full = Chooser(optimizer, strict=False).describe(network.manifest.original_selection)
-    assert full.seconds is not None
-    return Stream(network, full.seconds / UTILISATION, optimizer.minimum_bytes(), full.memory_bytes)
+    table = LatencyEstimator(network).profile_all_blocks()
+    return Stream(network, table.predict(network.manifest.original_selection) / UTILISATION)
 
 
-def fixed(streams: Sequence[Stream]) -> dict[str, list[dict[str, str]]]:
+def fixed(streams: Sequence[Stream], memory: Memory) -> dict[str, list[dict[str, str]]]:
     """Selections that never change, by name."""
     smallest = [{b.name: min(b.variants, key=lambda v: v.flops).name for b in s.network.blocks} for s in streams]
     found = {"full": [s.network.manifest.original_selection for s in streams], "smallest": smallest}
-    for share in TIME_SHARES:
-        found[f"fixed, {share:.0%} of the time"] = [
-            _best(s, share * s.period, s.within(min(MEMORY_SHARES))) for s in streams
-        ]
+    optimizer = JointOptimizer([s.duty for s in streams])
+    for cores in CORES:
+        try:
+            best = optimizer.choose(memory.within(min(MEMORY_SHARES)), cores=cores)
+        except InfeasibleBudget as refusal:
+            print(f"fixed, {cores:.0%} of the cores: {refusal}")
+            continue
+        found[f"fixed, {cores:.0%} of the cores"] = [choice.selection for choice in best.choices]
     return found
 
 
-def _best(stream: Stream, seconds: float, memory: float) -> dict[str, str]:
-    try:
-        return ScalingOptimizer(stream.network).choose(seconds, memory).selection
-    except InfeasibleBudget as refusal:
-        return dict(refusal.closest)
+def controlled(streams: Sequence[Stream], memory: Memory, seconds: float) -> dict[str, Any]:
+    """A run with a controller that knows the memory limits and watches the processor."""
+    started = time.perf_counter() + 2.0
 
+    def budget() -> Budget:
+        return Budget(memory_bytes=memory.limit(max(0.0, time.perf_counter() - started)))
 
-def controlled(streams: Sequence[Stream], seconds: float) -> dict[str, Any]:
-    """A run in which each network has a controller that knows its limits and watches the processor."""
-    started = time.perf_counter() + 1.0
-
-    def source(stream: Stream) -> Any:
-        def budget() -> Budget:
-            elapsed = max(0.0, time.perf_counter() - started)
-            return Budget(SLACK * stream.period, stream.memory_limit(elapsed))
-
-        return Tightest(Callback(budget), Processor())
-
-    with ExitStack() as controllers:
-        for stream in streams:
-            optimizer = ScalingOptimizer(stream.network)
-            controllers.enter_context(Controller(optimizer, source(stream), interval=0.2, dwell=1.0))
-        return run(streams, seconds, None, started)
+    source = Tightest(Callback(budget), Processor(threads=len(streams)))
+    duties = [s.duty for s in streams]
+    with JointController(duties, source, cores=MOST_CORES, interval=0.2, dwell=1.0):
+        return run(streams, memory, seconds, None, started)
 
 
 def run(
-    streams: Sequence[Stream], seconds: float, selections: Sequence[dict[str, str]] | None, started: float = 0.0
+    streams: Sequence[Stream],
+    memory: Memory,
+    seconds: float,
+    selections: Sequence[dict[str, str]] | None,
+    started: float = 0.0,
 ) -> dict[str, Any]:
     """Both networks at their rates beside the load; what became of their frames."""
     for stream, selection in zip(streams, selections or [None] * len(streams), strict=True):
@@ -189,10 +205,11 @@ def run(
         if selection is not None:
             stream.network.select(selection)
     started = started or time.perf_counter() + 1.0
-    load = multiprocessing.get_context("spawn").Process(target=_load, args=(time.time() + 1.0, seconds), daemon=True)
+    clock = time.time() + started - time.perf_counter()  # the one that processes share
+    load = multiprocessing.get_context("spawn").Process(target=_load, args=(clock, seconds), daemon=True)
     load.start()
     seen: set[tuple[str, ...]] = set()
-    threads = [threading.Thread(target=s.run, args=(started, seconds)) for s in streams]
+    threads = [threading.Thread(target=s.run, args=(memory, started, seconds)) for s in streams]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
