@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from legodnn.runtime import Network
+from legodnn.runtime import Network, switching
 from legodnn.runtime.memory import needed_together, trim
 from legodnn.shared.host import process_memory
 from tests.bundles import BLOCKS, WIDTHS
@@ -104,18 +104,24 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def no_pauses(monkeypatch):
+    """The more often one switches, the more there is to go wrong."""
+    monkeypatch.setattr(switching, "LONGEST_PAUSE", 0.0)
+
+
 needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads and files by /proc")
 
 
 @needs_proc
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("one_thread", "no_pauses")
 def test_every_output_is_of_a_composition_that_was_current(path, maker):
     run(path, maker, 200)
 
 
 @needs_proc
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("one_thread", "no_pauses")
 def test_ten_thousand_switches_leave_memory_as_it_was(path, maker):
     memory = run(path, maker, 10_000)
     trim()
