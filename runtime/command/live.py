@@ -63,14 +63,18 @@ class Live(Reporter):
             )
             return self._screen.draw(facts, width, rows)
 
-        with Terminal(self._stream, draw) as self._terminal:
-            stopping.when_asked = self._terminal.leave
-            try:
-                yield
-            finally:
-                stopping.when_asked = None
-        with stopping.finishing():
-            self._print_last_lines()
+        terminal = Terminal(self._stream, draw)
+        try:
+            with terminal as self._terminal:
+                stopping.when_asked = terminal.leave
+                try:
+                    yield
+                finally:
+                    stopping.when_asked = None
+        finally:
+            if terminal.error is None:  # else there is nothing to print to
+                with stopping.finishing():
+                    self._print_last_lines()
 
     def say(self, kind: str, facts: Mapping[str, Any], text: str, network: Optional[str] = None) -> None:
         """See `Reporter.say`. Raises what drawing raised, as printing would."""

@@ -173,6 +173,7 @@ def test_a_run_that_fails_restores_the_terminal(path, tmp_path):
     status, errors = run.end()
     assert status == 2
     assert "frame 1 has 1 bytes" in errors
+    assert run.after.startswith("frame 0: ")
     assert restored(run)
 
 
