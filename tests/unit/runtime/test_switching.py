@@ -127,15 +127,16 @@ def test_what_is_loaded_is_said_and_a_lower_limit_lets_go_at_once(network):
 
 
 def test_room_is_made_before_and_not_only_after(network, monkeypatch):
-    first, second, third = selections()[0], selections()[1], selections()[2]
-    network.keep_within = needed_together(network.manifest, [second, third])
-    network.select(first)
-    network.select(second)
+    large, middle, small = selections()[:3]
+    network.keep_within = needed_together(network.manifest, [large, middle])
+    network.select(middle)
+    network.select(small)
     before, compose = [], network._switcher._compose
     monkeypatch.setattr(network._switcher, "_compose", lambda s: (before.append(network.loaded), compose(s))[1])
-    network.select(third)
-    assert before == [[second]]
-    assert network.loaded == [second, third]
+    assert network.loaded == [middle, small]
+    network.select(large)
+    assert before == [[small]]
+    assert network.loaded == [small, large]
 
 
 def test_what_optimisers_allow_holds_beside_what_the_user_allows(network):
@@ -168,14 +169,22 @@ def test_setting_a_limit_does_not_wait_for_a_switch(network, monkeypatch):
 
 
 # ---- the interpreter ------------------------------------------------------------------------------------------------
-def test_threads_get_the_interpreter_soon_while_a_composition_is_made_and_as_before_afterwards(network, monkeypatch):
-    usual, seen, compose = sys.getswitchinterval(), [], network._switcher._compose
+@pytest.fixture
+def four_milliseconds():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.004)
+    yield sys.getswitchinterval()
+    sys.setswitchinterval(before)
+
+
+def test_threads_get_the_interpreter_soon_while_a_composition_is_made(network, monkeypatch, four_milliseconds):
+    seen, compose = [], network._switcher._compose
     monkeypatch.setattr(network._switcher, "_compose", lambda s: (seen.append(sys.getswitchinterval()), compose(s))[1])
     network.select(selections()[2])
     with pytest.raises(SelectionError):
         network.select({})
     assert seen == pytest.approx([TURN_SECONDS] * 2, rel=0.1)
-    assert sys.getswitchinterval() == usual
+    assert sys.getswitchinterval() == four_milliseconds
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there has a thread a priority of its own")
