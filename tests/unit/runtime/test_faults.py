@@ -149,3 +149,19 @@ def test_what_is_wrong_elsewhere_excludes_nothing(tmp_path):
             with pytest.raises(CompositionError, match="off by"):
                 network.select({f"block{i}": name for i, name in enumerate(names)})
         assert network.excluded == {}
+
+
+def test_frontiers_that_are_remembered_are_made_again_without_it(path):
+    rows = {f"block{i}": {name: 1e-3 * width for name, width in WIDTHS.items()} for i in range(BLOCKS)}
+    with Network.open(path) as one, Network.open(path) as other:
+        for network in (one, other):
+            network.latency = LatencyTable(0.0, rows, 0.0, 0.0, 0.0, 0.0, 1)
+        optimizer = JointOptimizer([Duty(one, 0.1), Duty(other, 0.1)])
+        budget = 1.25 * optimizer.minimum_bytes()
+        usual = [c.selection for c in optimizer.choose(budget).choices]
+        block, variant = next((b, v) for b, v in usual[0].items() if v != "original")
+        one.excluded[block, variant] = "for a test"
+        chosen = [c.selection for c in optimizer.choose(budget).choices]
+        assert chosen[0][block] != variant
+        one.excluded.clear()
+        assert [c.selection for c in optimizer.choose(budget).choices] == usual
