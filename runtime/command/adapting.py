@@ -16,7 +16,6 @@ from legodnn.runtime.controller import (
     Budget,
     Event,
     Fixed,
-    FreeMemory,
     Processor,
     Schedule,
     SharedMemory,
@@ -88,7 +87,7 @@ class Adapting:
 def _sources(adaptation: Adaptation, request: Request, networks: Sequence[Network]) -> List[Source]:
     sources: List[Source] = [Fixed(Budget(request.seconds, request.memory))]
     if adaptation.device:
-        sources.append(SharedMemory(networks) if len(networks) > 1 else FreeMemory(networks[0]))
+        sources.append(SharedMemory(networks))
         sources.append(Processor())
     if adaptation.schedule is not None:
         sources.append(Schedule.from_file(adaptation.schedule))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import threading
 import time
-from types import TracebackType
-from typing import Callable, List, Optional, TextIO, Type
+from typing import Callable, List, Optional, TextIO
 
 from legodnn.runtime.controller.chooser import Chooser
 from legodnn.runtime.controller.decider import Decider, Rules
 from legodnn.runtime.controller.drift import Drift
-from legodnn.runtime.controller.events import Event, Journal, JsonLines, Sink, logger
+from legodnn.runtime.controller.events import Event, Journal, JsonLines, Sink
+from legodnn.runtime.controller.looking import Looking
 from legodnn.runtime.controller.mover import Mover
 from legodnn.runtime.controller.pauses import Pauses
 from legodnn.runtime.controller.source import Source, Tightest
@@ -19,10 +19,8 @@ from legodnn.runtime.optimizer import ScalingOptimizer
 from legodnn.runtime.optimizer.arguments import check_number
 from legodnn.shared.errors import UsageError
 
-_STOP_SECONDS = 10.0
 
-
-class Controller:
+class Controller(Looking):
     """Looks at what there is, again and again, and switches a network to the best selection for it.
 
     A context manager: inside, a thread looks every ``interval`` seconds. To be in charge of the time yourself, call
@@ -86,14 +84,14 @@ class Controller:
         sinks: List[Sink] = [on_event] if on_event is not None else []
         if json_lines is not None:
             sinks.append(JsonLines(json_lines))
-        self.interval = interval
-        self._source = Tightest(source)
-        self._mover = Mover(optimizer.network, strict, optimizer.count_activations)
+        watched = Tightest(source)
+        mover = Mover(optimizer.network, strict, optimizer.count_activations)
+        super().__init__(watched, interval, mover.stop)
         self._decider = Decider(
             network=optimizer.network,
-            source=self._source,
+            source=watched,
             chooser=Chooser(optimizer, strict),
-            mover=self._mover,
+            mover=mover,
             drift=Drift(tolerance, patience, forget),
             pauses=Pauses(interval),
             journal=Journal(*sinks),
@@ -101,8 +99,6 @@ class Controller:
             clock=clock,
         )
         self._looking = threading.Lock()
-        self._stopping = threading.Event()
-        self._thread: Optional[threading.Thread] = None
 
     def step(self) -> Optional[Event]:
         """One look at the budget and at most one decision, which is returned where there is one.
@@ -111,56 +107,3 @@ class Controller:
         """
         with self._looking:
             return self._decider.step()
-
-    def start(self) -> None:
-        """Look once, so that the first choice runs when this returns, and then on in a thread.
-
-        Raises `UsageError` where it runs already, and what starting the source raises.
-        """
-        if self._thread is not None:
-            raise UsageError("the controller runs already")
-        self._source.start()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, args=(self._stopping,), name="legodnn-controller", daemon=True
-        )
-        try:
-            self._guarded_step()
-            self._thread.start()
-        except BaseException:  # Ctrl-C, during a look that takes long
-            self._thread = None
-            self._source.stop()
-            self._mover.stop()
-            raise
-
-    def stop(self) -> None:
-        """End the thread after the look it is at; what runs goes on running."""
-        thread, self._thread = self._thread, None
-        if thread is None:
-            return
-        self._stopping.set()
-        if thread is not threading.current_thread():
-            thread.join(_STOP_SECONDS)
-            if thread.is_alive():
-                logger.warning("a look at the budget takes long; the controller ends after it")
-        self._source.stop()
-        self._mover.stop()
-
-    def __enter__(self) -> "Controller":
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
-    ) -> None:
-        self.stop()
-
-    def _run(self, stopping: threading.Event) -> None:
-        while not stopping.wait(self.interval):
-            self._guarded_step()
-
-    def _guarded_step(self) -> None:
-        try:
-            self.step()
-        except Exception:  # a defect must not end the thread in silence
-            logger.exception("a look at the budget failed")
