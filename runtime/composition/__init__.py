@@ -14,7 +14,7 @@
 
 from legodnn.runtime.composition.agreement import relative_error, tensors
 from legodnn.runtime.composition.composer import WARM_UP, Composer, Composition
-from legodnn.runtime.composition.timing import time_interleaved, time_turns
+from legodnn.runtime.composition.timing import time_turns
 from legodnn.runtime.composition.ways import WAYS, Way
 
 __all__ = [
@@ -25,6 +25,5 @@ __all__ = [
     "Way",
     "relative_error",
     "tensors",
-    "time_interleaved",
     "time_turns",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from typing import Any, Callable, List, Sequence
 
@@ -21,12 +20,6 @@ def time_turns(
     for _ in range(turns):
         seconds.append([_last_of(repeats, composition, inputs) for composition in compositions])
     return seconds
-
-
-def time_interleaved(compositions: Sequence[Callable[..., Any]], inputs: Sequence[Tensor], rounds: int) -> List[float]:
-    """The median seconds of each composition; all take turns."""
-    turns = time_turns(compositions, inputs, rounds)
-    return [statistics.median(turn[i] for turn in turns) for i in range(len(compositions))]
 
 
 def _last_of(repeats: int, composition: Callable[..., Any], inputs: Sequence[Tensor]) -> float:

@@ -110,7 +110,7 @@ def with_torch(name: str) -> dict[str, Any]:
     """Median seconds of the whole network and of the composition in every way, and which way the runtime chose."""
     from legodnn.builder import AutoBlockManager, CommonModelManager
     from legodnn.runtime import Network
-    from legodnn.runtime.composition import WAYS, time_interleaved
+    from legodnn.runtime.composition import WAYS, time_turns
     from legodnn.shared.errors import CompositionError
     from tests.benchmarks.untrained import untrained_bundle
 
@@ -130,8 +130,9 @@ def with_torch(name: str) -> dict[str, Any]:
                 runs[f"composed {way}"] = composer.compose(originals, way)
             except CompositionError as error:
                 print(error, file=sys.stderr)
-    time_interleaved(list(runs.values()), [x], 3)
-    seconds = time_interleaved(list(runs.values()), [x], ROUNDS)
+    time_turns(list(runs.values()), [x], 3)
+    columns = zip(*time_turns(list(runs.values()), [x], ROUNDS), strict=True)
+    seconds = [statistics.median(column) for column in columns]
     return {**dict(zip(runs, seconds, strict=True)), "chosen": chosen}
 
 

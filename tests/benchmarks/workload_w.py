@@ -32,7 +32,7 @@ from legodnn.builder import (
     set_random_seed,
 )
 from legodnn.runtime import InfeasibleBudget, LatencyEstimator, Network, ScalingOptimizer
-from legodnn.runtime.composition import time_interleaved
+from legodnn.runtime.composition import time_turns
 from legodnn.shared.errors import LegoError
 from legodnn.shared.tables import ORIGINAL
 
@@ -141,7 +141,8 @@ def latency(network: Network) -> dict[str, float]:
     sample = network.sample_inputs()
     for _ in range(LATENCY_SELECTIONS // LATENCY_GROUP):
         selections = [{b.name: generator.choice(b.variants).name for b in network.blocks} for _ in range(LATENCY_GROUP)]
-        measured = time_interleaved([network.compose(s) for s in selections], sample, LATENCY_ROUNDS)
+        turns = time_turns([network.compose(s) for s in selections], sample, LATENCY_ROUNDS)
+        measured = [statistics.median(column) for column in zip(*turns, strict=True)]
         errors.extend(abs(table.predict(s) / m - 1) for s, m in zip(selections, measured, strict=True))
     return {
         "median_error": statistics.median(errors),
