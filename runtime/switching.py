@@ -21,11 +21,11 @@ Together = Callable[[Iterable[Selection]], float]
 Again = Callable[[], Selection]
 """What to switch to instead, after a variant turned out to be unusable."""
 
-INFERENCES_BETWEEN = 250
-"""Inferences let through between two segments, where that does not take too long: each delays two of them."""
+INFERENCES_BETWEEN = 800
+"""Inferences let through between two segments, where that does not take too long: each delays five or six of them."""
 
-LONGEST_PAUSE = 0.2
-"""Seconds."""
+LONGEST_PAUSE = 0.6
+"""Seconds. Inferences so long that fewer fit in are not helped by pauses, and the switch would take long."""
 
 _Key = Tuple[Tuple[str, str], ...]
 
@@ -120,9 +120,11 @@ class Switcher:
         if current is None or not before or not self._background.is_current:
             return
         usual = statistics.median(before)
-        time.sleep(min(LONGEST_PAUSE, 3 * usual))
+        if INFERENCES_BETWEEN * usual > LONGEST_PAUSE:
+            return
+        time.sleep(3 * usual)
         if list(current.recent) != before:  # inferences are running
-            time.sleep(min(LONGEST_PAUSE, INFERENCES_BETWEEN * usual))
+            time.sleep(INFERENCES_BETWEEN * usual)
 
     # ---- what is kept -----------------------------------------------------------------------------------------------
     @property

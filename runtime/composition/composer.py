@@ -58,7 +58,7 @@ class Composer:
         self.sample = list(sample)
         self.way: Optional[Way] = None
         self.between: Callable[[], None] = _nothing
-        """Called after every segment while a composition is made."""
+        """Called after every segment that is loaded while a composition is made."""
         self._loaders: Dict[Way, SegmentLoader] = {}
 
     def compose(self, selection: Mapping[str, str], way: Optional[Way] = None) -> Composition:
@@ -91,10 +91,11 @@ class Composer:
         try:
             with quiet():
                 for segment, variant in zip(manifest.segments, variants):
-                    inputs = [values[name] for name in segment.inputs]
+                    inputs, known = [values[name] for name in segment.inputs], loader.has(segment, variant)
                     parts.append(loader.load(segment, variant, inputs))
                     values.update(zip(segment.outputs, tensors(parts[-1](*inputs))))
-                    self.between()
+                    if not known:
+                        self.between()
                 graph = joined(manifest, [part.graph for part in parts], way)
                 engine = ENGINES[way.engine]
                 engine.lower(graph)

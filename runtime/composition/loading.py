@@ -55,6 +55,10 @@ class SegmentLoader:
         self.way = way
         self._loaded: MutableMapping[Tuple[str, str], Part] = weakref.WeakValueDictionary()
 
+    def has(self, segment: Segment, variant: Variant) -> bool:
+        """Whether a variant is in use."""
+        return (segment.name, variant.name) in self._loaded
+
     def load(self, segment: Segment, variant: Variant, inputs: Sequence[Tensor]) -> Part:
         """A variant as a checked program; ``inputs`` are what it gets in the composition it is loaded for.
 

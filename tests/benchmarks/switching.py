@@ -1,9 +1,10 @@
 """What switching does to inference: `python -m tests.benchmarks.switching [--network NAME] [--json FILE]`.
 
-One thread runs a network with one torch thread, frame after frame. In slices that take turns in one process, another
-thread lets it be, switches on and on to selections that have to be composed anew, or switches on and on between two
-that are kept. What is compared are the times of single inferences. W's network where ``LEGODNN_WORKLOAD`` names its
-folder, a ResNet-18 otherwise; descendants are untrained, which makes no difference to time.
+One thread runs a network with one torch thread, frame after frame. In turns in one process, another thread lets it be,
+makes a switch to a selection that has to be composed anew, lets it be again, and switches on and on between two
+selections that are kept. Single inferences are compared, each with the median of the same selection's inferences while
+nobody switches. W's network where ``LEGODNN_WORKLOAD`` names its folder, a ResNet-18 otherwise; descendants are
+untrained, which makes no difference to time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,29 +30,41 @@ import torch
 from legodnn.runtime import Network
 
 SPARSITIES = [0.2, 0.4, 0.6, 0.8]
-SLICE_SECONDS, ROUNDS = 1.5, 8
+SLICE_SECONDS, ROUNDS = 1.0, 10
 BACK_PAUSE = 0.1
 """Seconds between two switches to what is kept: without, nothing but switching would be done."""
 
 LIMIT = 1.15
 STILL, FRESH, BACK = "still", "fresh", "back"
 
+Key = tuple[str, ...]
+
 
 @dataclass
 class Times:
-    """Seconds of single inferences and of switches under one condition."""
+    """Seconds of single inferences, by what ran, and of switches under one condition."""
 
-    inferences: list[float] = field(default_factory=list)
+    inferences: list[tuple[Key, float]] = field(default_factory=list)
     switches: list[float] = field(default_factory=list)
 
-    def row(self) -> dict[str, float]:
-        """What they come to, in milliseconds."""
-        quantiles = statistics.quantiles(self.inferences, n=100)
+    def medians(self) -> dict[Key, float]:
+        """The usual seconds of each selection."""
+        groups: dict[Key, list[float]] = defaultdict(list)
+        for key, seconds in self.inferences:
+            groups[key].append(seconds)
+        return {key: statistics.median(group) for key, group in groups.items()}
+
+    def row(self, usual: Mapping[Key, float]) -> dict[str, float]:
+        """What they come to: milliseconds, and how many times what is usual for the selection."""
+        seconds = [seconds for _, seconds in self.inferences]
+        times = statistics.quantiles([seconds / usual[key] for key, seconds in self.inferences], n=100)
         return {
-            "inferences": len(self.inferences),
-            "p50": 1e3 * statistics.median(self.inferences),
-            "p99": 1e3 * quantiles[98],
-            "worst": 1e3 * max(self.inferences),
+            "inferences": len(seconds),
+            "p50": 1e3 * statistics.median(seconds),
+            "p99": 1e3 * statistics.quantiles(seconds, n=100)[98],
+            "worst": 1e3 * max(seconds),
+            "times_p50": times[49],
+            "times_p99": times[98],
             "switches": len(self.switches),
             "switch": 1e3 * statistics.median(self.switches) if self.switches else 0.0,
         }
@@ -81,39 +95,53 @@ class Bench:
 
     def run(self, rounds: int, seconds: float) -> None:
         """All conditions take turns; the first round does not count."""
-        kinds: dict[str, Callable[[], None] | None] = {STILL: None, FRESH: self.switch_fresh, BACK: self.switch_back}
         for turn in range(rounds + 1):
-            for name, switch in kinds.items():
-                self.slice(name, switch, seconds)
+            self.network.keep_within = 0.0
+            self.network.select(self.selection())
+            self.still(seconds)
+            self.beside(FRESH, [self.switch_fresh], 0.0)
+            self.network.keep_within = float("inf")
+            for selection in self.kept:
+                self.network.select(selection)
+                self.still(seconds / 2)
+            self.beside(BACK, [self.switch_back, lambda: time.sleep(BACK_PAUSE)], seconds)
             if turn == 0:
-                self.times = {name: Times() for name in kinds}
+                self.times = {name: Times() for name in self.times}
 
-    def slice(self, name: str, switch: Callable[[], None] | None, seconds: float) -> None:
-        """Run frames for some time while another thread switches."""
-        network, inputs, times = self.network, self.inputs, self.times[name]
-        network.keep_within = float("inf") if name == BACK else 0.0
-        for selection in self.kept:
-            network.select(selection)
-        stop = threading.Event()
-
-        def keep_switching() -> None:
-            while switch is not None and not stop.is_set():
-                started = time.perf_counter()
-                switch()
-                times.switches.append(time.perf_counter() - started)
-                if name == BACK:
-                    time.sleep(BACK_PAUSE)
-
+    def still(self, seconds: float) -> None:
+        """Run frames for some time, after some that do not count."""
         for _ in range(20):
-            network(*inputs)
-        other = threading.Thread(target=keep_switching)
-        other.start()
+            self.network(*self.inputs)
         end = time.perf_counter() + seconds
-        while (started := time.perf_counter()) < end:
-            network(*inputs)
-            times.inferences.append(time.perf_counter() - started)
-        stop.set()
+        self.frames(STILL, lambda: time.perf_counter() >= end)
+
+    def beside(self, name: str, doings: list[Callable[[], None]], seconds: float) -> None:
+        """Run frames while another thread does something, the first of which is a switch, for some time."""
+        times, end = self.times[name], time.perf_counter() + seconds
+
+        def work() -> None:
+            while True:
+                started = time.perf_counter()
+                doings[0]()
+                times.switches.append(time.perf_counter() - started)
+                for doing in doings[1:]:
+                    doing()
+                if time.perf_counter() >= end:
+                    return
+
+        other = threading.Thread(target=work)
+        other.start()
+        self.frames(name, lambda: not other.is_alive())
         other.join()
+
+    def frames(self, name: str, done: Callable[[], bool]) -> None:
+        """Run frame after frame."""
+        inferences = self.times[name].inferences
+        while not done():
+            key = tuple(self.network.selection.values())
+            started = time.perf_counter()
+            self.network(*self.inputs)
+            inferences.append((key, time.perf_counter() - started))
 
     def switch_fresh(self) -> None:
         """Switch in the background to something that is not in memory, and wait."""
@@ -169,14 +197,15 @@ def main() -> int:
             bench = Bench(network)
             bench.run(options.rounds, options.seconds)
             way = str(network.way)
-    rows = {name: times.row() for name, times in bench.times.items()}
-    ratios = {name: rows[name]["p99"] / rows[STILL]["p99"] for name in (FRESH, BACK)}
+    usual = bench.times[STILL].medians()
+    rows = {name: times.row(usual) for name, times in bench.times.items()}
+    ratios = {name: rows[name]["times_p99"] / rows[STILL]["times_p99"] for name in (FRESH, BACK)}
     print(f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}; {way}; milliseconds")
-    print("switching  inferences     p50     p99   worst  switches  one takes  ratio of p99")
+    print("switching  inferences     p50     p99   worst  switches  one takes  p99 / usual  ratio of that")
     for name, row in rows.items():
         numbers = f"{row['inferences']:10} {row['p50']:7.2f} {row['p99']:7.2f} {row['worst']:7.1f}"
-        ratio = f"{ratios[name]:13.2f}" if name in ratios else ""
-        print(f"{name:9}  {numbers} {row['switches']:9} {row['switch']:10.2f} {ratio}")
+        ratio = f"{ratios[name]:14.2f}" if name in ratios else ""
+        print(f"{name:9}  {numbers} {row['switches']:9} {row['switch']:10.2f} {row['times_p99']:12.2f} {ratio}")
     reads = bench.reads
     print(f"segments changed: {reads.changed}, read: {reads.read}; blobs of other segments read: {reads.others}")
     if options.json:
