@@ -221,6 +221,12 @@ class Network:
         current = self._switcher.current
         return list(current.recent) if current else []
 
+    def forget_recent(self) -> None:
+        """Inferences so far say nothing about those to come."""
+        current = self._switcher.current
+        if current is not None:
+            current.recent.clear()
+
     def find_way(self, progress: Optional[Callable[[int, int], None]] = None) -> Way:
         """The way compositions run on this device: the remembered one, or the fastest of all, which have to be tried.
 

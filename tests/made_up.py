@@ -43,6 +43,11 @@ class MadeUpNetwork:
         """What runs now."""
         return self.history[-1] if self.history else self.manifest.original_selection
 
+    @property
+    def loaded(self) -> list[dict[str, str]]:
+        """What runs."""
+        return self.history[-1:]
+
     def usable_variants(self, block: str) -> tuple[str, ...]:
         """All of them."""
         return tuple(v.name for v in self.manifest.segment(block).variants)

@@ -2,7 +2,7 @@
 
     controller   Controller: looks, decides and switches, in a thread of its own; looking: that thread
     decider      the decisions, one look at a time; chooser: the optimiser as they need it
-    joint        JointController: the same for several networks; joint_decider: its decisions
+    joint        JointController: the same for several networks; joint_decider: its decisions; room: what there is
     budget       Budget: what there is now
     source       Source: where budgets come from; Fixed, and Tightest of several
     free_memory  FreeMemory: what the machine or the control group has left; SharedMemory: for several networks

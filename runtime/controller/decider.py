@@ -110,11 +110,12 @@ class Decider:
         now, budget = self._clock(), self._source.read()
         if self._mover.keep_within(budget.memory_bytes):
             budget = self._source.read()  # what was let go of may be free now
+        if self._drift.outdated(budget.slowdown):
+            self._network.forget_recent()
         current, recent = self._chooser.describe(self._network.selection), self._network.recent_seconds()
-        expected = current.seconds * budget.slowdown if current.seconds is not None else None
-        drifted = self._drift.look(now, recent, expected)
+        drifted = self._drift.look(now, recent, current.seconds, budget.slowdown)
         measured = statistics.median(recent) if recent else None
-        view = _View(now, budget, budget.limits(self._drift.scale), current, measured, drifted)
+        view = _View(now, budget, budget.limits(self._drift.scale(budget.slowdown)), current, measured, drifted)
         self._report_trouble(view)
         return view
 
@@ -228,7 +229,7 @@ class Decider:
         return self._event(view, reason, detail, choice)
 
     def _event(self, view: _View, reason: str, detail: str, choice: Optional[Choice] = None) -> Event:
-        scale, prediction = self._drift.scale, None
+        scale, prediction = self._drift.scale(view.budget.slowdown), None
         if choice is not None:
             seconds = choice.seconds * view.budget.slowdown * scale if choice.seconds is not None else None
             prediction = Prediction(seconds, choice.memory_bytes, choice.accuracy)

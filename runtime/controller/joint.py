@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Callable, Optional, Sequence
 
+from legodnn.runtime.controller.decider import WORTH
 from legodnn.runtime.controller.joint_decider import JointDecider, JointSink
 from legodnn.runtime.controller.looking import Looking
 from legodnn.runtime.controller.source import Source, Tightest
@@ -15,16 +16,18 @@ class JointController(Looking):
     """Looks at what there is, again and again, and switches networks to the best selections for it.
 
     The rules are those of `Controller`, without strictness: what does not fit is replaced at the next look, what would
-    be better after ``dwell`` seconds if it leaves ``hysteresis`` of what it needs free. A budget's memory is for all
-    networks together, its seconds bound an inference of each, its slowdown counts against deadlines and cores alike.
-    While there is a memory budget, nothing is kept for the way back.
+    be better after ``dwell`` seconds, if it has been for as long and leaves ``hysteresis`` of what it needs free. A
+    budget's memory is for all networks together, what they keep for the way back included, its seconds bound an
+    inference of each, its slowdown counts against deadlines and cores alike. Predictions are corrected so that nineteen
+    of twenty inferences are within them: an inference that is late now and then misses its deadline.
 
     Args:
         duties: what each network has to do; the latencies must have been measured.
         source: of budgets.
         cores: the share of the cores' time that all inferences together may take.
         interval: seconds between two looks.
-        dwell, hysteresis: as above.
+        dwell, hysteresis: as above; when time is short, the reserve is left too.
+        worth: weighted accuracy, as a fraction, that must be gained for a switch which nothing forces.
         on_event: called in the thread that decides with the number of a duty, or None for all, and an `Event`.
         clock: monotonic seconds.
     """
@@ -38,11 +41,12 @@ class JointController(Looking):
         interval: float = 0.5,
         dwell: float = 5.0,
         hysteresis: float = 0.1,
+        worth: float = WORTH,
         on_event: Optional[JointSink] = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         watched = Tightest(source)
-        self._decider = JointDecider(duties, watched, cores, interval, dwell, hysteresis, on_event, clock)
+        self._decider = JointDecider(duties, watched, cores, interval, dwell, hysteresis, worth, on_event, clock)
         super().__init__(watched, interval, self._decider.stop)
 
     def step(self) -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import math
 import statistics
+from collections import deque
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Deque, Dict, List, Optional, Sequence, Tuple
 
 from legodnn.runtime.controller.budget import Budget
-from legodnn.runtime.controller.decider import WORTH
-from legodnn.runtime.controller.drift import Drift
+from legodnn.runtime.controller.drift import FEWEST_OF_MOST, Drift, most
 from legodnn.runtime.controller.events import (
     DRIFT,
     FAILED,
@@ -27,9 +27,11 @@ from legodnn.runtime.controller.events import (
     wall_time,
 )
 from legodnn.runtime.controller.pauses import Pauses
+from legodnn.runtime.controller.room import Room
 from legodnn.runtime.controller.source import Source
 from legodnn.runtime.optimizer import Duty, JointChoice, JointOptimizer
 from legodnn.runtime.optimizer.figures import Figures, Selection
+from legodnn.runtime.optimizer.joint import share_out
 
 JointSink = Callable[[Optional[int], Event], object]
 """Called with the number of the duty an event is about, None for all of them, and the event."""
@@ -39,24 +41,10 @@ _STEPS = 20
 
 _HAIR = 1e-9
 
-_TOLERANCE, _PATIENCE, _FORGET = 0.2, 3, 60.0
+_RISE = 1.1
+"""How many times its last value a slowdown is that has not come to its end."""
 
-
-@dataclass(frozen=True)
-class _Room:
-    """What there is for the networks, in terms of what was measured: bytes; frames a second and deadline of each."""
-
-    memory_bytes: Optional[float]
-    rates: Tuple[float, ...]
-    deadlines: Tuple[float, ...]
-
-    def within(self, other: "_Room") -> bool:
-        """Whether there is nowhere more than in the other room."""
-        memory = other.memory_bytes is None or (
-            self.memory_bytes is not None and self.memory_bytes <= other.memory_bytes
-        )
-        slower = all(mine >= its for mine, its in zip(self.rates, other.rates))
-        return memory and slower and all(mine <= its for mine, its in zip(self.deadlines, other.deadlines))
+_TOLERANCE, _PATIENCE, _RELIEF, _FORGET = 0.2, 10, 30, 60.0
 
 
 @dataclass(frozen=True)
@@ -65,11 +53,12 @@ class _View:
 
     now: float
     budget: Budget
-    room: _Room
+    room: Room
     selections: List[Selection]
     measured: List[Optional[float]]
     drifted: bool
     urgent: bool
+    rising: bool
 
 
 class JointDecider:
@@ -83,22 +72,24 @@ class JointDecider:
         interval: float,
         dwell: float,
         hysteresis: float,
+        worth: float,
         on_event: Optional[JointSink],
         clock: Callable[[], float],
     ) -> None:
         self._duties, self._source, self._cores = tuple(duties), source, cores
-        self._dwell, self._hysteresis, self._clock = dwell, hysteresis, clock
+        self._dwell, self._hysteresis, self._worth, self._clock = dwell, hysteresis, worth, clock
         self._on_event = on_event
         self._networks = [duty.network for duty in self._duties]
-        self._usual = [network.keep_within for network in self._networks]
-        self._drifts = [Drift(_TOLERANCE, _PATIENCE, _FORGET) for _ in self._duties]
+        self._drifts = [Drift(_TOLERANCE, _PATIENCE, _FORGET, most, FEWEST_OF_MOST, _RELIEF) for _ in self._duties]
         self._pauses = Pauses(interval)
         self._optimizers: Dict[Tuple[Tuple[float, ...], Tuple[float, ...]], JointOptimizer] = {}
         self._trouble: Optional[str] = None
         self._switched_at: Optional[float] = None
-        self._settled: Optional[Tuple[_Room, List[Selection]]] = None  # this is the nearest there is in this room
-        self._in_vain: Optional[Tuple[_Room, List[Selection]]] = None  # nothing better was found in this room
+        self._settled: Optional[Tuple[Room, List[Selection]]] = None  # this is the nearest there is in this room
+        self._in_vain: Optional[Tuple[Room, List[Selection]]] = None  # nothing better was found in this room
         self._stuck = False
+        self._slowdown = 1.0
+        self._rooms: Deque[Tuple[float, Room]] = deque()  # what there was to spare, in the last seconds
 
     def step(self) -> bool:
         """One look; whether anything was switched."""
@@ -115,57 +106,63 @@ class JointDecider:
 
     def stop(self) -> None:
         """Let the networks keep what they kept before."""
-        for network, usual in zip(self._networks, self._usual):
-            network.keep_within = usual
+        share_out(self._networks, [0 for _ in self._networks], None)
 
     # ---- looking ----------------------------------------------------------------------------------------------------
     def _look(self) -> _View:
         now, budget = self._clock(), self._source.read()
-        self._keep_nothing_within(budget.memory_bytes)
         selections = [network.selection for network in self._networks]
         measured: List[Optional[float]] = []
         drifted = False
         for network, selection, drift in zip(self._networks, selections, self._drifts):
+            if drift.outdated(budget.slowdown):
+                network.forget_recent()
             recent, table = network.recent_seconds(), network.latency
-            expected = table.predict(selection) * budget.slowdown if table is not None else None
-            drifted = drift.look(now, recent, expected) or drifted
+            expected = table.predict(selection) if table is not None else None
+            drifted = drift.look(now, recent, expected, budget.slowdown) or drifted
             measured.append(statistics.median(recent) if recent else None)
         room = self._room(budget)
+        self._rooms.append((now, self._room(budget, self._hysteresis, self._hysteresis)))
+        while now - self._rooms[0][0] > self._dwell:
+            self._rooms.popleft()
         urgent = not self._fits(room, selections)
-        view = _View(now, budget, room, selections, measured, drifted, urgent)
+        if not urgent:  # else what is kept may be what is needed now
+            self._share_out(selections, budget.memory_bytes)
+        rising, self._slowdown = budget.slowdown > _RISE * self._slowdown, budget.slowdown
+        view = _View(now, budget, room, selections, measured, drifted, urgent, rising)
         trouble = self._source.trouble
         if trouble is not None and trouble != self._trouble:
             self._tell(None, view, SOURCE, trouble)
         self._trouble = trouble
         return view
 
-    def _keep_nothing_within(self, memory_bytes: Optional[float]) -> None:
-        for network, usual in zip(self._networks, self._usual):
-            wanted = usual if memory_bytes is None else 0.0
-            if network.keep_within != wanted:
-                network.keep_within = wanted
-                if memory_bytes is not None:
-                    network.release_kept()
+    def _share_out(self, selections: Sequence[Selection], memory_bytes: Optional[float]) -> None:
+        sizes = [Figures(n, count_activations=True).bytes(s) for n, s in zip(self._networks, selections)]
+        share_out(self._networks, sizes, memory_bytes)
 
-    def _room(self, budget: Budget, reserve: float = 0.0) -> _Room:
-        """A device that is slower has more frames a second to do in less time each, as far as predictions go."""
+    def _room(self, budget: Budget, reserve: float = 0.0, memory_reserve: float = 0.0) -> Room:
+        """A device that is slower has more frames a second to do in less time each, as far as predictions go.
+
+        The reserves are shares of what is used, of time and memory, that are to be left free.
+        """
         factors = [
-            math.ceil(budget.slowdown * drift.scale * _STEPS - _HAIR) / _STEPS * (1 + reserve) for drift in self._drifts
+            math.ceil(budget.slowdown * drift.scale(budget.slowdown) * _STEPS - _HAIR) / _STEPS * (1 + reserve)
+            for drift in self._drifts
         ]
         longest = math.inf if budget.seconds is None else budget.seconds
-        return _Room(
-            budget.memory_bytes / (1 + reserve) if budget.memory_bytes is not None else None,
+        return Room(
+            budget.memory_bytes / (1 + memory_reserve) if budget.memory_bytes is not None else None,
             tuple(duty.frames_per_second * factor for duty, factor in zip(self._duties, factors)),
             tuple(min(float(duty.seconds), longest) / factor for duty, factor in zip(self._duties, factors)),
         )
 
-    def _duties_in(self, room: _Room) -> List[Duty]:
+    def _duties_in(self, room: Room) -> List[Duty]:
         return [
             replace(duty, frames_per_second=rate, deadline=deadline)
             for duty, rate, deadline in zip(self._duties, room.rates, room.deadlines)
         ]
 
-    def _fits(self, room: _Room, selections: Sequence[Selection]) -> bool:
+    def _fits(self, room: Room, selections: Sequence[Selection]) -> bool:
         used, spent = 0, Fraction(0)
         for duty, selection in zip(self._duties_in(room), selections):
             figures = Figures(duty.network, count_activations=True)
@@ -175,6 +172,10 @@ class JointDecider:
             used, spent = used + figures.bytes(selection), spent + seconds * duty.load
         return spent <= Fraction(self._cores) and (room.memory_bytes is None or used <= room.memory_bytes)
 
+    def _enough_memory(self, view: _View) -> bool:
+        sizes = [Figures(n, count_activations=True).bytes(s) for n, s in zip(self._networks, view.selections)]
+        return view.budget.memory_bytes is None or sum(sizes) <= view.budget.memory_bytes
+
     def _reason(self, view: _View) -> Optional[str]:
         """Why something should be decided now; None where nothing should."""
         if self._switched_at is None:
@@ -182,14 +183,16 @@ class JointDecider:
         if view.urgent:
             if self._settled == (view.room, view.selections):
                 return None
+            if view.rising and self._enough_memory(view):
+                return None  # at the next look it may be worse, and two switches are worse than one
             return DRIFT if view.drifted else TIGHTER
         self._stuck = False
         return LOOSER if view.now - self._switched_at >= self._dwell else None
 
     # ---- deciding ---------------------------------------------------------------------------------------------------
     def _improve(self, view: _View) -> bool:
-        """What runs fits: look for something better that would do so with room to spare."""
-        room = self._room(view.budget, self._hysteresis)
+        """What runs fits: look for something better that would have done so for some time, with room to spare."""
+        room = functools.reduce(Room.tightened, (room for _, room in self._rooms))
         if self._in_vain is not None and self._in_vain[1] == view.selections and room.within(self._in_vain[0]):
             return False
         choice = self._choose(room)
@@ -197,24 +200,30 @@ class JointDecider:
             duty.weight * (new.accuracy - duty.network.manifest.predicted_accuracy(old))
             for duty, new, old in zip(self._duties, choice.choices, view.selections)
         )
-        if not choice.within_budget or gain < WORTH:
+        if not choice.within_budget or gain < self._worth:
             self._in_vain = (room, view.selections)
             return False
-        return self._switch(view, room, LOOSER)
+        return self._switch(view, room, choice, LOOSER)
 
     def _obey(self, view: _View, reason: str) -> bool:
         """What runs does not fit, or nothing has been decided yet: take what does, or comes nearest."""
-        choice = self._choose(view.room)
+        room = self._room(view.budget, self._hysteresis)  # what there is of time changes a little all the time
+        choice = self._choose(room)
+        if not choice.within_budget:
+            room = view.room
+            choice = self._choose(room)
         if not choice.within_budget:
             reason = INFEASIBLE
             if self._stuck and self._switched_at is not None and view.now - self._switched_at < self._dwell:
                 return False  # one choice that does not fit is not much better than another
-        return self._switch(view, view.room, reason)
+        return self._switch(view, room, choice, reason)
 
-    def _choose(self, room: _Room) -> JointChoice:
-        return self._optimizer(room).choose(room.memory_bytes, cores=self._cores)
+    def _choose(self, room: Room) -> JointChoice:
+        optimizer, worth = self._optimizer(room), self._worth / len(self._duties)
+        choice = optimizer.choose(room.memory_bytes, cores=self._cores)
+        return optimizer.sparing(choice, room.memory_bytes, cores=self._cores, worth=worth)
 
-    def _optimizer(self, room: _Room) -> JointOptimizer:
+    def _optimizer(self, room: Room) -> JointOptimizer:
         """The one for these rates and deadlines; the two used last are kept, with reserve and without."""
         key = (room.rates, room.deadlines)
         known = self._optimizers.pop(key) if key in self._optimizers else None
@@ -223,8 +232,10 @@ class JointDecider:
             del self._optimizers[next(iter(self._optimizers))]
         return self._optimizers[key]
 
-    def _switch(self, view: _View, room: _Room, reason: str) -> bool:
-        choice = self._optimizer(room).update_models(room.memory_bytes, cores=self._cores)
+    def _switch(self, view: _View, room: Room, choice: JointChoice, reason: str) -> bool:
+        gently = reason in (LOOSER, DRIFT)
+        optimizer, wanted = self._optimizer(room), (choice, view.budget.memory_bytes, lambda: self._choose(room))
+        choice = optimizer.switch_later(*wanted).result() if gently else optimizer.switch_to(*wanted)
         self._pauses.succeeded()
         now = [dict(c.selection) for c in choice.choices]
         first, switched = self._switched_at is None, now != view.selections
@@ -234,10 +245,12 @@ class JointDecider:
         self._stuck = reason == INFEASIBLE
         self._settled, self._in_vain = (view.room, now), None
         for i, (old, new) in enumerate(zip(view.selections, choice.choices)):
-            if old != new.selection:
+            if switched:  # others' inferences are late meanwhile, too
+                self._networks[i].forget_recent()
                 self._drifts[i].restart()
             if old != new.selection or concerns_all:
-                seconds = new.seconds * view.budget.slowdown * self._drifts[i].scale if new.seconds else None
+                times = view.budget.slowdown * self._drifts[i].scale(view.budget.slowdown)
+                seconds = new.seconds * times if new.seconds else None
                 self._tell(i, view, reason, "", Prediction(seconds, new.memory_bytes, new.accuracy))
         return switched
 
@@ -252,7 +265,7 @@ class JointDecider:
         if number is not None:
             event = replace(
                 event,
-                scale=self._drifts[number].scale,
+                scale=self._drifts[number].scale(view.budget.slowdown),
                 old=view.selections[number],
                 new=self._networks[number].selection,
                 measured=view.measured[number],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from pathlib import Path
 from typing import Callable, Deque, Optional, Union
@@ -13,8 +14,15 @@ from legodnn.runtime.controller.source import Source
 from legodnn.shared.cgroups import cpu_quota
 from legodnn.shared.host import CpuSeconds, cpu_cores, cpu_frequency, cpu_seconds
 
-_SHORTEST = 0.1
-"""Seconds for which the machine is watched at least before its load is believed: the kernel counts in ticks."""
+_WINDOW = 0.3
+"""Seconds for which the machine is watched before its load is believed: the kernel counts in ticks, and most processes
+come and go in less."""
+
+_LEAST, _ENOUGH = 0.1, 0.3
+"""Cores' worth of others that are not noticed, and that the slowest inferences meet as if it were a whole core's."""
+
+_GREEDY = 0.9
+"""Others that get this share of what is theirs in fairness may want more than they get."""
 
 _READINGS = 5
 """Governors lower the frequency of an idle core, which says nothing; one that stays low for this many looks does."""
@@ -23,13 +31,16 @@ _READINGS = 5
 class Processor(Source):
     """How many times slower the device computes than when its cores were idle and at their highest frequency.
 
-    Cores that other processes keep busy are missing, down to the fair share the kernel gives; a quota of the control
-    group bounds what is left. A quota that holds already when this is made is taken to have held when latencies were
-    measured. The rest is found by the controller, which corrects predictions by what it measures.
+    An inference ends with the thread that has the least of its core, so what counts is how many threads there are on
+    the fullest core, the network's and those of other processes. A quota of the control group is another bound. A quota
+    that holds already when this is made is taken to have held when latencies were measured. The rest is found by the
+    controller, which corrects predictions by what it measures.
 
     Args:
-        threads: with which the network runs; None for as many as torch uses now.
+        threads: with which the network runs, or all networks together; None for as many as torch uses now.
         cores: of the machine; None for as many as there are.
+        worst: how inferences are slowed down that meet the others, as is fit where deadlines are to be met: those who
+            are there now and then are taken to be there. Otherwise how inferences are slowed down in the mean.
         root: where the file system begins, for files about control groups and frequencies.
         clock: what the cores have done, for tests.
     """
@@ -38,13 +49,16 @@ class Processor(Source):
         self,
         threads: Optional[int] = None,
         cores: Optional[int] = None,
+        *,
+        worst: bool = False,
         root: Union[str, Path] = "/",
         clock: Callable[[], CpuSeconds] = cpu_seconds,
     ) -> None:
         self._threads = threads or torch.get_num_threads()
         self._cores = cores or cpu_cores()
+        self._worst = worst
         self._root, self._clock = root, clock
-        self._before = clock()
+        self._seen: Deque[CpuSeconds] = deque([clock()])
         self._others = 0.0
         self._frequencies: Deque[float] = deque(maxlen=_READINGS)
         self._usual = self._usable(cpu_quota(root))
@@ -53,20 +67,31 @@ class Processor(Source):
         """The slowdown now."""
         self._watch()
         self._frequencies.append(cpu_frequency(self._root))
-        threads, cores = self._threads, self._cores
-        # What others leave, or the share that the kernel takes from them once the network runs as well.
-        left = max(cores - self._others, cores * threads / (threads + self._others))
-        usable = min(left, self._usable(cpu_quota(self._root)))
+        usable = min(self._usable(None) / self._crowd(), self._usable(cpu_quota(self._root)))
         return Budget(slowdown=max(1.0, self._usual / usable) / max(self._frequencies))
+
+    def _crowd(self) -> float:
+        """Threads on the fullest core; between whole numbers of others, what is between."""
+        threads, others = self._usable(None), self._others
+        whole = math.ceil(others)
+        if whole and others >= _GREEDY * self._cores * whole / (threads + whole):
+            others = whole
+        elif self._worst:
+            others = math.floor(others) + min(1.0, max(0.0, (others % 1 - _LEAST) / (_ENOUGH - _LEAST)))
+        fewer, more = (math.ceil((threads + n) / self._cores) for n in (math.floor(others), math.ceil(others)))
+        return fewer + (more - fewer) * (others - math.floor(others))
 
     def _usable(self, quota: Optional[float]) -> float:
         """How many cores the network's threads can keep busy."""
         return min(self._threads, self._cores, self._threads if quota is None else quota)
 
     def _watch(self) -> None:
-        now, before = self._clock(), self._before
-        total = now.total - before.total
-        if total >= _SHORTEST * self._cores:
-            busy = (now.busy - before.busy) - (now.own - before.own)
+        """What the machine has done since the last time that is long enough ago."""
+        now, seen = self._clock(), self._seen
+        seen.append(now)
+        while len(seen) > 2 and now.total - seen[1].total >= _WINDOW * self._cores:
+            seen.popleft()
+        total = now.total - seen[0].total
+        if total >= _WINDOW * self._cores:
+            busy = (now.busy - seen[0].busy) - (now.own - seen[0].own)
             self._others = self._cores * min(1.0, max(0.0, busy / total))
-            self._before = now

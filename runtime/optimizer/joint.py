@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from typing import Callable, Dict, List, Optional, Sequence
 
 from legodnn.runtime.background import Background
+from legodnn.runtime.network import Network
 from legodnn.runtime.optimizer.arguments import check_budget, check_objective, check_share
 from legodnn.runtime.optimizer.choice import JointChoice
 from legodnn.runtime.optimizer.columns import joint_answer
@@ -74,9 +75,10 @@ class JointOptimizer:
     ) -> JointChoice:
         """Choose as `choose` does, and switch every network to its choice; inferences go on meanwhile.
 
-        Networks that shrink are switched first. Where one cannot be switched, those before it are switched back, and
-        the reason is raised; whatever is raised, all networks then run on as before. A variant that turns out not to
-        work on this device is excluded and the choice made again.
+        Networks that have what they are to run in memory are switched first, then those that shrink, side by side, then
+        the others. Where one cannot be switched, those before it are switched back, and the reason is raised; whatever
+        is raised, all networks then run on as before. A variant that turns out not to work on this device is excluded
+        and the choice made again.
 
         Returns when all choices serve; with ``wait=False`` at once, and ``switching`` is the future of what then goes
         on in the background. With ``memory_bytes``, what a network keeps for the way back is, together with what it
@@ -87,11 +89,40 @@ class JointOptimizer:
             return self.choose(memory_bytes, cores=cores, watts=watts, minimise=minimise)
 
         choice = choose()
-        self._share_out(choice, memory_bytes)
         if wait:
-            return self._switch_to(choice, choose)
-        self.switching = self._background.submit(lambda: self._switch_later(choice, choose))
+            return self.switch_to(choice, memory_bytes, choose)
+        self.switch_later(choice, memory_bytes, choose)
         return choice
+
+    def switch_to(
+        self, choice: JointChoice, memory_bytes: Optional[float], again: Callable[[], JointChoice]
+    ) -> JointChoice:
+        """Switch as `update_models` does, to a choice of `choose`; returns the one that serves.
+
+        ``again`` is asked for another choice where a variant turns out not to work on this device.
+        """
+        with self._one_at_a_time:
+            while True:
+                try:
+                    self._switch(choice, memory_bytes)
+                    return choice
+                except UnusableVariant:
+                    choice = again()
+
+    def switch_later(
+        self, choice: JointChoice, memory_bytes: Optional[float], again: Callable[[], JointChoice]
+    ) -> "Future[JointChoice]":
+        """The same in the background, in a thread that stands back behind inferences."""
+
+        def switch() -> JointChoice:
+            try:
+                return self.switch_to(choice, memory_bytes, again)
+            except Exception as error:
+                logger.warning("a switch in the background failed: %s: %s", type(error).__name__, error)
+                raise
+
+        self.switching = self._background.submit(switch)
+        return self.switching
 
     def choose(
         self,
@@ -113,29 +144,32 @@ class JointOptimizer:
         Raises `UsageError` for budgets that are not positive numbers and where latencies or power figures are missing,
         `InfeasibleBudget` where nothing fits, `SolverError` where no solver can be used.
         """
-        check_budget("memory", memory_bytes, "bytes")
-        check_budget("power", watts, "watts")
-        check_share("the share of cores", cores)
-        check_objective(minimise)
-        if minimise is not None and any(d.accuracy is None for d in self.duties):
-            raise UsageError(f"the least {minimise} for which accuracy? give every duty one")
-        if self.power is None and (watts is not None or minimise == "energy"):
-            raise UsageError("energy needs power figures: JointOptimizer(duties, power=Power(watts, idle watts))")
-        limits = [Fraction(cores)]
-        if watts is not None and self.power is not None:
-            limits.append(self.power.utilisation(watts))
-        request = Request(
-            demands=self._demands(),
-            memory_bytes=Fraction(memory_bytes) if memory_bytes is not None else None,
-            utilisation=min(limits),
-            objective={None: ACCURACY, "memory": MEMORY}.get(minimise, TIME),
-        )
+        request = self._request(memory_bytes, cores, watts, minimise)
         found = joint_answer(request, self._up_to_date(request.demands))
         self.solves += found.solves
         choice = self._choice(request, found.selections, found.met)
         if found.met or self.closest:
             return choice
         raise self._infeasible(request, choice)
+
+    def sparing(
+        self, choice: JointChoice, memory_bytes: Optional[float] = None, *, cores: float = 1.0, worth: float
+    ) -> JointChoice:
+        """A choice in which networks go on as they are that would gain less than this in weighted accuracy by it.
+
+        Those that gain least come first, and only while everything fits as well.
+        """
+        request = self._request(memory_bytes, cores, None, None)
+        selections = [c.selection for c in choice.choices]
+        before = [d.network.selection for d in self.duties]
+        gains = []
+        for i, (demand, old, new) in enumerate(zip(request.demands, before, selections)):
+            gains.append((demand.weight * (demand.figures.accuracy(new) - demand.figures.accuracy(old)), i))
+        for gain, i in sorted(gains):
+            kept = [*selections[:i], before[i], *selections[i + 1 :]]
+            if gain < worth and request.met(kept):
+                selections = kept
+        return self._choice(request, selections, choice.within_budget)
 
     def minimum_bytes(self) -> int:
         """The least memory the networks need together."""
@@ -148,6 +182,28 @@ class JointOptimizer:
         return rounded_up(request.used([d.figures.fastest() for d in request.demands]))
 
     # ---- parts ------------------------------------------------------------------------------------------------------
+    def _request(
+        self, memory_bytes: Optional[float], cores: float, watts: Optional[float], minimise: Optional[str]
+    ) -> Request:
+        """What is asked for. Raises `UsageError` for what makes no sense."""
+        check_budget("memory", memory_bytes, "bytes")
+        check_budget("power", watts, "watts")
+        check_share("the share of cores", cores)
+        check_objective(minimise)
+        if minimise is not None and any(d.accuracy is None for d in self.duties):
+            raise UsageError(f"the least {minimise} for which accuracy? give every duty one")
+        if self.power is None and (watts is not None or minimise == "energy"):
+            raise UsageError("energy needs power figures: JointOptimizer(duties, power=Power(watts, idle watts))")
+        limits = [Fraction(cores)]
+        if watts is not None and self.power is not None:
+            limits.append(self.power.utilisation(watts))
+        return Request(
+            demands=self._demands(),
+            memory_bytes=Fraction(memory_bytes) if memory_bytes is not None else None,
+            utilisation=min(limits),
+            objective={None: ACCURACY, "memory": MEMORY}.get(minimise, TIME),
+        )
+
     def _demands(self) -> "tuple[Demand, ...]":
         demands = []
         for i, duty in enumerate(self.duties):
@@ -209,40 +265,47 @@ class JointOptimizer:
                 parts.append(f"duty {i} reaches an accuracy of {accuracy:.2%}, not of {demand.accuracy:.2%}")
         return "".join(f"; {part}" for part in parts)
 
-    def _share_out(self, choice: JointChoice, memory_bytes: Optional[float]) -> None:
-        """Bound what the networks keep, so that all of them together are within the budget."""
-        for duty, part in zip(self.duties, choice.choices):
-            share = part.memory_bytes / choice.memory_bytes
-            duty.network.bound_kept(share * memory_bytes if memory_bytes is not None else None)
-
-    def _switch_later(self, choice: JointChoice, choose: Callable[[], JointChoice]) -> JointChoice:
-        try:
-            return self._switch_to(choice, choose)
-        except Exception as error:
-            logger.warning("a switch in the background failed: %s: %s", type(error).__name__, error)
-            raise
-
-    def _switch_to(self, choice: JointChoice, choose: Callable[[], JointChoice]) -> JointChoice:
-        with self._one_at_a_time:
-            while True:
-                try:
-                    self._switch([c.selection for c in choice.choices])
-                    return choice
-                except UnusableVariant:
-                    choice = choose()  # which is without that variant
-
-    def _switch(self, selections: Sequence[Selection]) -> None:
+    def _switch(self, choice: JointChoice, memory_bytes: Optional[float]) -> None:
         """Switch every network, or none."""
         networks = [d.network for d in self.duties]
         before = [n.selection for n in networks]
-        figures = [Figures(n, self.count_activations) for n in networks]
-        growth = [f.bytes(new) - f.bytes(old) for f, new, old in zip(figures, selections, before)]
+        wanted = [c.selection for c in choice.choices]
+        sizes = [Figures(n, self.count_activations).bytes(old) for n, old in zip(networks, before)]
+        ready = [i for i, network in enumerate(networks) if wanted[i] in network.loaded]
+        others = [i for i in range(len(networks)) if i not in ready]
+        shrinking = [i for i in others if choice.choices[i].memory_bytes <= sizes[i]]
+        growing = [i for i in others if i not in shrinking]
         done: List[int] = []
+
+        def switch(i: int) -> None:
+            networks[i].select(wanted[i])
+            done.append(i)
+
         try:
-            for i in sorted(range(len(networks)), key=lambda i: growth[i]):
-                networks[i].select(selections[i])
-                done.append(i)
+            for i in ready:
+                switch(i)
+            share_out(networks, [c.memory_bytes for c in choice.choices], memory_bytes)
+            side_by_side(switch, shrinking)
+            side_by_side(switch, growing)
         except BaseException:
             for i in reversed(done):
                 networks[i].select(before[i])
             raise
+
+
+def share_out(networks: Sequence[Network], needed: Sequence[int], memory_bytes: Optional[float]) -> None:
+    """Bound what networks keep, so that all of them together are within a budget: in proportion to what they need."""
+    for network, size in zip(networks, needed):
+        network.bound_kept(size / sum(needed) * memory_bytes if memory_bytes is not None else None)
+
+
+def side_by_side(do: Callable[[int], None], numbers: Sequence[int]) -> None:
+    """Do something with every number, in threads where there are several; what any of them raises, at the end."""
+    if len(numbers) < 2:
+        for number in numbers:
+            do(number)
+        return
+    with ThreadPoolExecutor(len(numbers), "legodnn-joint-switch") as threads:
+        done = [threads.submit(do, number) for number in numbers]
+    for future in done:
+        future.result()

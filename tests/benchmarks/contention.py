@@ -4,8 +4,8 @@ resnet18 and mobilenet_v2 (224 pixels, random weights, blocks at sparsities 0, 0
 get frames at fixed rates, each in a thread of its own with one torch thread. Another process takes 0, 50 and 100 % of a
 core in turns of ten seconds, and every five seconds the memory there is for both is elsewhere between what the smallest
 selections need and what the full networks do. A frame is missed where its answer comes after the next frame is due,
-where it was not begun by then, or where what runs needs more memory than there is. The first second after each change
-is left out.
+where it was not begun by then, or where there is less memory than for what runs and what is kept for the way back. The
+first second after each change is left out.
 
 Runs of the same length compare the controller with the full networks, the smallest, and the best fixed selections for
 the tightest memory and several shares of the cores. Accuracy is what the bundles predict of what runs, averaged over
@@ -16,16 +16,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +48,7 @@ from legodnn.runtime import (
     Tightest,
 )
 from legodnn.runtime.controller.chooser import Chooser
+from legodnn.runtime.memory import needed_together
 
 NETWORKS, SPARSITIES = ("resnet18", "mobilenet_v2"), (0.0, 0.2, 0.4, 0.6, 0.8)
 UTILISATION = 0.7
@@ -117,8 +118,9 @@ class Memory:
         return self._least + share * (self._full - self._least)
 
     def used(self) -> int:
-        """Bytes that what runs now needs."""
-        return sum(s.choice().memory_bytes for s in self._streams)
+        """Bytes of what runs now and of what is kept for the way back."""
+        networks = [s.network for s in self._streams]
+        return sum(needed_together(n.manifest, n.loaded, n.memory) for n in networks)
 
 
 def main() -> int:
@@ -186,9 +188,9 @@ def controlled(streams: Sequence[Stream], memory: Memory, seconds: float) -> dic
     def budget() -> Budget:
         return Budget(memory_bytes=memory.limit(max(0.0, time.perf_counter() - started)))
 
-    source = Tightest(Callback(budget), Processor(threads=len(streams)))
+    source = Tightest(Callback(budget), Processor(len(streams), worst=True))
     duties = [s.duty for s in streams]
-    with JointController(duties, source, cores=MOST_CORES, interval=0.2, dwell=1.0):
+    with JointController(duties, source, cores=MOST_CORES, interval=0.1, dwell=1.5, worth=0.05):
         return run(streams, memory, seconds, None, started)
 
 
@@ -206,8 +208,8 @@ def run(
             stream.network.select(selection)
     started = started or time.perf_counter() + 1.0
     clock = time.time() + started - time.perf_counter()  # the one that processes share
-    load = multiprocessing.get_context("spawn").Process(target=_load, args=(clock, seconds), daemon=True)
-    load.start()
+    command = [sys.executable, "-m", "tests.benchmarks.load", clock, seconds, LOAD_SECONDS, *LOADS]
+    load = subprocess.Popen([str(word) for word in command])
     seen: set[tuple[str, ...]] = set()
     threads = [threading.Thread(target=s.run, args=(memory, started, seconds)) for s in streams]
     for thread in threads:
@@ -215,7 +217,7 @@ def run(
     while any(thread.is_alive() for thread in threads):
         seen.update(tuple(s.network.selection.values()) for s in streams)
         time.sleep(0.1)
-    load.join()
+    load.wait()
     frames = [frame for s in streams for frame in s.frames if frame[0] % MEMORY_SECONDS >= SETTLING]
     return {
         "missed": statistics.fmean(accuracy is None for _, accuracy in frames),
@@ -223,21 +225,6 @@ def run(
         "frames": len(frames),
         "selections": len(seen),
     }
-
-
-def _load(started: float, seconds: float) -> None:
-    """Another process: in turns, a share of one core."""
-    while time.time() < started + seconds:
-        elapsed = time.time() - started
-        share = LOADS[int(max(0.0, elapsed) / LOAD_SECONDS) % len(LOADS)]
-        _burn(0.01 * share, time.perf_counter)
-        time.sleep(0.01 * (1 - share))
-
-
-def _burn(seconds: float, clock: Callable[[], float]) -> None:
-    until = clock() + seconds
-    while clock() < until:
-        pass
 
 
 if __name__ == "__main__":

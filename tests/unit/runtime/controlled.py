@@ -50,6 +50,9 @@ class Controlled(made_up.MadeUpNetwork):
     def keep_within(self, limit):
         self.switcher.keep_within = limit
 
+    def forget_recent(self):
+        self.recent = []
+
     def bound_kept(self, memory_bytes):
         self.switcher.bound(memory_bytes)
 

@@ -107,8 +107,9 @@ class Cores:
 
 
 @pytest.mark.parametrize(("threads", "total", "others", "own", "slowdown"), [
-    (2, 4.0, 0.0, 4.0, 1.0), (2, 4.0, 2.0, 2.0, 1.5), (1, 4.0, 2.0, 2.0, 1.0), (2, 4.0, 4.0, 0.0, 2.0),
-    (1, 4.0, 4.0, 0.0, 1.5), (2, 4.0, 1.0, 0.0, 1.25), (2, 0.01, 0.01, 0.0, 1.0),
+    (2, 4.0, 0.0, 4.0, 1.0), (2, 4.0, 1.0, 2.0, 1.5), (1, 4.0, 2.0, 2.0, 1.0), (2, 4.0, 4.0, 0.0, 2.0),
+    (1, 4.0, 4.0, 0.0, 2.0), (2, 4.0, 0.5, 0.0, 1.25), (2, 0.01, 0.01, 0.0, 1.0),
+    (2, 4.0, 1.3, 2.7, 2.0),  # one other has its fair share of two cores, and would take more
 ])  # fmt: skip
 def test_load_of_others_slows_down(tmp_path, threads, total, others, own, slowdown):
     cores = Cores()
@@ -116,6 +117,30 @@ def test_load_of_others_slows_down(tmp_path, threads, total, others, own, slowdo
     assert processor.read().slowdown == 1
     cores.work(total, others, own)
     assert processor.read().slowdown == pytest.approx(slowdown)
+
+
+@pytest.mark.parametrize(("others", "slowdown"), [(0.1, 1.0), (0.4, 1.5), (0.8, 2.0), (2.0, 2.0)])
+def test_the_slowest_inferences_meet_the_others(tmp_path, others, slowdown):
+    cores = Cores()
+    processor = Processor(2, cores=2, root=tmp_path, clock=cores, worst=True)
+    cores.work(4.0, others)
+    assert processor.read().slowdown == pytest.approx(slowdown)
+
+
+def test_load_is_what_it_was_in_the_last_moments(tmp_path):
+    cores = Cores()
+    processor = Processor(2, cores=2, root=tmp_path, clock=cores)
+    for _ in range(20):
+        cores.work(0.1, 0.05)
+        slow = processor.read().slowdown
+    assert slow == pytest.approx(2.0)
+    for _ in range(3):
+        cores.work(0.1, 0.0)
+    assert 1 < processor.read().slowdown < 2
+    for _ in range(20):
+        cores.work(0.1, 0.0)
+        slow = processor.read().slowdown
+    assert slow == 1
 
 
 def test_a_quota_slows_down_when_it_comes_not_when_it_was_there(tmp_path):
