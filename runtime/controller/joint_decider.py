@@ -44,7 +44,13 @@ _HAIR = 1e-9
 _RISE = 1.1
 """How many times its last value a slowdown is that has not come to its end."""
 
-_TOLERANCE, _PATIENCE, _RELIEF, _FORGET = 0.2, 10, 30, 60.0
+_TOLERANCE, _FORGET = 0.2, 60.0
+
+_PATIENCE, _RELIEF = 1.0, 10.0
+"""Seconds for which inferences must be slower or faster than thought before that is believed: what is late now and then
+is not late all the time."""
+
+_FEWEST_LOOKS = 3
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,8 @@ class JointDecider:
         self._dwell, self._hysteresis, self._worth, self._clock = dwell, hysteresis, worth, clock
         self._on_event = on_event
         self._networks = [duty.network for duty in self._duties]
-        self._drifts = [Drift(_TOLERANCE, _PATIENCE, _FORGET, most, FEWEST_OF_MOST, _RELIEF) for _ in self._duties]
+        patience, relief = (max(_FEWEST_LOOKS, math.ceil(seconds / interval)) for seconds in (_PATIENCE, _RELIEF))
+        self._drifts = [Drift(_TOLERANCE, patience, _FORGET, most, FEWEST_OF_MOST, relief) for _ in self._duties]
         self._pauses = Pauses(interval)
         self._optimizers: Dict[Tuple[Tuple[float, ...], Tuple[float, ...]], JointOptimizer] = {}
         self._trouble: Optional[str] = None
@@ -192,7 +199,10 @@ class JointDecider:
     # ---- deciding ---------------------------------------------------------------------------------------------------
     def _improve(self, view: _View) -> bool:
         """What runs fits: look for something better that would have done so for some time, with room to spare."""
-        room = functools.reduce(Room.tightened, (room for _, room in self._rooms))
+        rooms = [room for _, room in self._rooms]
+        if rooms[0].slower_than(rooms[-1], _RISE):
+            return False  # a device that becomes faster is not there yet
+        room = functools.reduce(Room.tightened, rooms)
         if self._in_vain is not None and self._in_vain[1] == view.selections and room.within(self._in_vain[0]):
             return False
         choice = self._choose(room)

@@ -18,7 +18,7 @@ _WINDOW = 0.3
 """Seconds for which the machine is watched before its load is believed: the kernel counts in ticks, and most processes
 come and go in less."""
 
-_LEAST, _ENOUGH = 0.1, 0.3
+_LEAST, _ENOUGH = 0.1, 0.2
 """Cores' worth of others that are not noticed, and that the slowest inferences meet as if it were a whole core's."""
 
 _GREEDY = 0.9

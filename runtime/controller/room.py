@@ -21,6 +21,10 @@ class Room:
         deadlines = (min(pair) for pair in zip(self.deadlines, other.deadlines))
         return Room(min(sizes, default=None), tuple(rates), tuple(deadlines))
 
+    def slower_than(self, other: "Room", times: float) -> bool:
+        """Whether any network has so many times as much to do as in the other room."""
+        return any(mine > times * its for mine, its in zip(self.rates, other.rates))
+
     def within(self, other: "Room") -> bool:
         """Whether there is nowhere more than in the other room."""
         memory = other.memory_bytes is None or (

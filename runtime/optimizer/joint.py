@@ -75,10 +75,10 @@ class JointOptimizer:
     ) -> JointChoice:
         """Choose as `choose` does, and switch every network to its choice; inferences go on meanwhile.
 
-        Networks that have what they are to run in memory are switched first, then those that shrink, side by side, then
-        the others. Where one cannot be switched, those before it are switched back, and the reason is raised; whatever
-        is raised, all networks then run on as before. A variant that turns out not to work on this device is excluded
-        and the choice made again.
+        Networks that have what they are to run in memory are switched first, then those that shrink, then the others,
+        side by side unless it is done in the background. Where one cannot be switched, those before it are switched
+        back, and the reason is raised; whatever is raised, all networks then run on as before. A variant that turns out
+        not to work on this device is excluded and the choice made again.
 
         Returns when all choices serve; with ``wait=False`` at once, and ``switching`` is the future of what then goes
         on in the background. With ``memory_bytes``, what a network keeps for the way back is, together with what it
@@ -285,8 +285,8 @@ class JointOptimizer:
             for i in ready:
                 switch(i)
             share_out(networks, [c.memory_bytes for c in choice.choices], memory_bytes)
-            side_by_side(switch, shrinking)
-            side_by_side(switch, growing)
+            for group in (shrinking, growing):
+                (one_by_one if self._background.is_current else side_by_side)(switch, group)
         except BaseException:
             for i in reversed(done):
                 networks[i].select(before[i])
@@ -300,12 +300,14 @@ def share_out(networks: Sequence[Network], needed: Sequence[int], memory_bytes: 
 
 
 def side_by_side(do: Callable[[int], None], numbers: Sequence[int]) -> None:
-    """Do something with every number, in threads where there are several; what any of them raises, at the end."""
-    if len(numbers) < 2:
-        for number in numbers:
-            do(number)
-        return
-    with ThreadPoolExecutor(len(numbers), "legodnn-joint-switch") as threads:
+    """Do something with every number, each in a thread of its own; what any of them raises is raised at the end."""
+    with ThreadPoolExecutor(max(1, len(numbers)), "legodnn-joint-switch") as threads:
         done = [threads.submit(do, number) for number in numbers]
     for future in done:
         future.result()
+
+
+def one_by_one(do: Callable[[int], None], numbers: Sequence[int]) -> None:
+    """Do something with every number."""
+    for number in numbers:
+        do(number)

@@ -190,7 +190,7 @@ def controlled(streams: Sequence[Stream], memory: Memory, seconds: float) -> dic
 
     source = Tightest(Callback(budget), Processor(len(streams), worst=True))
     duties = [s.duty for s in streams]
-    with JointController(duties, source, cores=MOST_CORES, interval=0.1, dwell=1.5, worth=0.05):
+    with JointController(duties, source, cores=MOST_CORES, interval=0.05, dwell=1.5, worth=0.05):
         return run(streams, memory, seconds, None, started)
 
 
@@ -205,6 +205,7 @@ def run(
     for stream, selection in zip(streams, selections or [None] * len(streams), strict=True):
         stream.frames.clear()
         if selection is not None:
+            stream.network.keep_within = 0.0
             stream.network.select(selection)
     started = started or time.perf_counter() + 1.0
     clock = time.time() + started - time.perf_counter()  # the one that processes share

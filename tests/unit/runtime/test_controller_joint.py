@@ -107,7 +107,7 @@ def run_slowly(bench, slow, looks, usual=0.01):
 
 @pytest.mark.parametrize(("slow", "selections"), [(64, [MIDDLE, LARGE]), (6, [MIDDLE, LARGE]), (2, [LARGE, LARGE])])
 def test_networks_often_slower_than_predicted_are_given_less_to_do(slow, selections):
-    bench = Bench(Budget(seconds=0.012))
+    bench = Bench(Budget(seconds=0.012), interval=0.1)
     bench.look()
     run_slowly(bench, slow, looks=11)
     assert bench.selections == selections
@@ -115,7 +115,7 @@ def test_networks_often_slower_than_predicted_are_given_less_to_do(slow, selecti
 
 
 def test_who_is_slow_for_a_moment_goes_on():
-    bench = Bench(Budget(seconds=0.012))
+    bench = Bench(Budget(seconds=0.012), interval=0.1)
     bench.look()
     for _ in range(5):
         run_slowly(bench, slow=64, looks=5)
@@ -176,6 +176,19 @@ def test_what_is_kept_is_gone_back_to_when_memory_is_short():
     assert bench.look(Budget(memory_bytes=6_000))
     assert [n.running for n in bench.networks] == small  # made when there was time
     assert together(bench) <= 6_000
+
+
+def test_a_device_that_becomes_faster_is_waited_for():
+    bench = Bench(Budget(slowdown=3.0), rates=(40, 40), dwell=2.0)
+    bench.look()
+    slow = bench.selections
+    for slowdown in (2.5, 2.0, 1.5, 1.0, 1.0, 1.0):
+        bench.look(Budget(slowdown=slowdown))
+        assert bench.selections == slow
+    for _ in range(4):
+        bench.look()
+    assert bench.selections == [LARGE, LARGE]
+    assert [reason for _, reason in bench.events] == ["start"] * 2 + ["looser"] * 2  # in one step
 
 
 def test_small_gains_are_not_worth_a_switch():

@@ -119,7 +119,7 @@ def test_load_of_others_slows_down(tmp_path, threads, total, others, own, slowdo
     assert processor.read().slowdown == pytest.approx(slowdown)
 
 
-@pytest.mark.parametrize(("others", "slowdown"), [(0.1, 1.0), (0.4, 1.5), (0.8, 2.0), (2.0, 2.0)])
+@pytest.mark.parametrize(("others", "slowdown"), [(0.1, 1.0), (0.3, 1.5), (0.5, 2.0), (2.0, 2.0)])
 def test_the_slowest_inferences_meet_the_others(tmp_path, others, slowdown):
     cores = Cores()
     processor = Processor(2, cores=2, root=tmp_path, clock=cores, worst=True)
