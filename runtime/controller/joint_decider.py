@@ -134,7 +134,7 @@ class JointDecider:
             self._rooms.popleft()
         urgent = not self._fits(room, selections)
         if not urgent:  # else what is kept may be what is needed now
-            self._share_out(selections, budget.memory_bytes)
+            share_out(self._networks, self._sizes(selections), budget.memory_bytes)
         rising, self._slowdown = budget.slowdown > _RISE * self._slowdown, budget.slowdown
         view = _View(now, budget, room, selections, measured, drifted, urgent, rising)
         trouble = self._source.trouble
@@ -143,9 +143,9 @@ class JointDecider:
         self._trouble = trouble
         return view
 
-    def _share_out(self, selections: Sequence[Selection], memory_bytes: Optional[float]) -> None:
-        sizes = [Figures(n, count_activations=True).bytes(s) for n, s in zip(self._networks, selections)]
-        share_out(self._networks, sizes, memory_bytes)
+    def _sizes(self, selections: Sequence[Selection]) -> List[int]:
+        """Bytes that each network needs."""
+        return [Figures(n, count_activations=True).bytes(s) for n, s in zip(self._networks, selections)]
 
     def _room(self, budget: Budget, reserve: float = 0.0, memory_reserve: float = 0.0) -> Room:
         """A device that is slower has more frames a second to do in less time each, as far as predictions go.
@@ -170,18 +170,16 @@ class JointDecider:
         ]
 
     def _fits(self, room: Room, selections: Sequence[Selection]) -> bool:
-        used, spent = 0, Fraction(0)
+        spent = Fraction(0)
         for duty, selection in zip(self._duties_in(room), selections):
-            figures = Figures(duty.network, count_activations=True)
-            seconds = figures.seconds(selection)
+            seconds = Figures(duty.network, count_activations=True).seconds(selection)
             if seconds > duty.seconds:
                 return False
-            used, spent = used + figures.bytes(selection), spent + seconds * duty.load
-        return spent <= Fraction(self._cores) and (room.memory_bytes is None or used <= room.memory_bytes)
+            spent += seconds * duty.load
+        return spent <= Fraction(self._cores) and self._enough_memory(room, selections)
 
-    def _enough_memory(self, view: _View) -> bool:
-        sizes = [Figures(n, count_activations=True).bytes(s) for n, s in zip(self._networks, view.selections)]
-        return view.budget.memory_bytes is None or sum(sizes) <= view.budget.memory_bytes
+    def _enough_memory(self, room: Room, selections: Sequence[Selection]) -> bool:
+        return room.memory_bytes is None or sum(self._sizes(selections)) <= room.memory_bytes
 
     def _reason(self, view: _View) -> Optional[str]:
         """Why something should be decided now; None where nothing should."""
@@ -190,7 +188,7 @@ class JointDecider:
         if view.urgent:
             if self._settled == (view.room, view.selections):
                 return None
-            if view.rising and self._enough_memory(view):
+            if view.rising and self._enough_memory(view.room, view.selections):
                 return None  # at the next look it may be worse, and two switches are worse than one
             return DRIFT if view.drifted else TIGHTER
         self._stuck = False

@@ -99,12 +99,12 @@ class Bench:
             self.network.keep_within = 0.0
             self.network.select(self.selection())
             self.still(seconds)
-            self.beside(FRESH, [self.switch_fresh], 0.0)
+            self.beside(FRESH, self.switch_fresh)
             self.network.keep_within = float("inf")
             for selection in self.kept:
                 self.network.select(selection)
                 self.still(seconds / 2)
-            self.beside(BACK, [self.switch_back, lambda: time.sleep(BACK_PAUSE)], seconds)
+            self.beside(BACK, self.switch_back, seconds, BACK_PAUSE)
             if turn == 0:
                 self.times = {name: Times() for name in self.times}
 
@@ -115,17 +115,16 @@ class Bench:
         end = time.perf_counter() + seconds
         self.frames(STILL, lambda: time.perf_counter() >= end)
 
-    def beside(self, name: str, doings: list[Callable[[], None]], seconds: float) -> None:
-        """Run frames while another thread does something, the first of which is a switch, for some time."""
+    def beside(self, name: str, switch: Callable[[], None], seconds: float = 0.0, pause: float = 0.0) -> None:
+        """Run frames while another thread switches, once or for some time with pauses."""
         times, end = self.times[name], time.perf_counter() + seconds
 
         def work() -> None:
             while True:
                 started = time.perf_counter()
-                doings[0]()
+                switch()
                 times.switches.append(time.perf_counter() - started)
-                for doing in doings[1:]:
-                    doing()
+                time.sleep(pause)
                 if time.perf_counter() >= end:
                     return
 

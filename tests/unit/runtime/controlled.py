@@ -28,7 +28,6 @@ class Controlled(made_up.MadeUpNetwork):
     """What a controller needs of a network, over a real switcher; ``fails`` is how many of the next switches fail."""
 
     recent: list[float] = field(default_factory=list)
-    released: int = 0
     fails: int = 0
 
     def __post_init__(self):
@@ -67,9 +66,6 @@ class Controlled(made_up.MadeUpNetwork):
 
     def recent_seconds(self):
         return list(self.recent)
-
-    def release_kept(self):
-        self.released += 1
 
 
 class Given(Source):
