@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch.nn as nn
@@ -19,19 +19,23 @@ def run_segment(segment: Segment, module: nn.Module, values: Values) -> None:
     values.update(zip(segment.outputs, made if isinstance(made, tuple) else (made,), strict=True))
 
 
-def forget(graph: SegmentGraph, values: Values, position: int) -> None:
-    """Drop the values that no segment from ``position`` on reads and that are not the network's outputs."""
-    needed = {source for segment in graph.segments[position:] for source in segment.inputs} | set(graph.outputs)
+def forget(graph: SegmentGraph, values: Values, position: int, keep: Collection[fx.Node] = ()) -> None:
+    """Drop the values that no segment from ``position`` on reads and that are neither the network's outputs nor among
+    those to ``keep``."""
+    needed = {source for segment in graph.segments[position:] for source in segment.inputs}
+    needed.update(graph.outputs, keep)
     for node in [n for n in values if n not in needed]:
         del values[node]
 
 
-def run_from(graph: SegmentGraph, modules: Sequence[nn.Module], values: Values, position: int) -> Values:
-    """Run the segments from ``position`` on; what is left are the values of the network's outputs."""
+def run_from(
+    graph: SegmentGraph, modules: Sequence[nn.Module], values: Values, position: int, keep: Collection[fx.Node] = ()
+) -> Values:
+    """Run the segments from ``position`` on; what is left are the values of the network's outputs and of ``keep``."""
     values = dict(values)
     for i in range(position, len(graph.segments)):
         run_segment(graph.segments[i], modules[i], values)
-        forget(graph, values, i + 1)
+        forget(graph, values, i + 1, keep)
     return values
 
 

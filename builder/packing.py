@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from legodnn.shared.tables import (
     BLOCK,
     ORIGINAL,
     TRUNK,
+    AnswerSpec,
     Archive,
     InputSpec,
     Manifest,
@@ -47,13 +48,17 @@ SELF_TEST_SELECTIONS = 2
 
 @dataclass(frozen=True)
 class BundleOptions:
-    """What a bundle should hold beside the network; ``mean`` and ``std`` are the input's normalisation."""
+    """What a bundle should hold beside the network.
+
+    ``mean`` and ``std`` are the input's normalisation, ``skeleton`` the pairs of keypoints that are joined.
+    """
 
     precision: str = "fp32"
     labels: Sequence[str] = ()
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
     samples: int = 16
+    skeleton: Sequence[tuple[int, int]] = ()
 
 
 def pack(
@@ -90,6 +95,7 @@ def pack(
         precision=options.precision,
         notes=tuple(left_out(results)),
         blobs=(),
+        answer=packer.answer_spec(sample_loader),
     )
     return write_bundle(path, manifest, packer.blobs)
 
@@ -179,6 +185,13 @@ class _Packer:
             std=tuple(map(float, std)) if std else None,
             labels=tuple(self.options.labels),
         )
+
+    def answer_spec(self, loader: Iterable[Any]) -> AnswerSpec:
+        """What the teacher's answers mean, as its manager sees it."""
+        blocks = self.blocks
+        originals = {name: row[ORIGINAL] for name, row in self.modules.items()}
+        found = blocks.model_manager.answer_spec(compose(blocks.graph, originals, {}), loader, "cpu")
+        return replace(found, skeleton=tuple(self.options.skeleton) or found.skeleton)
 
     def self_test(self, loader: Iterable[Any]) -> SelfTest:
         """Sample inputs with what the teacher and some selections answer to them."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch.nn as nn
+
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.distill.retrainer import BlockRetrainer
 from legodnn.builder.graph.cuts import Cuts
@@ -14,6 +16,7 @@ from legodnn.builder.profile import BlockProfiler, Profile
 from legodnn.builder.recipe import Recipe
 from legodnn.builder.resolve import build_loaders, build_manager, build_model
 from legodnn.builder.seeds import set_random_seed
+from legodnn.builder.teachers.stage import trained_teacher
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,11 @@ class BuildResult:
     profile: Profile
 
 
-def block_manager(recipe: Recipe, device: str) -> AutoBlockManager:
+def block_manager(recipe: Recipe, teacher: nn.Module, device: str) -> AutoBlockManager:
     """The recipe's teacher with its blocks."""
     return AutoBlockManager(
         recipe.blocks.sparsity,
-        build_model(recipe),
+        teacher,
         build_manager(recipe),
         [recipe.model.input] * recipe.model.inputs,
         recipe.blocks.max_ratio,
@@ -43,7 +46,7 @@ def block_manager(recipe: Recipe, device: str) -> AutoBlockManager:
 
 def plan(recipe: Recipe, device: str = "cpu", groups: bool = False) -> Plan:
     """What `build` would do; needs the recipe's ``[model]`` alone. ``groups`` adds which channels go together."""
-    return block_manager(recipe, device).plan(groups)
+    return block_manager(recipe, build_model(recipe), device).plan(groups)
 
 
 def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int = 0) -> BuildResult:
@@ -53,8 +56,9 @@ def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int 
     """
     set_random_seed(seed)
     train, test = build_loaders(recipe)
-    set_random_seed(seed)  # loaders may have drawn random numbers when they were made and looked at
-    blocks = block_manager(recipe, device)
+    teacher = trained_teacher(recipe, train, work / "teacher", device, seed)
+    set_random_seed(seed)
+    blocks = block_manager(recipe, teacher, device)
     compressed, trained = work / "compressed", work / "trained"
     blocks.extract_all_blocks(compressed)
     results = BlockRetrainer(
@@ -90,6 +94,7 @@ def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int 
         mean=recipe.bundle.mean or None,
         std=recipe.bundle.std or None,
         samples=recipe.bundle.samples,
+        skeleton=recipe.bundle.skeleton,
     )
     size = pack(out, blocks, trained, profile, test, options)
     return BuildResult(out, size, left_out(results), profile)

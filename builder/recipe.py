@@ -53,6 +53,16 @@ class DataSection:
 
 
 @dataclass(frozen=True)
+class TeacherSection:
+    """How the teacher is trained where no weights are given: a function of the network, the train loader and
+    `legodnn.builder.teachers.training.Settings`; how long and how fast."""
+
+    train: Call | None = None
+    epochs: int = 4
+    learning_rate: float = 0.002
+
+
+@dataclass(frozen=True)
 class BlocksSection:
     """How blocks and their variants are made."""
 
@@ -90,6 +100,7 @@ class BundleSection:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     samples: int = 16
+    skeleton: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,7 @@ class Recipe:
     model: ModelSection
     manager: Call = field(default_factory=lambda: Call(DEFAULT_MANAGER))
     data: DataSection = field(default_factory=DataSection)
+    teacher: TeacherSection = field(default_factory=TeacherSection)
     blocks: BlocksSection = field(default_factory=BlocksSection)
     distill: DistillSection = field(default_factory=DistillSection)
     profile: ProfileSection = field(default_factory=ProfileSection)
@@ -110,6 +122,7 @@ class Recipe:
 _SECTIONS: Mapping[str, type] = {
     "model": ModelSection,
     "data": DataSection,
+    "teacher": TeacherSection,
     "blocks": BlocksSection,
     "distill": DistillSection,
     "profile": ProfileSection,
@@ -162,7 +175,7 @@ def _override(table: dict[str, Any], override: str, mistakes: list[str]) -> None
         value = str(Path(value).expanduser().resolve())  # typed by someone who is here, not in the recipe's folder
     for name in names[:-1]:
         inner = table.setdefault(name, {})
-        if isinstance(inner, str) and names[0] in ("data", "manager"):
+        if isinstance(inner, str) and names[0] in ("data", "manager", "teacher"):
             inner = table[name] = {"factory": inner}  # the short form of a call becomes the long one, to take arguments
         if not isinstance(inner, dict):
             mistakes.append(f"--set {override}: '{name}' is no section")
@@ -298,6 +311,13 @@ class _Reader:
             return None
         return tuple(value)
 
+    def _pairs(self, key: str, value: Any) -> Any:
+        whole = [v for pair in value if isinstance(pair, list) for v in pair] if isinstance(value, list) else []
+        if not whole or len(whole) != 2 * len(value) or not all(isinstance(v, int) and v >= 0 for v in whole):
+            self.mistakes.append(f"{key}: a list of pairs of numbers from 0 on expected, not {value!r}")
+            return None
+        return tuple((first, second) for first, second in value)
+
     def _file(self, key: str, value: Any) -> Path | None:
         if not isinstance(value, str) or not value:
             self.mistakes.append(f"{key}: a file's path expected, not {value!r}")
@@ -324,6 +344,9 @@ _CHECKS: Mapping[str, _Check] = {
     "model.inputs": _numbers(1, 64, whole=True),
     "data.train": _Reader._call,
     "data.test": _Reader._call,
+    "teacher.train": _Reader._call,
+    "teacher.epochs": _numbers(1, 100_000, whole=True),
+    "teacher.learning_rate": _numbers(1e-9, 1),
     "blocks.sparsity": _numbers(0, _BELOW_ONE, many=True),
     "blocks.max_ratio": _numbers(1e-6, 1),
     "blocks.round_to": _numbers(1, 256, whole=True),
@@ -340,4 +363,5 @@ _CHECKS: Mapping[str, _Check] = {
     "bundle.mean": _numbers(-1e9, 1e9, many=True),
     "bundle.std": _numbers(1e-9, 1e9, many=True),
     "bundle.samples": _numbers(1, 4096, whole=True),
+    "bundle.skeleton": _Reader._pairs,
 }

@@ -8,7 +8,7 @@ import functools
 import importlib
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,19 @@ def build_manager(recipe: Recipe) -> AbstractModelManager:
     if not isinstance(manager, AbstractModelManager):
         raise RecipeError([f"manager: '{recipe.manager.factory}' made no AbstractModelManager"])
     return manager
+
+
+def teacher_training(recipe: Recipe) -> Callable[[nn.Module, CheckedLoader, Any], object]:
+    """What trains the recipe's teacher in place, given the train loader and
+    `legodnn.builder.teachers.training.Settings`. Raises what training raises, anything else as `ModelError`."""
+    call = recipe.teacher.train
+    assert call is not None, "only recipes that say how are asked"
+
+    def train(model: nn.Module, loader: CheckedLoader, settings: Any) -> object:
+        whole = Call(call.factory, (model, loader, settings, *call.args), call.kwargs)
+        return _called("teacher.train", whole, recipe.folder, ModelError)
+
+    return train
 
 
 def build_loaders(recipe: Recipe) -> tuple[CheckedLoader, CheckedLoader]:

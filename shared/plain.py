@@ -52,17 +52,24 @@ def _read_dataclass(kind: Any, plain: Any, path: str) -> Any:
         raise _misfit(path, "a table", plain)
     hints = get_type_hints(kind)
     fields = dataclasses.fields(kind)
-    missing = [f.name for f in fields if f.name not in plain]
+    missing = [f.name for f in fields if f.name not in plain and not _optional(f)]
     if missing:
         raise BundleError(f"{path or 'manifest'}: '{missing[0]}' is missing")
-    # Fields this version does not know are left to newer ones: minor versions may add some.
+    # Fields this version does not know are left to newer ones: minor versions may add some, and those an older one
+    # did not know have defaults.
     values: Dict[str, Any] = {
-        f.name: _read(hints[f.name], plain[f.name], f"{path}.{f.name}" if path else f.name) for f in fields
+        f.name: _read(hints[f.name], plain[f.name], f"{path}.{f.name}" if path else f.name)
+        for f in fields
+        if f.name in plain
     }
     try:
         return kind(**values)
     except BundleError as error:
         raise BundleError(f"{path or 'manifest'}: {error}") from None
+
+
+def _optional(field: "dataclasses.Field[Any]") -> bool:
+    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
 
 
 def _read_tuple(arguments: Any, plain: Any, path: str) -> Any:

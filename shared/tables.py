@@ -1,6 +1,7 @@
 """What a bundle says about its network: the content of the manifest, as frozen dataclasses.
 
     Manifest ── InputSpec, TensorSpec      what goes in and comes out
+             ├─ AnswerSpec                 what that means
              ├─ Segment ── Variant ── Archive ── StorageSpec
              ├─ Predictor                  sum of costs -> accuracy
              ├─ SelfTest ── SelfTestCase   sample inputs with expected outputs
@@ -89,6 +90,15 @@ class InputSpec(_Plain):
     def frame(self) -> TensorSpec:
         """One frame: the input without the batch dimension."""
         return TensorSpec("frame", self.shape[1:], self.dtype)
+
+
+@dataclass(frozen=True)
+class AnswerSpec(_Plain):
+    """What the numbers in the output mean, beside the input's labels: the pairs of keypoints that are joined, and the
+    score above which an input is abnormal."""
+
+    skeleton: Tuple[Tuple[int, int], ...] = ()
+    threshold: Optional[float] = None
 
 
 @dataclass(frozen=True)
@@ -272,6 +282,7 @@ class Manifest(_Plain):
     precision: str
     notes: Tuple[str, ...]
     blobs: Tuple[BlobEntry, ...]
+    answer: AnswerSpec = AnswerSpec()
 
     @property
     def blocks(self) -> Tuple[Segment, ...]:

@@ -67,17 +67,22 @@ def images(split: str, first: int, last: int) -> tuple[Tensor, Tensor]:
 
     Raises `DataError` for files that are not what they should be, and where there are fewer images.
     """
-    pixels = read_idx(f"{_PREFIX[split]}-images-idx3-ubyte", 3)
-    labels = read_idx(f"{_PREFIX[split]}-labels-idx1-ubyte", 1)
-    if len(pixels) != len(labels):
-        raise DataError(f"{folder()}: {len(pixels)} {split} images but {len(labels)} labels")
-    if not 0 <= first < last <= len(labels):
-        raise DataError(f"{split} images from {first} up to {last} asked for, there are {len(labels)}")
-    pixels, labels = pixels[first:last], labels[first:last]
-    x = torch.from_numpy(pixels.copy()).float().unsqueeze(1) / 255
+    grey, labels = pixels(split, first, last)
+    x = torch.from_numpy(grey.copy()).float().unsqueeze(1) / 255
     x = F.interpolate(x, size=(32, 32), mode="bilinear", align_corners=False)
     x = ((x - MEAN) / STD).repeat(1, 3, 1, 1).contiguous()
     return x, torch.from_numpy(labels.astype(np.int64))
+
+
+def pixels(split: str, first: int, last: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Images (n, 28, 28) and labels (n,) as they are in the files; as `images` otherwise."""
+    found = read_idx(f"{_PREFIX[split]}-images-idx3-ubyte", 3)
+    labels = read_idx(f"{_PREFIX[split]}-labels-idx1-ubyte", 1)
+    if len(found) != len(labels):
+        raise DataError(f"{folder()}: {len(found)} {split} images but {len(labels)} labels")
+    if not 0 <= first < last <= len(labels):
+        raise DataError(f"{split} images from {first} up to {last} asked for, there are {len(labels)}")
+    return found[first:last], labels[first:last]
 
 
 def train_loader(count: int = 4096, batch: int = 128) -> DataLoader[tuple[Tensor, ...]]:

@@ -44,6 +44,8 @@ class RegionAlign(Opaque):
     ``canonical_scale`` pixels squared belongs to the level that shrinks the image ``2 ** canonical_level`` times.
     """
 
+    decides = False
+
     scales: Tensor
     heights: Tensor
     widths: Tensor

@@ -1,5 +1,6 @@
 """Distillation: every descendant block learns to do what the original block does.
 
+    error        how far a block's answer is from the original's
     capture      values inside a block while it runs
     closed_form  layers behind pruned channels, solved by least squares
     paths        what blocks see: the teacher's activations, and those of networks made of descendants

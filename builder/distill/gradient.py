@@ -1,7 +1,7 @@
 """Gradient: all descendants of all blocks, trained together in one pass over the teacher's batches.
 
-The loss is the squared error of the block's output relative to the variance of the original's, so it is the same
-number whatever the scale of the activations. Blocks learn from recorded inputs: no gradient ever leaves a block.
+The loss is the model manager's imitation error, by default the same number whatever the scale of the activations.
+Blocks learn from recorded inputs: no gradient ever leaves a block.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 import torch.nn as nn
-from torch import Tensor
 
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.distill.paths import Batch, share_missing, walk
@@ -24,11 +23,6 @@ Key = tuple[str, str]
 
 Variants = Mapping[str, Mapping[str, nn.Module]]
 """Descendants by block name and variant name."""
-
-
-def relative_error(answer: Tensor, wanted: Tensor) -> Tensor:
-    """Squared error over the variance of what was wanted: 0 is perfect, 1 is no better than a constant."""
-    return (answer - wanted).square().mean() / wanted.var(correction=0).clamp_min(torch.finfo(wanted.dtype).tiny)
 
 
 @dataclass
@@ -45,6 +39,7 @@ class Judge:
 
 def judge(blocks: AutoBlockManager, variants: Variants, batches: Iterable[Batch]) -> Judge:
     """Measure every descendant on batches it does not learn from."""
+    error_of = blocks.model_manager.imitation_error
     result = Judge({(b, v): 0.0 for b, row in variants.items() for v in row})
 
     def visit(segment: Segment, batch: Batch) -> None:
@@ -55,7 +50,7 @@ def judge(blocks: AutoBlockManager, variants: Variants, batches: Iterable[Batch]
             on_teacher = module(batch.teacher[source])
             on_path = module(batch.paths[name][source])
             wanted = batch.teacher[target]
-            error = (relative_error(on_teacher, wanted) + relative_error(on_path, wanted)) / 2
+            error = (error_of(on_teacher, wanted) + error_of(on_path, wanted)) / 2
             result.totals[segment.name, name] += float(error)
             batch.paths[name][target] = on_path
 
@@ -129,7 +124,7 @@ class Trainer:
                 continue
             seen = batch.seen(self._feeder(name, generator), source).detach()
             answer = module(seen)
-            loss = relative_error(answer, wanted)
+            loss = self.blocks.model_manager.imitation_error(answer, wanted)
             if math.isfinite(float(loss.detach())):
                 loss.backward()
             else:

@@ -18,6 +18,7 @@ from torch import Tensor, fx
 
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.compose import Values, run_segment
+from legodnn.builder.graph.decisions import decides
 from legodnn.builder.graph.segments import Segment
 from legodnn.shared.errors import DataError
 
@@ -74,7 +75,7 @@ class TeacherTap(nn.Module):
 def walk(blocks: AutoBlockManager, batch: Batch, names: Sequence[str], visit: Visit) -> None:
     """Run every path through the segments in order; blocks are left to ``visit``, the trunk is run here.
 
-    Where a path has not yet left the teacher's values, it shares them. The trunk behind the last block is not run.
+    The trunk behind the last block is not run.
     """
     graph = blocks.graph
     batch.paths = {name: {n: batch.teacher[n] for n in graph.inputs} for name in names}
@@ -83,12 +84,21 @@ def walk(blocks: AutoBlockManager, batch: Batch, names: Sequence[str], visit: Vi
         if segment.is_block:
             visit(segment, batch)
             continue
-        for values in batch.paths.values():
-            if all(values[n] is batch.teacher[n] for n in segment.inputs):
-                values.update({n: batch.teacher[n] for n in segment.outputs})
-            else:
-                with torch.no_grad():
-                    run_segment(segment, blocks.folded[segment.name], values)
+        run_trunk(blocks, batch, segment)
+
+
+def run_trunk(blocks: AutoBlockManager, batch: Batch, segment: Segment) -> None:
+    """Run a segment without variants in every path.
+
+    A path that still has the teacher's values shares the result. Behind a decision every path has the teacher's: what
+    others would have chosen cannot be compared with what the teacher did.
+    """
+    for values in batch.paths.values():
+        if decides(segment) or all(values[n] is batch.teacher[n] for n in segment.inputs):
+            values.update({n: batch.teacher[n] for n in segment.outputs})
+        else:
+            with torch.no_grad():
+                run_segment(segment, blocks.folded[segment.name], values)
 
 
 def share_missing(batch: Batch, segment: Segment, variants: Mapping[str, nn.Module]) -> None:

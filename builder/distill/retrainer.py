@@ -14,10 +14,9 @@ import torch.nn as nn
 from torch import Tensor
 
 from legodnn.builder.blocks import AutoBlockManager
-from legodnn.builder.compose import run_segment
 from legodnn.builder.distill import closed_form
 from legodnn.builder.distill.gradient import Key, Trainer, judge
-from legodnn.builder.distill.paths import Batch, TeacherTap
+from legodnn.builder.distill.paths import Batch, TeacherTap, run_trunk
 from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.progress import progress
 from legodnn.builder.prune import Descendant
@@ -164,9 +163,7 @@ class BlockRetrainer:
             for segment in self.blocks.graph.segments:
                 if not segment.is_block:
                     for batch in batches:
-                        for values in batch.paths.values():
-                            with torch.no_grad():
-                                run_segment(segment, self.blocks.folded[segment.name], values)
+                        run_trunk(self.blocks, batch, segment)
                     continue
                 source, target = segment.inputs[0], segment.outputs[0]
                 for variant, descendant in descendants[segment.name].items():

@@ -1,10 +1,10 @@
 """How a kind of network is run and judged.
 
     AbstractModelManager   the plug for networks with their own way of training
-    CommonModelManager     image classification
+    applications           a manager for each of the applications; CommonModelManager is image classification's
 """
 
 from legodnn.builder.managers.abstract import AbstractModelManager
-from legodnn.builder.managers.classification import CommonModelManager
+from legodnn.builder.managers.applications import ActionManager, CommonModelManager, SegmentationManager, TaskManager
 
-__all__ = ["AbstractModelManager", "CommonModelManager"]
+__all__ = ["AbstractModelManager", "ActionManager", "CommonModelManager", "SegmentationManager", "TaskManager"]

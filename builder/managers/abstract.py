@@ -10,9 +10,12 @@ from typing import Any
 
 import torch
 import torch.nn as nn
+from torch import Tensor
 
 from legodnn.builder import costs
 from legodnn.builder.detectors import is_detector, plain_detector
+from legodnn.builder.distill.error import relative_error
+from legodnn.shared.tables import AnswerSpec
 
 Device = str | torch.device
 
@@ -45,6 +48,15 @@ class AbstractModelManager(ABC):
         if is_detector(teacher_model):
             return plain_detector(teacher_model, *model_input_size[-2:])
         return teacher_model
+
+    def imitation_error(self, answer: Tensor, wanted: Tensor) -> Tensor:
+        """What a descendant block learns to make small: a number, 0 for a perfect imitation of the block's output and 1
+        for one no better than a constant. By default the squared error relative to the output's variance."""
+        return relative_error(answer, wanted)
+
+    def answer_spec(self, model: nn.Module, test_loader: Iterable[Any], device: Device) -> AnswerSpec:
+        """What a bundle says about the network's answers beside their labels; by default nothing."""
+        return AnswerSpec()
 
     def dummy_forward_to_gen_mid_data(self, model: nn.Module, model_input_size: Sequence[int], device: Device) -> Any:
         """Run ``model`` once on random numbers of the given shape and return its output."""

@@ -70,13 +70,13 @@ class Feed:
         seconds = time.perf_counter() - started
         self._seconds.append(seconds)
         self.frames += 1
-        found = answer_facts(self.network.input.labels, answer)
+        found = answer_facts(self.network.manifest, answer)
         if frame.label is not None and "class" in found:
             self.judged += 1
             self.right += found["class"] == frame.label
         facts = {"frame": frame.number, "seconds": seconds, **found, **self._circumstances(frame)}
         name = f" ({frame.name})" if frame.name else ""
-        text = f"frame {frame.number}{name}: {answer_text(found)}, {format_seconds(seconds)}"
+        text = f"frame {frame.number}{name}: {answer_text(self.network.manifest, found)}, {format_seconds(seconds)}"
         self.reporter.say("frame", facts, text, self.name)
 
     def _circumstances(self, frame: Frame) -> Dict[str, Any]:

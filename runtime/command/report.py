@@ -16,6 +16,8 @@ from legodnn.runtime.optimizer import Choice, JointChoice
 from legodnn.runtime.seconds import read_table
 from legodnn.shared.errors import InfeasibleBudget
 from legodnn.shared.tables import Manifest, selection_text
+from legodnn.shared.tasks.known import task_named
+from legodnn.shared.tasks.task import Meaning
 from legodnn.shared.units import format_bytes, format_seconds
 
 
@@ -213,21 +215,20 @@ def joint_text(choice: JointChoice) -> str:
     return f"together: {format_bytes(choice.memory_bytes)}, {choice.utilisation:.1%} of the cores' time"
 
 
-def answer_facts(labels: Sequence[str], answer: Any) -> Dict[str, Any]:
-    """The top class of a classifier's answer to one frame; for other networks the outputs' shapes and ranges."""
-    if not isinstance(answer, tuple) and answer.dim() == 2:
-        scores = answer[0]
-        best = int(scores.argmax())
-        probability = float(scores.softmax(0)[best])
-        return {"class": best, "label": labels[best] if best < len(labels) else str(best), "probability": probability}
+def answer_facts(manifest: Manifest, answer: Any) -> Dict[str, Any]:
+    """A network's answer to one frame, as its application reads it; of others the outputs' shapes and ranges."""
     outputs = answer if isinstance(answer, tuple) else (answer,)
+    task = task_named(manifest.task)
+    if task is not None and task.reads(outputs):
+        return task.facts(outputs, Meaning.of(manifest))
     return {"outputs": [{"shape": list(o.shape), "min": float(o.min()), "max": float(o.max())} for o in outputs]}
 
 
-def answer_text(facts: Mapping[str, Any]) -> str:
+def answer_text(manifest: Manifest, facts: Mapping[str, Any]) -> str:
     """`answer_facts` for people."""
-    if "class" in facts:
-        return f"{facts['label']} ({facts['probability']:.1%})"
+    task = task_named(manifest.task)
+    if task is not None and "outputs" not in facts:
+        return task.text(facts)
     return "; ".join(f"{'x'.join(map(str, o['shape']))} in [{o['min']:.3g}, {o['max']:.3g}]" for o in facts["outputs"])
 
 

@@ -23,7 +23,12 @@ class Opaque(nn.Module):
 
     Tensors (or lists of them) in, one tensor or a tuple of tensors out. Its ``forward`` must be what
     ``torch.jit.script`` can compile; it belongs to the trunk and keeps the channels of everything that enters it.
+
+    ``decides`` says whether small changes of what enters it can change the result in any way, as choices do; networks
+    are then compared by what enters it. A subclass whose result changes as little as its input sets it to False.
     """
+
+    decides = True
 
 
 class Whole(nn.Module):

@@ -273,15 +273,16 @@ def trace(model: nn.Module, inputs: Sequence[Tensor], whole: Sequence[str] = ())
     Modules called ``whole`` are not looked into.
 
     Every node carries ``meta["value"]``, a `legodnn.builder.graph.values.ValueFacts`, and, where the network's code
-    is at hand, ``meta["source"]``, the place in it. No operation of the result changes its input in place.
-    ``meta["opaque"]`` of the result names the modules that could not be looked into, with the reason, and
-    ``meta["any_batch"]`` says whether it takes other batch sizes than the example's. Raises `ModelError` when the top
-    level itself cannot be traced or the network does not run on the inputs.
+    is at hand, ``meta["source"]``, the place in it; ``meta["decides"]`` marks calls of an `Opaque` that decides. No
+    operation of the result changes its input in place. ``meta["opaque"]`` of the result names the modules that could
+    not be looked into, with the reason, and ``meta["any_batch"]`` says whether it takes other batch sizes than the
+    example's. Raises `ModelError` when the top level itself cannot be traced or the network does not run on the inputs.
     """
     model = prepared(model, inputs)
     with torch.no_grad():
         module, (opaque, calls, mutations), any_batch = _at_two_sizes(model, inputs, whole)
         refuse_uncopied(module)
+        _mark_decisions(module)
         keep_whole(module, opaque, calls)
         functionalise(module, mutations)
         canonicalise(module)
@@ -290,6 +291,13 @@ def trace(model: nn.Module, inputs: Sequence[Tensor], whole: Sequence[str] = ())
     module.meta["opaque"] = opaque
     module.meta["any_batch"] = any_batch
     return module
+
+
+def _mark_decisions(module: fx.GraphModule) -> None:
+    for node in module.graph.nodes:
+        layer = module.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if isinstance(layer, Opaque) and layer.decides:
+            node.meta["decides"] = True
 
 
 Found = tuple[dict[str, str], Calls, list[Mutation]]

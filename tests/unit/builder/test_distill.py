@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from legodnn.builder import AutoBlockManager, BlockRetrainer, CommonModelManager, set_random_seed
 from legodnn.builder.distill import closed_form, retrainer
-from legodnn.builder.distill.gradient import relative_error
+from legodnn.builder.distill.error import relative_error
 from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.profile import trained_stage

@@ -5,7 +5,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from legodnn.builder import AutoBlockManager, BlockProfiler, BlockRetrainer, BundleOptions, CommonModelManager, pack
-from legodnn.builder import profile as profile_module
+from legodnn.builder import recording as recording_module
 from legodnn.builder.compose import compose
 from legodnn.builder.distill import retrainer
 from legodnn.builder.distill.retrainer import trained_results
@@ -71,15 +71,15 @@ def test_every_variant_is_judged_as_if_run_by_itself(trained, profile):
 
 def test_memory_for_recorded_activations_is_bounded(trained, profile, monkeypatch, tmp_path):
     held = []
-    original = profile_module._Recording.carry
+    original = recording_module.Recording.carry
 
     def watched(self, position):
         original(self, position)
         held.append(self._held())
 
-    monkeypatch.setattr(profile_module._Recording, "carry", watched)
+    monkeypatch.setattr(recording_module.Recording, "carry", watched)
     for limit in (0, 20_000):
-        monkeypatch.setattr(profile_module, "RECORDED_BYTES", limit)
+        monkeypatch.setattr(recording_module, "RECORDED_BYTES", limit)
         again = profiler(trained, data_name=f"within {limit}").profile_all_blocks()
         assert again.to_plain() == profile.to_plain()
         assert max(held) <= limit
@@ -88,13 +88,13 @@ def test_memory_for_recorded_activations_is_bounded(trained, profile, monkeypatc
 
 def test_the_network_is_not_run_from_the_start_for_every_variant(trained, monkeypatch):
     from_the_start = []
-    original = profile_module.run_from
+    original = recording_module.run_from
 
-    def counted(graph, modules, values, position):
+    def counted(graph, modules, values, position, keep):
         from_the_start.append(position == 0)
-        return original(graph, modules, values, position)
+        return original(graph, modules, values, position, keep)
 
-    monkeypatch.setattr(profile_module, "run_from", counted)
+    monkeypatch.setattr(recording_module, "run_from", counted)
     blocks, _ = trained
     profiler(trained, data_name="counted").profile_all_blocks()
     behind = [b for b in blocks.block_names if blocks.graph.segments[0].name != b]

@@ -1,0 +1,165 @@
+"""A test set as it runs through the network, recorded at one position after the other.
+
+The part of the network before a block is the same for all variants of the block, so it is run once. The manager's own
+accuracy function judges; it is given a network that ignores the images and goes on from the recorded activations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn as nn
+from torch import Tensor, fx
+
+from legodnn.builder.blocks import AutoBlockManager
+from legodnn.builder.compose import Values, forget, run_from, run_segment
+from legodnn.builder.graph.decisions import comparable
+from legodnn.builder.graph.values import facts, tensors_in
+from legodnn.builder.managers.abstract import AbstractModelManager
+from legodnn.shared.errors import DataError, ModelError
+
+RECORDED_BYTES = 4 * 1024**3
+"""Memory for recorded activations; batches beyond it are run from the images every time."""
+
+
+class Recording:
+    """Activations of the whole test set at one position of the network, and what the teacher is compared by.
+
+    What does not fit into the memory there is for it is left out: such batches are run from the images. Raises
+    `DataError` for a loader that changes its order, `ModelError` for a teacher whose answers are not finite.
+    """
+
+    def __init__(self, blocks: AutoBlockManager, manager: AbstractModelManager, loader: Iterable[Any]) -> None:
+        self.blocks = blocks
+        self.manager = manager
+        self.loader = loader
+        self.seed = torch.initial_seed()
+        self.position = 0
+        self.checks: list[float] = []
+        self.values: list[Values | None] = []
+        self.wanted: list[Values | None] = []
+        self.compared = {n for b in blocks.block_names for n in compared(blocks, [b])}
+        self.finite = True
+        self.teacher_accuracy = self._accuracy(_FirstPass(self))
+        if not self.finite:
+            raise ModelError("the teacher's answers on the test images are not finite numbers")
+
+    def _accuracy(self, network: nn.Module) -> float:
+        torch.manual_seed(self.seed)
+        with torch.no_grad():
+            return float(self.manager.get_model_acc(network.eval(), self.loader, self.blocks.device))
+
+    def judge(self, chosen: Mapping[str, nn.Module]) -> tuple[float, float]:
+        """Accuracy with the ``chosen`` blocks, all at or behind the position; and how far the network moves."""
+        replay = _Replay(self, chosen)
+        accuracy = self._accuracy(replay)
+        if replay.number != len(self.checks):
+            raise DataError("the test loader yields a different number of batches in every pass")
+        return accuracy, replay.moved()
+
+    def note(self, inputs: Sequence[Tensor], answer: Any, teachers: Values) -> None:
+        """Remember a batch of the first pass, as far as there is room."""
+        self.checks.append(_check(inputs))
+        self.finite = self.finite and all(bool(torch.isfinite(t).all()) for t in tensors_in(answer))
+        values = dict(zip(self.blocks.graph.inputs, map(self.blocks.arrange, inputs), strict=True))
+        wanted = {n: teachers[n] for n in self.compared}
+        room = RECORDED_BYTES - self._held()
+        self.wanted.append(wanted if _bytes(wanted.values()) <= room / 2 else None)
+        self.values.append(values if _bytes(values.values()) <= room / 2 else None)
+
+    def carry(self, position: int) -> None:
+        """Move the recorded activations past the segment at ``position``."""
+        segment = self.blocks.graph.segments[position]
+        for number, held in enumerate(self.values):
+            if held is None:
+                continue
+            self.values[number] = None
+            values = dict(held)
+            with torch.no_grad():
+                run_segment(segment, self.blocks.folded[segment.name], values)
+            forget(self.blocks.graph, values, position + 1)
+            if self._held() + _bytes(values.values()) <= RECORDED_BYTES:
+                self.values[number] = values
+        self.position = position + 1
+
+    def rewind(self) -> None:
+        """Back to the network's inputs, which the loader gives."""
+        self.position = 0
+        self.values = [None] * len(self.checks)
+
+    def teacher(self, images: Values) -> Values:
+        """The teacher's outputs and what it is compared by, for a batch."""
+        graph = self.blocks.graph
+        return run_from(graph, [self.blocks.folded[s.name] for s in graph.segments], images, 0, self.compared)
+
+    def _held(self) -> int:
+        wanted = sum(_bytes(w.values()) for w in self.wanted if w is not None)
+        return wanted + sum(_bytes(v.values()) for v in self.values if v is not None)
+
+
+def compared(blocks: AutoBlockManager, changed: Sequence[str]) -> list[fx.Node]:
+    """The numbers by which networks are compared that differ in these blocks."""
+    return [n for n in comparable(blocks.graph, changed) if (facts(n).dtype or torch.float32).is_floating_point]
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
+def _check(inputs: Sequence[Tensor]) -> float:
+    """A number that tells one batch from another."""
+    return sum(float(x.double().sum()) + x.shape[0] for x in inputs)
+
+
+class _FirstPass(nn.Module):
+    """The teacher; notes its inputs and answers."""
+
+    def __init__(self, recording: Recording) -> None:
+        super().__init__()
+        self.recording = recording
+
+    def forward(self, *inputs: Tensor) -> Any:
+        blocks = self.recording.blocks
+        values = self.recording.teacher(dict(zip(blocks.graph.inputs, map(blocks.arrange, inputs), strict=True)))
+        answer = blocks.graph.answer(values)
+        self.recording.note(inputs, answer, values)
+        return answer
+
+
+class _Replay(nn.Module):
+    """A composition that goes on from recorded activations, batch after batch."""
+
+    def __init__(self, recording: Recording, chosen: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.recording = recording
+        blocks = recording.blocks
+        self.segments = [chosen.get(s.name, blocks.folded[s.name]) for s in blocks.graph.segments]
+        self.compared = compared(blocks, list(chosen))
+        self.number = 0
+        self.squared = dict.fromkeys(self.compared, 0.0)
+        self.variance = dict.fromkeys(self.compared, 0.0)
+
+    def moved(self) -> float:
+        """How far all batches moved: squared, relative to the variance, the mean of what is compared."""
+        parts = [self.squared[n] / max(self.variance[n], 1e-30) for n in self.compared]
+        return sum(parts) / max(1, len(parts))
+
+    def forward(self, *inputs: Tensor) -> Any:
+        recording, graph = self.recording, self.recording.blocks.graph
+        if self.number >= len(recording.checks) or recording.checks[self.number] != _check(inputs):
+            raise DataError("the test loader's order changes from pass to pass; switch shuffling off")
+        images = dict(zip(graph.inputs, map(recording.blocks.arrange, inputs), strict=True))
+        held, position = recording.values[self.number], recording.position
+        start, position = (images, 0) if held is None else (held, position)
+        values = run_from(graph, self.segments, start, position, self.compared)
+        wanted = recording.wanted[self.number]
+        if wanted is None:
+            wanted = recording.teacher(images)
+        for node in self.compared:
+            mine, teachers = values[node], wanted[node].double()
+            self.squared[node] += float((mine.double() - teachers).square().sum())
+            self.variance[node] += float((teachers - teachers.mean()).square().sum())
+        self.number += 1
+        return graph.answer(values)

@@ -1,0 +1,7 @@
+"""Teachers: how the networks of the built-in recipes are trained where no weights are given.
+
+    training        epochs that go on where an interrupted run ended; the ordinary training
+    stage           trains the recipe's teacher, once
+    classification  cross entropy: images and clips
+    segmentation    cross entropy of every pixel
+"""

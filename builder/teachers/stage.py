@@ -1,0 +1,42 @@
+"""The teacher stage: a recipe's network with its weights, or trained where it has none; trained once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn as nn
+
+from legodnn.builder.data.checked import CheckedLoader
+from legodnn.builder.recipe import Recipe
+from legodnn.builder.resolve import build_model, teacher_training
+from legodnn.builder.seeds import set_random_seed
+from legodnn.builder.store import Stage, fingerprint, load_tensors, save_tensors
+from legodnn.builder.teachers.training import Settings
+
+
+def trained_teacher(recipe: Recipe, train: CheckedLoader, work: Path, device: str, seed: int) -> nn.Module:
+    """The recipe's teacher in eval mode on the CPU; where the recipe says how it is trained and gives no weights, with
+    those in ``work``, made now if need be.
+
+    Raises `ModelError`, `RecipeError`, `DataError`, `WorkError`.
+    """
+    set_random_seed(seed)
+    model = build_model(recipe)
+    if recipe.model.weights is not None or recipe.teacher.train is None:
+        return model
+    section = recipe.teacher
+    settings = [section.epochs, section.learning_rate, repr(section.train), repr(recipe.data.train), seed]
+    stage = Stage(work, fingerprint(settings, model.state_dict()))
+    if not stage.done:
+        stage.begin()
+        place = torch.device(device)
+        model.to(place)
+        partial = stage.path("partial.pt")
+        how = Settings(section.epochs, section.learning_rate, place, seed, partial)
+        teacher_training(recipe)(model, train, how)
+        save_tensors(stage.path("teacher.pt"), model.cpu().state_dict())
+        stage.finish()
+        partial.unlink(missing_ok=True)
+    model.load_state_dict(load_tensors(stage.path("teacher.pt")))
+    return model.cpu().eval()

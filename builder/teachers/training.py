@@ -1,0 +1,92 @@
+"""Training of teachers: epochs that go on where an interrupted run ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from legodnn.builder.data.checked import CheckedLoader
+from legodnn.builder.progress import progress
+from legodnn.builder.store import load_tensors, save_tensors
+from legodnn.shared.errors import ModelError
+
+WEIGHT_DECAY = 1e-4
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and how fast a teacher learns, where, from which seed, and the file that an interrupted run left."""
+
+    epochs: int
+    learning_rate: float
+    device: torch.device
+    seed: int
+    checkpoint: Path
+
+
+class Stateful(Protocol):
+    """What a training goes on from: networks, optimisers, schedules."""
+
+    def state_dict(self) -> Any:
+        """Everything to be remembered."""
+
+    def load_state_dict(self, state: Any) -> Any:
+        """Go on from what was remembered."""
+
+
+Loss = Callable[[nn.Module, Any], Tensor]
+"""The loss of a network on a batch of the loader."""
+
+
+def run_epochs(
+    loader: CheckedLoader, settings: Settings, parts: Mapping[str, Stateful], step: Callable[[Any], None]
+) -> None:
+    """Call ``step`` with every batch of every epoch.
+
+    The state of all ``parts`` is written down after each epoch, and random numbers start anew from the seed and the
+    epoch, so that an interrupted training ends as one that was not.
+    """
+    first = 0
+    if settings.checkpoint.exists():
+        saved = load_tensors(settings.checkpoint)
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+        first = saved["epoch"]
+    with progress("teacher", max(0, settings.epochs - first) * len(loader)) as bar:
+        for epoch in range(first, settings.epochs):
+            torch.manual_seed(settings.seed * 10_007 + epoch)
+            for batch in loader:
+                step(batch)
+                bar.advance()
+            states = {name: part.state_dict() for name, part in parts.items()}
+            save_tensors(settings.checkpoint, {"epoch": epoch + 1, **states})
+
+
+def fit(model: nn.Module, loader: CheckedLoader, loss: Loss, settings: Settings) -> None:
+    """Train ``model`` in place: Adam, its rate rising for a third of the time and then falling to nothing.
+
+    Raises `ModelError` for a loss that is not finite.
+    """
+    steps = max(1, settings.epochs * len(loader))
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps)
+    model.train()
+
+    def step(batch: Any) -> None:
+        value = loss(model, batch)
+        if not math.isfinite(float(value.detach())):
+            raise ModelError("the teacher's training diverged; try a smaller teacher.learning_rate")
+        optimizer.zero_grad()
+        value.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+
+    run_epochs(loader, settings, {"model": model, "optimizer": optimizer, "schedule": schedule}, step)
+    model.eval()

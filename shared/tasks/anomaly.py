@@ -1,0 +1,89 @@
+"""Anomaly detection: one score per input, higher for what is unusual; truths are int64 (n,), 1 for abnormal."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+import torch
+from torch import Tensor
+
+from legodnn.shared.errors import DataError
+from legodnn.shared.tasks.task import Meaning, Meter, Task
+
+
+class AnomalyMeter(Meter):
+    """Areas under the receiver operating characteristic and under the curve of precision over recall."""
+
+    def __init__(self) -> None:
+        self._scores: List[Tensor] = []
+        self._truths: List[Tensor] = []
+
+    def add(self, outputs: Sequence[Tensor], truths: Sequence[Any]) -> None:
+        """See `Meter.add`; outputs are scores (n, 1)."""
+        self._scores.append(outputs[0].detach().double().flatten().cpu())
+        self._truths.append(truths[0].flatten().cpu() != 0)
+
+    def figures(self) -> Dict[str, float]:
+        """See `Meter.figures`."""
+        scores, abnormal = self._all()
+        return {"AUROC": auroc(scores, abnormal), "AUPR": average_precision(scores, abnormal)}
+
+    def trivial(self) -> float:
+        """One score for all."""
+        return 0.5
+
+    def _all(self) -> Tuple[Tensor, Tensor]:
+        if not self._scores:
+            raise DataError("nothing to judge: no inputs")
+        scores, abnormal = torch.cat(self._scores), torch.cat(self._truths)
+        if bool(abnormal.all()) or not bool(abnormal.any()):
+            kind = "abnormal" if bool(abnormal.all()) else "normal"
+            raise DataError(f"all {len(abnormal)} inputs are {kind}: without the other kind nothing can be judged")
+        return scores, abnormal
+
+
+def auroc(scores: Tensor, abnormal: Tensor) -> float:
+    """The chance that an abnormal input (bool (n,)) scores higher than a normal one, equal scores counting half."""
+    ordered = scores[~abnormal].sort()[0]
+    asked = scores[abnormal]
+    below = torch.searchsorted(ordered, asked, right=False).double()
+    up_to = torch.searchsorted(ordered, asked, right=True).double()
+    return float((below + up_to).mean() / 2 / len(ordered))
+
+
+def average_precision(scores: Tensor, abnormal: Tensor) -> float:
+    """Precision averaged over recall, one step for each distinct score."""
+    order = scores.sort(descending=True, stable=True)[1]
+    scores, hits = scores[order], abnormal[order].double().cumsum(0)
+    last_of_its_score = torch.cat([scores[1:] != scores[:-1], torch.ones(1, dtype=torch.bool)])
+    hits, seen = hits[last_of_its_score], torch.arange(1, len(scores) + 1).double()[last_of_its_score]
+    gained = torch.cat([hits[:1], hits[1:] - hits[:-1]])
+    return float((gained * hits / seen).sum() / abnormal.sum())
+
+
+class Anomaly(Task):
+    """Networks whose output is a score per input (n, 1)."""
+
+    name, metric = "anomaly detection", "AUROC"
+
+    def meter(self) -> AnomalyMeter:
+        """See `Task.meter`."""
+        return AnomalyMeter()
+
+    def reads(self, outputs: Sequence[Tensor]) -> bool:
+        """See `Task.reads`."""
+        return len(outputs) == 1 and outputs[0].numel() == outputs[0].shape[0]
+
+    def facts(self, outputs: Sequence[Tensor], meaning: Meaning) -> Dict[str, Any]:
+        """The ``score``, and whether it is ``abnormal`` where the bundle says from which score on one is."""
+        score = float(outputs[0].flatten()[0])
+        if meaning.threshold is None:
+            return {"score": score}
+        return {"score": score, "threshold": meaning.threshold, "abnormal": score > meaning.threshold}
+
+    def text(self, facts: Mapping[str, Any]) -> str:
+        """See `Task.text`."""
+        if "abnormal" not in facts:
+            return f"score {facts['score']:.4g}"
+        kind = "abnormal" if facts["abnormal"] else "normal"
+        return f"{kind} (score {facts['score']:.4g}, abnormal above {facts['threshold']:.4g})"

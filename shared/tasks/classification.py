@@ -1,0 +1,74 @@
+"""Image classification and action recognition: one score per class; truths are int64 labels (n,)."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from legodnn.shared.errors import DataError
+from legodnn.shared.tasks.task import Meaning, Meter, Task
+
+TOP = 5
+"""How many of the highest scores the second figure looks at."""
+
+
+class ClassificationMeter(Meter):
+    """The share of inputs whose label has the highest score (of equals the first), or one of the five highest."""
+
+    def __init__(self, metric: str, second: str) -> None:
+        self._metric, self._second = metric, second
+        self._counts: Dict[int, int] = {}
+        self._first = self._among = self._total = 0
+
+    def add(self, outputs: Sequence[Tensor], truths: Sequence[Any]) -> None:
+        """See `Meter.add`; outputs are scores (n, classes)."""
+        scores, labels = outputs[0], truths[0].to(outputs[0].device)
+        best = scores.sort(dim=1, descending=True, stable=True)[1][:, :TOP]
+        right = best == labels.unsqueeze(1)
+        self._first += int(right[:, 0].sum())
+        self._among += int(right.sum())
+        self._total += len(labels)
+        values, counts = torch.unique(labels, return_counts=True)
+        for value, count in zip(values.tolist(), counts.tolist()):
+            self._counts[value] = self._counts.get(value, 0) + count
+
+    def figures(self) -> Dict[str, float]:
+        """See `Meter.figures`."""
+        if not self._total:
+            raise DataError("nothing to judge: no inputs with labels")
+        return {self._metric: self._first / self._total, self._second: self._among / self._total}
+
+    def trivial(self) -> float:
+        """The share of the most frequent class."""
+        return max(self._counts.values()) / self._total if self._total else 0.0
+
+
+class Classification(Task):
+    """Networks whose output is one score per class (n, classes)."""
+
+    def __init__(self, name: str, metric: str, second: str) -> None:
+        self.name, self.metric, self._second = name, metric, second
+
+    def meter(self) -> ClassificationMeter:
+        """See `Task.meter`."""
+        return ClassificationMeter(self.metric, self._second)
+
+    def reads(self, outputs: Sequence[Tensor]) -> bool:
+        """See `Task.reads`."""
+        return len(outputs) == 1 and outputs[0].dim() == 2
+
+    def facts(self, outputs: Sequence[Tensor], meaning: Meaning) -> Dict[str, Any]:
+        """``class``, ``label`` and ``probability`` of the highest score."""
+        scores = outputs[0][0]
+        best = int(scores.argmax())
+        return {"class": best, "label": meaning.name(best), "probability": float(scores.softmax(0)[best])}
+
+    def text(self, facts: Mapping[str, Any]) -> str:
+        """See `Task.text`."""
+        return f"{facts['label']} ({facts['probability']:.1%})"
+
+
+IMAGES = Classification("image classification", "top-1 accuracy", "top-5 accuracy")
+ACTIONS = Classification("action recognition", "clip top-1 accuracy", "clip top-5 accuracy")

@@ -1,0 +1,100 @@
+"""Object detection: boxes, their scores and labels.
+
+Outputs are boxes (n, d, 4) in pixels of the input (left, top, right, bottom), scores (n, d) and labels (n, d), int64;
+label 0 is padding behind the last detection. Truths are one list of n `Boxes`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from legodnn.shared.errors import DataError
+from legodnn.shared.tasks.average_precision import AveragePrecision
+from legodnn.shared.tasks.task import Meaning, Meter, Task
+
+SHOWN = 0.5
+"""The score from which on an object is worth a word."""
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """The objects in an image: boxes (k, 4), float32, in pixels; labels (k,), int64, from 1 on.
+
+    ``crowd`` (k,), bool, marks boxes that stand for any number of objects: what is found in them counts neither for
+    nor against.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    crowd: Tensor
+
+    @staticmethod
+    def of(boxes: Tensor, labels: Tensor) -> "Boxes":
+        """Objects without crowds among them."""
+        return Boxes(boxes, labels, torch.zeros(len(labels), dtype=torch.bool))
+
+
+class DetectionMeter(Meter):
+    """Mean average precision at an overlap of 0.5, and averaged over overlaps from 0.5 to 0.95."""
+
+    def __init__(self) -> None:
+        self._precision = AveragePrecision()
+
+    def add(self, outputs: Sequence[Tensor], truths: Sequence[Any]) -> None:
+        """See `Meter.add`."""
+        boxes, scores, labels = (output.detach().cpu() for output in outputs[:3])
+        for i, truth in enumerate(truths[0]):
+            there = labels[i] > 0
+            self._precision.add(
+                boxes[i][there], scores[i][there], labels[i][there], truth.boxes, truth.labels, truth.crowd
+            )
+
+    def figures(self) -> Dict[str, float]:
+        """See `Meter.figures`."""
+        by_overlap = self._precision.mean()
+        if by_overlap is None:
+            raise DataError("nothing to judge: no objects in any image")
+        return {"mAP@.5": float(by_overlap[0]), "mAP@[.5:.95]": float(by_overlap.mean())}
+
+    def trivial(self) -> float:
+        """No box is right without a look at the image."""
+        return 0.0
+
+
+class Detection(Task):
+    """Networks that find objects."""
+
+    name, metric = "object detection", "mAP@.5"
+
+    def meter(self) -> DetectionMeter:
+        """See `Task.meter`."""
+        return DetectionMeter()
+
+    def reads(self, outputs: Sequence[Tensor]) -> bool:
+        """See `Task.reads`."""
+        return [output.dim() for output in outputs[:3]] == [3, 2, 2] and outputs[0].shape[2] == 4
+
+    def facts(self, outputs: Sequence[Tensor], meaning: Meaning) -> Dict[str, Any]:
+        """``objects``: a label, a score and a box for each, the highest score first."""
+        rows = zip(outputs[0][0].tolist(), outputs[1][0].tolist(), outputs[2][0].tolist())
+        return {
+            "objects": [
+                {"class": label, "label": meaning.name(label), "score": score, "box": box}
+                for box, score, label in rows
+                if label > 0
+            ]
+        }
+
+    def text(self, facts: Mapping[str, Any]) -> str:
+        """See `Task.text`."""
+        shown: List[str] = []
+        for row in facts["objects"]:
+            if row["score"] >= SHOWN:
+                left, top, right, bottom = row["box"]
+                place = f"{right - left:.0f}x{bottom - top:.0f} at {left:.0f},{top:.0f}"
+                shown.append(f"{row['label']} {row['score']:.0%} {place}")
+        return "; ".join(shown) or "nothing found"

@@ -1,0 +1,96 @@
+"""Pose estimation: places of keypoints.
+
+Outputs are (n, k, 3): x, y in pixels of the input, and a score. Truths are keypoints (n, k, 3), float32: x, y and
+whether the keypoint is visible (above 0), and the size (n,) of what the pose is of, in pixels: errors are measured in
+it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from legodnn.shared.errors import DataError
+from legodnn.shared.tasks.task import Meaning, Meter, Task
+
+NEAR, VERY_NEAR = 0.1, 0.05
+"""Distances, in sizes of what the pose is of, within which a keypoint is found (PCK: Yang, Ramanan, 2013)."""
+
+
+class PoseMeter(Meter):
+    """The share of visible keypoints found within a tenth and a twentieth of the size, and the mean distance."""
+
+    def __init__(self) -> None:
+        self._distances: List[Tensor] = []
+        self._places: List[Tensor] = []
+        self._visible: List[Tensor] = []
+        self._sizes: List[Tensor] = []
+
+    def add(self, outputs: Sequence[Tensor], truths: Sequence[Any]) -> None:
+        """See `Meter.add`."""
+        found, (wanted, sizes) = outputs[0].detach().float().cpu(), truths
+        wanted, sizes = wanted.cpu().float(), sizes.cpu().float()
+        if found.shape[:2] != wanted.shape[:2]:
+            raise DataError(f"{wanted.shape[1]} keypoints in the data, {found.shape[1]} in the network's answer")
+        if not bool((sizes > 0).all()):
+            raise DataError("a pose without a size: errors cannot be measured in it")
+        distances = (found[..., :2] - wanted[..., :2]).norm(dim=2) / sizes.unsqueeze(1)
+        visible = wanted[..., 2] > 0
+        self._distances.append(distances[visible])
+        self._places.append(wanted[..., :2])
+        self._visible.append(visible)
+        self._sizes.append(sizes)
+
+    def figures(self) -> Dict[str, float]:
+        """See `Meter.figures`; the error is in sizes of what the poses are of."""
+        return _figures(self._counted())
+
+    def trivial(self) -> float:
+        """Every keypoint where it is on average."""
+        self._counted()
+        places, visible, sizes = torch.cat(self._places), torch.cat(self._visible), torch.cat(self._sizes)
+        weight = visible.unsqueeze(2).float()
+        mean = (places * weight).sum(0) / weight.sum(0).clamp(min=1)
+        distances = (places - mean).norm(dim=2) / sizes.unsqueeze(1)
+        return _figures(distances[visible])["PCK@0.1"]
+
+    def _counted(self) -> Tensor:
+        distances = torch.cat(self._distances) if self._distances else torch.zeros(0)
+        if not len(distances):
+            raise DataError("nothing to judge: no visible keypoints")
+        return distances
+
+
+def _figures(distances: Tensor) -> Dict[str, float]:
+    return {
+        f"PCK@{NEAR:g}": float((distances <= NEAR).double().mean()),
+        f"PCK@{VERY_NEAR:g}": float((distances <= VERY_NEAR).double().mean()),
+        "mean error": float(distances.double().mean()),
+    }
+
+
+class Pose(Task):
+    """Networks whose output is a place and a score for every keypoint (n, k, 3)."""
+
+    name, metric = "pose estimation", "PCK@0.1"
+
+    def meter(self) -> PoseMeter:
+        """See `Task.meter`."""
+        return PoseMeter()
+
+    def reads(self, outputs: Sequence[Tensor]) -> bool:
+        """See `Task.reads`."""
+        return outputs[0].dim() == 3 and outputs[0].shape[2] == 3
+
+    def facts(self, outputs: Sequence[Tensor], meaning: Meaning) -> Dict[str, Any]:
+        """``keypoints``: a name, x, y and a score for each."""
+        rows = outputs[0][0].tolist()
+        return {
+            "keypoints": [{"label": meaning.name(i), "x": x, "y": y, "score": s} for i, (x, y, s) in enumerate(rows)]
+        }
+
+    def text(self, facts: Mapping[str, Any]) -> str:
+        """See `Task.text`."""
+        return ", ".join(f"{row['label']} ({row['x']:.0f}, {row['y']:.0f})" for row in facts["keypoints"])

@@ -1,0 +1,80 @@
+"""Semantic segmentation: a score per class at every pixel; truths are int64 masks (n, h, w)."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping, Optional, Sequence
+
+import torch
+from torch import Tensor
+
+from legodnn.shared.errors import DataError
+from legodnn.shared.tasks.task import Meaning, Meter, Task
+
+IGNORED = 255
+"""The label of pixels that nothing is said about."""
+
+LEAST_SHARE = 0.005
+"""Share of the image from which on a class is worth a word."""
+
+
+class SegmentationMeter(Meter):
+    """Mean intersection over union of all classes that are there or were found, and the share of right pixels."""
+
+    def __init__(self) -> None:
+        self._confusion: Optional[Tensor] = None
+
+    def add(self, outputs: Sequence[Tensor], truths: Sequence[Any]) -> None:
+        """See `Meter.add`; outputs are scores (n, classes, h, w)."""
+        scores, masks = outputs[0], truths[0].to(outputs[0].device)
+        classes = scores.shape[1]
+        said = masks != IGNORED
+        truth, found = masks[said], scores.argmax(1)[said]
+        if truth.numel() and not 0 <= int(truth.min()) <= int(truth.max()) < classes:
+            raise DataError(f"a mask holds class {int(truth.max())}, the network knows 0 to {classes - 1}")
+        counts = torch.bincount(truth * classes + found, minlength=classes * classes).view(classes, classes).cpu()
+        self._confusion = counts if self._confusion is None else self._confusion + counts
+
+    def figures(self) -> Dict[str, float]:
+        """See `Meter.figures`."""
+        confusion = self._counted()
+        right = confusion.diagonal().double()
+        union = confusion.sum(0) + confusion.sum(1) - right
+        there = union > 0
+        iou = float((right[there] / union[there]).mean())
+        return {"mean IoU": iou, "pixel accuracy": float(right.sum() / confusion.sum())}
+
+    def trivial(self) -> float:
+        """The most frequent class everywhere."""
+        truth = self._counted().sum(1)
+        return float(truth.max() / truth.sum() / int((truth > 0).sum()))
+
+    def _counted(self) -> Tensor:
+        if self._confusion is None or not int(self._confusion.sum()):
+            raise DataError("nothing to judge: no pixels with labels")
+        return self._confusion
+
+
+class Segmentation(Task):
+    """Networks whose output is a score per class and pixel (n, classes, h, w)."""
+
+    name, metric = "semantic segmentation", "mean IoU"
+
+    def meter(self) -> SegmentationMeter:
+        """See `Task.meter`."""
+        return SegmentationMeter()
+
+    def reads(self, outputs: Sequence[Tensor]) -> bool:
+        """See `Task.reads`."""
+        return outputs[0].dim() == 4
+
+    def facts(self, outputs: Sequence[Tensor], meaning: Meaning) -> Dict[str, Any]:
+        """``classes``: what was found, each with its share of the image, the largest first."""
+        found = outputs[0][0].argmax(0)
+        shares = torch.bincount(found.flatten(), minlength=outputs[0].shape[1]).double() / found.numel()
+        order = shares.sort(descending=True, stable=True)[1].tolist()
+        rows = [{"class": i, "label": meaning.name(i), "share": float(shares[i])} for i in order]
+        return {"classes": [row for row in rows if row["share"] >= LEAST_SHARE]}
+
+    def text(self, facts: Mapping[str, Any]) -> str:
+        """See `Task.text`."""
+        return ", ".join(f"{row['label']} {row['share']:.0%}" for row in facts["classes"])
