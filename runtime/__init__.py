@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from legodnn.runtime.latency import LatencyEstimator
 from legodnn.runtime.memory import MemoryTable
 from legodnn.runtime.network import Network, SelfTestResult
-from legodnn.runtime.optimizer import Choice, Duty, JointChoice, JointOptimizer, Power, ScalingOptimizer
+from legodnn.runtime.optimizer import Choice, Duty, JointChoice, Power, ScalingOptimizer
 from legodnn.runtime.seconds import LatencyTable
 from legodnn.shared.errors import InfeasibleBudget, LegoError
 
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         Tightest,
     )
     from legodnn.runtime.growth import MemoryEstimator
+    from legodnn.runtime.optimizer.joint import JointOptimizer
 
 __all__ = [
     "Budget",
@@ -84,7 +85,7 @@ __all__ = [
     "Tightest",
 ]
 
-_WHEN_ASKED_FOR = ("legodnn.runtime.controller", "legodnn.runtime.growth")
+_WHEN_ASKED_FOR = ("legodnn.runtime.optimizer.joint", "legodnn.runtime.growth", "legodnn.runtime.controller")
 """Modules whose names are imported by whoever uses them: programs that choose once start sooner without them."""
 
 

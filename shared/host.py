@@ -1,4 +1,4 @@
-"""What is known of this machine; the only home of psutil."""
+"""What is known of this machine; the only home of _psutil()."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import hashlib
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Union
-
-import psutil
+from typing import Any, Optional, Union
 
 from legodnn.shared.cgroups import memory_left
+
+
+def _psutil() -> Any:
+    """Imported by whoever asks: much of the runtime only needs the rest of this module, and starts sooner."""
+    import psutil
+
+    return psutil
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ def current_host() -> Host:
         system=platform.system(),
         cpu=_cpu_name(),
         cores=cpu_cores(),
-        memory_bytes=int(psutil.virtual_memory().total),
+        memory_bytes=int(_psutil().virtual_memory().total),
         python=platform.python_version(),
         torch=str(torch.__version__),
     )
@@ -61,7 +66,7 @@ def host_key(host: Host, threads: int) -> str:
 
 def available_memory() -> int:
     """Bytes a process could take now without swapping."""
-    return int(psutil.virtual_memory().available)
+    return int(_psutil().virtual_memory().available)
 
 
 def free_memory(root: Union[str, Path] = "/") -> int:
@@ -75,12 +80,12 @@ def free_memory(root: Union[str, Path] = "/") -> int:
 
 def process_memory() -> int:
     """Bytes of physical memory this process holds."""
-    return int(psutil.Process().memory_info().rss)
+    return int(_psutil().Process().memory_info().rss)
 
 
 def cpu_cores() -> int:
     """How many cores the machine has."""
-    return psutil.cpu_count(logical=True) or 1
+    return _psutil().cpu_count(logical=True) or 1
 
 
 @dataclass(frozen=True)
@@ -94,10 +99,10 @@ class CpuSeconds:
 
 def cpu_seconds() -> CpuSeconds:
     """What the cores have done up to now."""
-    times = psutil.cpu_times()._asdict()
+    times = _psutil().cpu_times()._asdict()
     # Linux counts the time of guests as time of their hosts already.
     total = sum(seconds for kind, seconds in times.items() if kind not in ("guest", "guest_nice"))
-    own = psutil.Process().cpu_times()
+    own = _psutil().Process().cpu_times()
     return CpuSeconds(total, total - times["idle"] - times.get("iowait", 0.0), own.user + own.system)
 
 

@@ -19,8 +19,9 @@ from legodnn.runtime.command.report import (
 from legodnn.runtime.command.request import Job, Request
 from legodnn.runtime.controller import Budget, Controller, Event, JointController, Source
 from legodnn.runtime.network import Network
-from legodnn.runtime.optimizer import Choice, Duty, JointChoice, JointOptimizer, ScalingOptimizer
+from legodnn.runtime.optimizer import Choice, Duty, JointChoice, ScalingOptimizer
 from legodnn.runtime.optimizer.figures import Figures
+from legodnn.runtime.optimizer.joint import JointOptimizer
 from legodnn.shared.errors import InfeasibleBudget
 from legodnn.shared.host import cpu_cores
 from legodnn.shared.units import format_bytes, format_seconds

@@ -15,8 +15,7 @@
 
 from legodnn.runtime.optimizer.choice import Choice, JointChoice
 from legodnn.runtime.optimizer.duty import Duty
-from legodnn.runtime.optimizer.joint import JointOptimizer
 from legodnn.runtime.optimizer.power import Power
 from legodnn.runtime.optimizer.single import ScalingOptimizer
 
-__all__ = ["Choice", "Duty", "JointChoice", "JointOptimizer", "Power", "ScalingOptimizer"]
+__all__ = ["Choice", "Duty", "JointChoice", "Power", "ScalingOptimizer"]
