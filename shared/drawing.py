@@ -96,8 +96,9 @@ class Canvas:
         top, bottom = (min(max(side, 0.0), self.height) for side in (top, bottom))
         if left < right and top < bottom:
             x, y = int(left), int(top)
-            place = (x, y, max(x, round(right) - 1), max(y, round(bottom) - 1))
-            self._draw.rectangle(place, outline=colour, width=self.stroke)
+            width, height = max(1, round(right) - x), max(1, round(bottom) - y)
+            stroke = min(self.stroke, (min(width, height) + 1) // 2)
+            self._draw.rectangle((x, y, x + width - 1, y + height - 1), outline=colour, width=stroke)
 
     def line(self, start: Tuple[float, float], end: Tuple[float, float], colour: Colour, opacity: float) -> None:
         """A straight line with dark edges; ``opacity`` from 0, not seen, to 1."""
@@ -182,6 +183,7 @@ class _Writing:
         """The text, or its beginning where ``room`` pixels do not hold it with a margin at both ends."""
         if self.width(text) + 2 * self.margin <= room:
             return text
+        text = text[:room]  # a letter takes a pixel at the least
         while text and self.width(text + "...") + 2 * self.margin > room:
             text = text[:-1]
         return text + "..."

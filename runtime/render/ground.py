@@ -80,4 +80,4 @@ def _canvas(image: Tensor) -> Canvas:
 def _columns(count: int) -> int:
     """Columns of a sheet about as high as wide, without a hole at its end where that can be."""
     least = math.ceil(math.sqrt(count))
-    return next((columns for columns in range(least, 2 * least) if count % columns == 0), least)
+    return next((columns for columns in range(least, 2 * least - 1) if count % columns == 0), least)
