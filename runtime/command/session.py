@@ -125,7 +125,7 @@ class _Member:
         """What draws its answers where that is asked for, in a folder of its own where there are several networks."""
         if folder is None:
             return None
-        return Renderer(os.path.join(folder, self.name or ""), self.network.manifest)
+        return Renderer(folder if self.name is None else os.path.join(folder, self.name), self.network.manifest)
 
     def feed(self, source: Source, reporter: Reporter, renderer: Optional[Renderer]) -> Feed:
         """Its frames on their way through it."""
