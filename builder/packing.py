@@ -22,6 +22,7 @@ from legodnn.shared.bundle.archive import pack_program
 from legodnn.shared.bundle.blobs import BlobStore
 from legodnn.shared.bundle.tensors import encode_storages, tensor_to_bytes
 from legodnn.shared.bundle.writer import write_bundle
+from legodnn.shared.clips import usual_layout
 from legodnn.shared.console import version
 from legodnn.shared.errors import DataError, UsageError
 from legodnn.shared.tables import (
@@ -50,13 +51,15 @@ SELF_TEST_SELECTIONS = 2
 class BundleOptions:
     """What a bundle should hold beside the network.
 
-    ``mean`` and ``std`` are the input's normalisation, ``skeleton`` the pairs of keypoints that are joined.
+    ``mean`` and ``std`` are the input's normalisation, ``layout`` (one of `LAYOUTS`) says which of its dimensions is
+    what (None: `usual_layout`), ``skeleton`` the pairs of keypoints that are joined.
     """
 
     precision: str = "fp32"
     labels: Sequence[str] = ()
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
+    layout: str | None = None
     samples: int = 16
     skeleton: Sequence[tuple[int, int]] = ()
 
@@ -180,7 +183,7 @@ class _Packer:
         return InputSpec(
             shape=self.blocks.input_size,
             dtype="float32",
-            layout="NCHW",
+            layout=self.options.layout or usual_layout(self.blocks.input_size),
             mean=tuple(map(float, mean)) if mean else None,
             std=tuple(map(float, std)) if std else None,
             labels=tuple(self.options.labels),

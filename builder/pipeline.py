@@ -93,6 +93,7 @@ def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int 
         labels=recipe.bundle.labels,
         mean=recipe.bundle.mean or None,
         std=recipe.bundle.std or None,
+        layout=recipe.bundle.layout,
         samples=recipe.bundle.samples,
         skeleton=recipe.bundle.skeleton,
     )

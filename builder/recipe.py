@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from legodnn.builder.prune import IMPORTANCE
+from legodnn.shared.clips import LAYOUTS, usual_layout
+from legodnn.shared.clips import channels as channels_of
 from legodnn.shared.errors import RecipeError
 
 if sys.version_info >= (3, 11):
@@ -93,12 +95,13 @@ class ProfileSection:
 
 @dataclass(frozen=True)
 class BundleSection:
-    """What the bundle holds beside the network."""
+    """What the bundle holds beside the network; ``layout`` is found from the input's shape where it is not given."""
 
     precision: str = "fp32"
     labels: tuple[str, ...] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    layout: str | None = None
     samples: int = 16
     skeleton: tuple[tuple[int, int], ...] = ()
 
@@ -211,7 +214,11 @@ class _Reader:
         """What only shows when keys are looked at together."""
         if not any(recipe.blocks.sparsity):
             self.mistakes.append("blocks.sparsity: only 0, the original; add sparsities above it, as in [0, 0.2, 0.4]")
-        channels = recipe.model.input[1] if len(recipe.model.input) > 1 else 0
+        shape = recipe.model.input
+        layout = recipe.bundle.layout or usual_layout(shape)
+        if recipe.bundle.layout is not None and len(shape) != LAYOUTS[layout]:
+            self.mistakes.append(f"bundle.layout: {layout} has {LAYOUTS[layout]} dimensions, model.input {len(shape)}")
+        channels = channels_of(layout, shape)
         for key, values in (("mean", recipe.bundle.mean), ("std", recipe.bundle.std)):
             if values and len(values) != channels:
                 self.mistakes.append(f"bundle.{key}: {len(values)} numbers, but model.input has {channels} channels")
@@ -362,6 +369,7 @@ _CHECKS: Mapping[str, _Check] = {
     "bundle.labels": _Reader._texts,
     "bundle.mean": _numbers(-1e9, 1e9, many=True),
     "bundle.std": _numbers(1e-9, 1e9, many=True),
+    "bundle.layout": lambda r, k, v: r._choice(k, v, tuple(LAYOUTS)),
     "bundle.samples": _numbers(1, 4096, whole=True),
     "bundle.skeleton": _Reader._pairs,
 }

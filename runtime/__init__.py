@@ -15,7 +15,8 @@
     optimizer     ScalingOptimizer: the best selection within budgets; JointOptimizer: of several networks at once
     controller    Controller: follows budgets that change, from memory, load, a schedule, a function or a signal
     cache         what was measured here, kept between runs
-    frames        frames from files, pipes, cameras and folders of images
+    frames        frames from files, pipes, cameras and folders of images or clips
+    render        answers drawn into pictures
     cli           the command `legodnn-run`: its arguments; command: what they set going
     view          the screen it shows on a terminal
 """

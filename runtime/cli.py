@@ -19,6 +19,7 @@ examples:
   legodnn-run fashion.lgb --time 5ms --memory 1.5MiB   the best within a budget, run on the bundle's samples
   legodnn-run fashion.lgb --input photos               the image files in a folder (needs Pillow)
   legodnn-run fashion.lgb --input clip.raw             raw tensors from a file, one after the other
+  legodnn-run scenes.lgb --input photos --render out   also draw the boxes, masks or keypoints into pictures
   legodnn-run fashion.lgb --info                       what is in the bundle
   legodnn-run fashion.lgb --self-test                  does this device compute what the builder computed?
 
@@ -36,6 +37,13 @@ Formats have ffmpeg's names. yuv420p has video's range (brightness 16 to 235), y
 is what rpicam-vid gives; both ITU-R BT.601. Images are stretched to the network's size and normalised as the bundle
 says. A tensor frame is the network's input without the batch dimension, its numbers row by row, little-endian (--info
 shows shape and dtype).
+
+A network that looks at clips takes a folder in which every folder of images is a clip (or one such folder), its frames
+spread evenly over the images; of raw pixels always the last frames, anew whenever half of them have been replaced.
+What is said here of frames is then true of clips.
+
+--render needs Pillow, and takes its time between frames, not from what an inference is said to take. Pictures show the
+image itself, or for clips and tensors what the network sees of it; several networks each get a folder of their own.
 
 Without --fps every frame is run, and who writes into a pipe waits meanwhile. With --fps N, at most N frames a second of
 a pipe or camera are run, always the latest; frames of a file or folder are due N a second, and those that are late are
@@ -99,13 +107,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--version", action="version", version=f"%(prog)s {version()}")
 
     add = parser.add_argument_group("frames").add_argument
-    sources = "a file of raw frames, standard input (-), or a folder of images"
+    sources = "a file of raw frames, standard input (-), or a folder of images or clips"
     add("--input", metavar="[NAME=]SOURCE", action="append", help=sources)
     formats = f"what raw frames are: {', '.join((TENSOR, *PIXEL_FORMATS))}"
     add("--format", metavar="[NAME=]FORMAT", action="append", help=formats)
     size = "width and height of raw frames that are pixels: 640x480"
     add("--size", metavar="[NAME=]WxH", action="append", help=size)
     add("--fps", metavar="N", help="frames per second; frames there is no time for are dropped (one network)")
+    add("--render", metavar="DIR", help="draw the answers: a PNG file for every frame goes into this folder")
 
     add = parser.add_argument_group("several networks").add_argument
     add("--rate", metavar="[NAME=]N", action="append", help="frames per second a network has to process")

@@ -1,4 +1,4 @@
-"""Image files as pixels; the only home of Pillow.
+"""Image files as pixels; with `drawing` the only home of Pillow.
 
 Pillow is imported when the first image is read: it is optional, for a camera's raw frames need none, and devices should
 not have to install what they do not use. It has its home here, beside the other libraries that are not ours, so that
@@ -16,12 +16,12 @@ IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif
 """What names of image files end in, in lower case."""
 
 
-def require_pillow() -> None:
-    """Raise `MissingExtra` where Pillow is not installed."""
+def require_pillow(what: str = "a folder of images") -> None:
+    """Raise `MissingExtra`, naming ``what`` needs it, where Pillow is not installed."""
     try:
         import PIL  # noqa: F401
     except ImportError:
-        raise MissingExtra("Pillow is not installed; a folder of images needs it: pip install pillow") from None
+        raise MissingExtra(f"Pillow is not installed; {what} needs it: pip install pillow") from None
 
 
 def read_image(path: str) -> Tuple[int, int, bytes]:

@@ -10,9 +10,11 @@ from typing import Any, Deque, Dict, Optional
 
 from legodnn.runtime.command.report import Reporter, answer_facts, answer_text, named
 from legodnn.runtime.command.stopping import StopAsked, Stopping
+from legodnn.runtime.composition.agreement import tensors
 from legodnn.runtime.frames.pacing import Pace
 from legodnn.runtime.frames.source import Frame
 from legodnn.runtime.network import Network
+from legodnn.runtime.render.renderer import Renderer
 from legodnn.shared.errors import InputError
 from legodnn.shared.units import format_seconds
 
@@ -24,9 +26,19 @@ class Feed:
     """Runs the frames that a pace lets through and reports each; it may be ended between two frames."""
 
     def __init__(
-        self, network: Network, pace: Pace, reporter: Reporter, paced: bool = False, name: Optional[str] = None
+        self,
+        network: Network,
+        pace: Pace,
+        reporter: Reporter,
+        paced: bool = False,
+        name: Optional[str] = None,
+        renderer: Optional[Renderer] = None,
     ) -> None:
-        """``paced``: frames may be dropped, so reports say how many were. ``name``: of one network of several."""
+        """``paced``: frames may be dropped, so reports say how many were. ``name``: of one network of several.
+
+        ``renderer`` draws every answer once it has been reported.
+        """
+        self.renderer = renderer
         self.network, self.pace, self.reporter, self.paced, self.name = network, pace, reporter, paced, name
         self.frames = self.skipped = 0
         self.judged = self.right = 0
@@ -76,8 +88,11 @@ class Feed:
             self.right += found["class"] == frame.label
         facts = {"frame": frame.number, "seconds": seconds, **found, **self._circumstances(frame)}
         name = f" ({frame.name})" if frame.name else ""
-        text = f"frame {frame.number}{name}: {answer_text(self.network.manifest, found)}, {format_seconds(seconds)}"
+        said = answer_text(self.network.manifest, found)
+        text = f"frame {frame.number}{name}: {said}, {format_seconds(seconds)}"
         self.reporter.say("frame", facts, text, self.name)
+        if self.renderer is not None:
+            self.renderer(frame, inputs, tensors(answer), found, said)
 
     def _circumstances(self, frame: Frame) -> Dict[str, Any]:
         facts: Dict[str, Any] = {}

@@ -49,6 +49,7 @@ def request_of(options: argparse.Namespace) -> Request:
         self_test=options.self_test,
         json=options.json,
         plain=options.plain,
+        render=options.render,
     )
 
 

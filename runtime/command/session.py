@@ -27,6 +27,7 @@ from legodnn.runtime.frames.source import Source
 from legodnn.runtime.growth import MemoryEstimator
 from legodnn.runtime.latency import LatencyEstimator
 from legodnn.runtime.network import Network
+from legodnn.runtime.render.renderer import Renderer
 from legodnn.runtime.view.terminal import usable
 from legodnn.shared.errors import BundleError
 
@@ -49,6 +50,7 @@ def run(request: Request) -> int:
             return 0
         # Better to know now than after measuring that there is nothing to read, or to follow.
         sources = [open_things.enter_context(contextlib.closing(m.source(request.frames))) for m in members]
+        renderers = [member.renderer(request.render) for member in members]
         adapting = _adapting(request, members, reporter)
         if adapting is not None:
             open_things.enter_context(contextlib.closing(adapting))
@@ -58,7 +60,7 @@ def run(request: Request) -> int:
             return 0
         for member in members:
             member.measure(reporter, request.measure)
-        feeds = [member.feed(source, reporter) for member, source in zip(members, sources)]
+        feeds = [m.feed(source, reporter, renderer) for m, source, renderer in zip(members, sources, renderers)]
         _Run(request, members, feeds, reporter, adapting, stopping).go()
     return 0
 
@@ -119,9 +121,16 @@ class _Member:
         elif memory.profile_all_blocks(Progress("memory", self.name), again) is None:
             reporter.complain("memory cannot be measured here: it is counted by the bundle's tables")
 
-    def feed(self, source: Source, reporter: Reporter) -> Feed:
+    def renderer(self, folder: Optional[str]) -> Optional[Renderer]:
+        """What draws its answers where that is asked for, in a folder of its own where there are several networks."""
+        if folder is None:
+            return None
+        return Renderer(folder if self.name is None else os.path.join(folder, self.name), self.network.manifest)
+
+    def feed(self, source: Source, reporter: Reporter, renderer: Optional[Renderer]) -> Feed:
         """Its frames on their way through it."""
-        return Feed(self.network, pace(source, self.job.fps), reporter, self.job.fps is not None, self.name)
+        paced = self.job.fps is not None
+        return Feed(self.network, pace(source, self.job.fps), reporter, paced, self.name, renderer)
 
 
 class _Run:

@@ -3,6 +3,7 @@
     source     Frame and Source: a frame on its way, and what frames come from
     stream     raw frames from a file, a pipe or a camera
     folder     image files
+    clips      clips from folders of frames, and from windows over a stream
     samples    the images a bundle carries
     opening    the right one of these for `--input`
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable
+from typing import Callable, Optional
 
 import torch
 from torch import Tensor
@@ -15,11 +15,15 @@ from legodnn.shared.tables import InputSpec
 
 @dataclass(frozen=True)
 class Coding:
-    """What a stream's bytes mean: bytes in a frame, what such a frame is called, and how it becomes an input."""
+    """What a stream's bytes mean: bytes in a frame, what such a frame is called, and how it becomes an input.
+
+    ``image`` makes the image of it that has not been made to fit, where frames are pixels.
+    """
 
     text: str
     frame_bytes: int
     decode: Callable[[bytearray], Tensor]
+    image: Optional[Callable[[bytearray], Tensor]] = None
 
 
 def tensors(spec: InputSpec) -> Coding:
@@ -38,4 +42,5 @@ def pictures(pixels: PixelFormat, fit: Fit) -> Coding:
         f"{pixels.width}x{pixels.height} {pixels.name}",
         pixels.frame_bytes,
         lambda data: fit(pixels.image(data)),
+        pixels.image,
     )

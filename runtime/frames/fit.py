@@ -44,6 +44,10 @@ class Fit:
         batch = F.interpolate(batch, size=self.size, mode="bilinear", align_corners=False, antialias=True)
         return ((batch - self._mean) / self._std).to(self._dtype).contiguous()
 
+    def undo(self, batch: Tensor) -> Tensor:
+        """What the network sees: an input, a batch of one, as an image with values in [0, 1]."""
+        return (batch[0].float() * self._std + self._mean).nan_to_num(0.0).clamp(0, 1)
+
     def _coloured(self, image: Tensor) -> Tensor:
         if image.shape[0] == self.channels:
             return image

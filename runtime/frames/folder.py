@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Iterator, List, Optional
+from typing import Callable, Iterator, List, Optional
 
 from torch import Tensor
 
@@ -25,19 +25,30 @@ class Folder(Source):
     def __init__(self, path: str, fit: Fit) -> None:
         require_pillow()
         self.path, self.fit = path, fit
-        with os.scandir(path) as entries:
-            self.names = sorted(e.name for e in entries if _is_image(e.name) and e.is_file())
+        self.names = image_names(path)
         if not self.names:
             raise InputError(f"{path}: no images in this folder ({', '.join(IMAGE_SUFFIXES)})")
 
     def frames(self, wake: Optional[int] = None) -> Iterator[Frame]:
         """See `Source.frames`; a file that is no whole image fails when its frame is loaded."""
         for number, name in enumerate(self.names):
-            yield Frame(number, functools.partial(self._load, name), name)
+            image = functools.partial(load_image, os.path.join(self.path, name))
+            yield Frame(number, functools.partial(self._load, image), name, image=image)
 
-    def _load(self, name: str) -> List[Tensor]:
-        width, height, data = read_image(os.path.join(self.path, name))
-        return [self.fit(PixelFormat("rgb24", width, height).image(bytearray(data)))]
+    def _load(self, image: Callable[[], Tensor]) -> List[Tensor]:
+        return [self.fit(image())]
+
+
+def image_names(folder: str) -> List[str]:
+    """The names of the image files in a folder, not in those inside it, sorted. Raises `OSError`."""
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if _is_image(e.name) and e.is_file())
+
+
+def load_image(path: str) -> Tensor:
+    """An image file as an image (3, height, width) in [0, 1]. Raises `InputError` for one that is not whole."""
+    width, height, data = read_image(path)
+    return PixelFormat("rgb24", width, height).image(bytearray(data))
 
 
 def _is_image(name: str) -> bool:

@@ -6,6 +6,7 @@ import os
 from typing import Optional
 
 from legodnn.runtime.frames import coding
+from legodnn.runtime.frames.clips import ClipFit, ClipFolder, Window, takes_clips
 from legodnn.runtime.frames.fit import Fit
 from legodnn.runtime.frames.folder import Folder
 from legodnn.runtime.frames.pixels import PixelFormat
@@ -16,16 +17,21 @@ from legodnn.shared.errors import InputError
 
 
 def open_source(path: str, network: Network, pixels: Optional[PixelFormat] = None) -> Source:
-    """A folder of images, or a stream of raw frames from a file or (``-``) standard input.
+    """A folder of images or clips, or a stream of raw frames from a file or (``-``) standard input.
 
-    ``pixels`` says what a stream's frames are; without it they are raw tensors. Raises `LegoError` or `OSError` for a
+    ``pixels`` says what a stream's frames are; without it they are raw tensors. Networks that take clips get one for
+    every folder of images, or a window that slides over a stream of pixels. Raises `LegoError` or `OSError` for a
     source that cannot be read, or whose frames this network cannot take.
     """
     inputs = len(network.manifest.network_inputs)
     if inputs != 1:
         raise InputError(f"this network takes {inputs} inputs at once; frames can be given to networks with one")
+    spec, clips = network.input, takes_clips(network.input)
     if path != STANDARD_INPUT and os.path.isdir(path):
-        return Folder(path, Fit(network.input))
+        return ClipFolder(path, ClipFit(spec)) if clips else Folder(path, Fit(spec))
     if pixels is None:
-        return Stream(path, coding.tensors(network.input))
-    return Stream(path, coding.pictures(pixels, Fit(network.input)))
+        return Stream(path, coding.tensors(spec))
+    if clips:
+        fit = ClipFit(spec)
+        return Window(Stream(path, coding.pictures(pixels, fit.fit)), fit)
+    return Stream(path, coding.pictures(pixels, Fit(spec)))

@@ -15,13 +15,15 @@ class Frame:
 
     ``number`` is its place in the source, counted from 0. ``load`` makes the network's inputs of it, each a batch of
     one; it raises `InputError` for a frame that turns out to be broken. ``name`` is the file it came from, ``label``
-    the right answer, where there is one.
+    the right answer, where there is one. ``image`` gives the image (1 or 3, height, width) in [0, 1] that was made to
+    fit, where the frame is one.
     """
 
     number: int
     load: Callable[[], List[Tensor]]
     name: Optional[str] = None
     label: Optional[int] = None
+    image: Optional[Callable[[], Tensor]] = None
 
 
 class Source(ABC):

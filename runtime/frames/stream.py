@@ -47,7 +47,8 @@ class Stream(Source):
                 break
             if filled < size:
                 raise InputError(f"{self.name}: frame {number} has {filled} bytes, a {text} frame has {size}")
-            yield Frame(number, functools.partial(self._load, data))
+            image = functools.partial(self.coding.image, data) if self.coding.image is not None else None
+            yield Frame(number, functools.partial(self._load, data), image=image)
             number += 1
         if number == 0:
             raise InputError(f"{self.name}: no frames; a {text} frame has {size} bytes")

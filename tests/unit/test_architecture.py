@@ -12,10 +12,10 @@ from legodnn.builder.recipe import tomllib
 ROOT = Path(__file__).parents[2]
 SLIM = {"torch", "pulp", "legodnn"}
 THIRD_PARTY = {
-    "msgpack": "shared/bundle/encoding.py",
-    "zstandard": "shared/bundle/blobs.py",
-    "psutil": "shared/host.py",
-    "PIL": "shared/images.py",
+    "msgpack": ["shared/bundle/encoding.py"],
+    "zstandard": ["shared/bundle/blobs.py"],
+    "psutil": ["shared/host.py"],
+    "PIL": ["shared/drawing.py", "shared/images.py"],
 }
 
 
@@ -62,7 +62,7 @@ def test_each_third_party_library_of_the_contract_has_one_home():
     for path in sources("shared", "runtime", "builder"):
         for root in {name.split(".")[0] for name in imports(path)} & set(homes):
             homes[root].append(str(path.relative_to(ROOT)))
-    assert homes == {name: [home] for name, home in THIRD_PARTY.items()}
+    assert homes == THIRD_PARTY
 
 
 @pytest.mark.parametrize("path", sources("shared", "runtime"), ids=lambda p: str(p.relative_to(ROOT)))
@@ -116,12 +116,13 @@ sys.exit(main([{str(tmp_path / "small.lgb")!r}, "--memory", "1MiB"]))
     assert "of 6 samples right" in result.stdout
 
 
-def test_pillow_is_not_loaded_until_there_are_images_to_read():
-    result = interpret("import legodnn.runtime.cli, legodnn.shared.images", blocked=("torchvision", "numpy", "PIL"))
+def test_pillow_is_not_loaded_until_there_are_images_to_read_or_draw():
+    body = "import legodnn.runtime.cli, legodnn.shared.drawing"
+    result = interpret(body, blocked=("torchvision", "numpy", "PIL"))
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("module", ["errors", "units", "tables", "console", "images", "bundle.reader"])
+@pytest.mark.parametrize("module", ["errors", "units", "tables", "console", "images", "clips", "bundle.reader"])
 def test_questions_about_a_bundle_are_answered_without_torch(module):
     result = interpret(f"import legodnn.shared.{module}", blocked=("torch", "numpy"))
     assert result.returncode == 0, result.stderr

@@ -169,6 +169,14 @@ def test_the_manifest_tells_what_was_measured(trained, profile, tmp_path):
     assert sum(v.weight_bytes for v in manifest.chosen(manifest.original_selection)) == manifest.teacher_weight_bytes
 
 
+@pytest.mark.parametrize(("layout", "written"), [(None, "NCHW"), ("NCTHW", "NCTHW")])
+def test_the_layout_is_the_usual_one_unless_another_is_given(trained, profile, tmp_path, layout, written):
+    blocks, folder = trained
+    pack(tmp_path / "x.lgb", blocks, folder / "trained", profile, loader(), BundleOptions(layout=layout))
+    with BundleReader(tmp_path / "x.lgb") as reader:
+        assert reader.manifest.input.layout == written
+
+
 def test_half_precision_makes_a_smaller_bundle(trained, profile, tmp_path):
     blocks, folder = trained
     sizes = [

@@ -102,6 +102,18 @@ def test_all_mistakes_are_reported_at_once_with_the_keys_names(folder):
     assert all(line.startswith(f"{path}: ") for line in found)
 
 
+@pytest.mark.parametrize(("shape", "layout"), [
+    ("[1, 8, 3, 16, 16]", None), ("[1, 3, 8, 16, 16]", None), ("[1, 3, 3, 16, 16]", "NCTHW"),
+    ("[1, 8, 3, 16, 16]", "NTCHW"),
+])  # fmt: skip
+def test_a_clip_s_normalisation_is_per_channel(folder, shape, layout):
+    overrides = [f"model.input={shape}", *([f"bundle.layout={layout}"] if layout else [])]
+    recipe = load_recipe(str(folder.recipe), [*overrides, "bundle.mean=[0, 0, 0]", "bundle.std=[1, 1, 1]"])
+    assert recipe.bundle.layout == layout
+    found = mistakes(folder.recipe, *overrides, "bundle.mean=[0]", "bundle.std=[1]")
+    assert all("1 numbers, but model.input has 3 channels" in line for line in found)
+
+
 @pytest.mark.parametrize(
     ("override", "reason"),
     [
@@ -116,6 +128,8 @@ def test_all_mistakes_are_reported_at_once_with_the_keys_names(folder):
         ("bundle.mean=[0.5]", "bundle.mean: 1 numbers, but model.input has 3 channels"),
         ("bundle.mean=[0, 0, 0]", "give both or neither"),
         ("bundle.labels=[1]", "bundle.labels: a list of texts"),
+        ("bundle.layout=NHWC", "bundle.layout: one of NCHW, NTCHW, NCTHW expected, not 'NHWC'"),
+        ("bundle.layout=NTCHW", "bundle.layout: NTCHW has 5 dimensions, model.input 4"),
         ("model.input=[1, 3, 0, 8]", "model.input[2]: a whole number"),
         ("model.args=3", "model.args: a list"),
         ("model.kwargs=[3]", "model.kwargs: a table"),

@@ -1,0 +1,120 @@
+"""Clips for networks that take them: folders of frames, and a window that slides over a stream."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import select
+from collections import deque
+from typing import Deque, Iterator, List, Optional, Sequence
+
+import torch
+from torch import Tensor
+
+from legodnn.runtime.frames.fit import Fit
+from legodnn.runtime.frames.folder import image_names, load_image
+from legodnn.runtime.frames.source import Frame, Source
+from legodnn.runtime.frames.stream import Stream
+from legodnn.shared.clips import LAYOUTS, spread
+from legodnn.shared.errors import InputError
+from legodnn.shared.images import require_pillow
+from legodnn.shared.tables import InputSpec
+
+
+def takes_clips(spec: InputSpec) -> bool:
+    """Whether a network's input is a clip of frames."""
+    return "T" in spec.layout and len(spec.shape) == LAYOUTS.get(spec.layout)
+
+
+class ClipFit:
+    """Turns the frames of a clip into the input of a network that takes clips.
+
+    ``length`` is how many frames a clip has, and ``fit`` makes each of them fit. Raises `InputError` for a network
+    whose frames are no images of one or three channels.
+    """
+
+    def __init__(self, spec: InputSpec) -> None:
+        self._dimension = spec.layout.index("T")
+        self.length = spec.shape[self._dimension]
+        shape = tuple(size for i, size in enumerate(spec.shape) if i != self._dimension)
+        self.fit = Fit(dataclasses.replace(spec, layout="NCHW", shape=shape))
+
+    def join(self, frames: Sequence[Tensor]) -> Tensor:
+        """``length`` frames that fit, each a batch of one, as one clip, a batch of one."""
+        return torch.stack(list(frames), self._dimension).contiguous()
+
+    def split(self, clip: Tensor) -> List[Tensor]:
+        """The inverse of `join`."""
+        return list(clip.unbind(self._dimension))
+
+
+class ClipFolder(Source):
+    """A folder of clips, which are folders of image files, or the folder of one clip; all sorted by name.
+
+    A clip's frames are spread evenly over its images. Raises `MissingExtra` where Pillow is not installed, `InputError`
+    for a folder without images, or with both images and clips, `OSError` for one that cannot be read.
+    """
+
+    def __init__(self, path: str, fit: ClipFit) -> None:
+        require_pillow()
+        self.path, self.fit = path, fit
+        with os.scandir(path) as entries:
+            inside = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+        self.clips = [name for name in inside if image_names(os.path.join(path, name))]
+        alone = bool(image_names(path))
+        if alone and self.clips:
+            raise InputError(f"{path}: both images and folders of images; is it one clip, or a folder of clips?")
+        if not alone and not self.clips:
+            raise InputError(f"{path}: no images in this folder, nor in those inside it")
+        if alone:
+            self.path, name = os.path.split(os.path.abspath(path))
+            self.clips = [name]
+
+    def frames(self, wake: Optional[int] = None) -> Iterator[Frame]:
+        """See `Source.frames`; a clip with too few images, or a broken one, fails when its frame is loaded."""
+        for number, name in enumerate(self.clips):
+            yield Frame(number, functools.partial(self._load, name), name)
+
+    def _load(self, name: str) -> List[Tensor]:
+        folder = os.path.join(self.path, name)
+        names = image_names(folder)
+        if len(names) < self.fit.length:
+            raise InputError(f"{folder}: {len(names)} images, a clip of this network has {self.fit.length}")
+        chosen = [names[place] for place in spread(len(names), self.fit.length)]
+        return [self.fit.join([self.fit.fit(load_image(os.path.join(folder, image))) for image in chosen])]
+
+
+class Window(Source):
+    """The last frames of a stream as a clip, again whenever half of them are new.
+
+    Frames at the end that are too few for another clip are left out. ``stream`` gives single frames that fit.
+    """
+
+    def __init__(self, stream: Stream, fit: ClipFit) -> None:
+        self.stream, self.fit = stream, fit
+        self.live = stream.live
+
+    def frames(self, wake: Optional[int] = None) -> Iterator[Frame]:
+        """See `Source.frames`; each is a clip."""
+        length, step = self.fit.length, max(1, self.fit.length // 2)
+        latest: Deque[Frame] = deque(maxlen=length)
+        clips = 0
+        for frame in self.stream.frames(wake):
+            latest.append(frame)
+            if frame.number + 1 == length + clips * step:
+                yield Frame(clips, functools.partial(self._load, tuple(latest)))
+                clips += 1
+        if not clips and not _readable(wake):
+            raise InputError(f"{self.stream.name}: {len(latest)} frames, a clip of this network has {length}")
+
+    def close(self) -> None:
+        """Close the stream."""
+        self.stream.close()
+
+    def _load(self, frames: Sequence[Frame]) -> List[Tensor]:
+        return [self.fit.join([frame.load()[0] for frame in frames])]
+
+
+def _readable(wake: Optional[int]) -> bool:
+    return wake is not None and bool(select.select([wake], [], [], 0)[0])

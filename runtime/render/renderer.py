@@ -1,0 +1,79 @@
+"""`Renderer`: a picture file for every frame, with the answer drawn into it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any, Callable, Mapping, Sequence
+
+from torch import Tensor
+
+from legodnn.runtime.frames.source import Frame
+from legodnn.runtime.render.ground import Ground, Grounds
+from legodnn.runtime.render.masks import draw_masks
+from legodnn.runtime.render.objects import draw_objects
+from legodnn.runtime.render.poses import draw_pose
+from legodnn.runtime.render.scores import draw_border
+from legodnn.shared.drawing import require_drawing
+from legodnn.shared.files import atomic_write
+from legodnn.shared.images import IMAGE_SUFFIXES
+from legodnn.shared.tables import Manifest
+from legodnn.shared.tasks.task import Meaning
+
+Drawing = Callable[[Ground, Mapping[str, Any], Sequence[Tensor], Meaning], None]
+
+_PLACED: Mapping[str, Drawing] = {"objects": draw_objects, "classes": draw_masks, "keypoints": draw_pose}
+"""What draws answers that are about places in the image, by the fact that holds them."""
+
+_LONGEST_NAME = 150
+"""Bytes of a frame's name that go into a file's: file systems allow 255 in all."""
+
+
+class Renderer:
+    """Writes pictures of a network's frames into a folder, which is made.
+
+    Raises `MissingExtra` where there is no Pillow to draw with, `InputError` for a network that takes no images,
+    `OSError` for a folder that cannot be made or written to.
+    """
+
+    def __init__(self, folder: str, manifest: Manifest) -> None:
+        require_drawing()
+        self._grounds = Grounds(manifest.input)
+        self._folder, self._meaning = folder, Meaning.of(manifest)
+        os.makedirs(folder, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
+
+    def __call__(
+        self, frame: Frame, inputs: Sequence[Tensor], outputs: Sequence[Tensor], facts: Mapping[str, Any], text: str
+    ) -> str:
+        """Draw the answer to a frame and return the file's path.
+
+        ``facts`` and ``text`` are what is reported of the ``outputs``. Raises `OSError` naming the file where it cannot
+        be written, and what loading the frame's image raises.
+        """
+        ground = self._grounds.of(frame, inputs[0])
+        placed = next((draw for fact, draw in _PLACED.items() if fact in facts), None)
+        if placed is not None and not self._grounds.clips:
+            placed(ground, facts, outputs, self._meaning)
+        else:
+            draw_border(ground, facts, outputs, self._meaning)
+            ground.canvas.caption(text)
+        path = os.path.join(self._folder, file_name(frame))
+        try:
+            atomic_write(path, ground.canvas.png())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror or str(error), path) from None
+        return path
+
+
+def file_name(frame: Frame) -> str:
+    """The name of a frame's picture: its number, and its own name where it has one."""
+    if frame.name is None:
+        return f"{frame.number:06d}.png"
+    stem, suffix = os.path.splitext(frame.name)
+    if suffix.lower() not in IMAGE_SUFFIXES:
+        stem = frame.name
+    while len(os.fsencode(stem)) > _LONGEST_NAME:
+        stem = stem[:-1]
+    return f"{frame.number:06d}-{stem}.png"
