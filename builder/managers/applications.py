@@ -10,9 +10,14 @@ import torch.nn as nn
 
 from legodnn.builder.graph.values import tensors_in
 from legodnn.builder.managers.abstract import AbstractModelManager, Device
+from legodnn.shared.tables import AnswerSpec
+from legodnn.shared.tasks.anomaly import Anomaly
 from legodnn.shared.tasks.classification import ACTIONS, IMAGES
 from legodnn.shared.tasks.segmentation import Segmentation
 from legodnn.shared.tasks.task import Task
+
+NORMAL = 0.95
+"""Share of normal inputs that an anomaly detector shall call normal."""
 
 
 class TaskManager(AbstractModelManager):
@@ -61,3 +66,16 @@ class SegmentationManager(TaskManager):
 
     def __init__(self) -> None:
         super().__init__(Segmentation())
+
+
+class AnomalyManager(TaskManager):
+    """Anomaly detection: inputs to scores (n, 1), higher for what is unusual; truths are int64 (n,), 1 for abnormal."""
+
+    def __init__(self) -> None:
+        super().__init__(Anomaly())
+
+    def answer_spec(self, model: nn.Module, test_loader: Iterable[Any], device: Device) -> AnswerSpec:
+        """The score that `NORMAL` of the normal inputs of the loader stay below."""
+        with torch.no_grad():
+            scores = [model(x.to(device)).flatten()[abnormal.to(device) == 0].cpu() for x, abnormal in test_loader]
+        return AnswerSpec(threshold=float(torch.cat(scores).double().quantile(NORMAL)))

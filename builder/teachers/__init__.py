@@ -4,4 +4,6 @@
     stage           trains the recipe's teacher, once
     classification  cross entropy: images and clips
     segmentation    cross entropy of every pixel
+    pose            coordinates and heat maps
+    ganomaly        GANomaly's adversarial training
 """
