@@ -8,11 +8,10 @@ from typing import Iterator, List, Optional
 
 from torch import Tensor
 
-from legodnn.runtime.frames.fit import Fit
-from legodnn.runtime.frames.pixels import PixelFormat
 from legodnn.runtime.frames.source import Frame, Source
 from legodnn.shared.errors import InputError
-from legodnn.shared.images import IMAGE_SUFFIXES, read_image, require_pillow
+from legodnn.shared.fit import Fit, file_image
+from legodnn.shared.images import IMAGE_SUFFIXES, require_pillow
 
 
 class Folder(Source):
@@ -36,8 +35,7 @@ class Folder(Source):
             yield Frame(number, functools.partial(self._load, name), name)
 
     def _load(self, name: str) -> List[Tensor]:
-        width, height, data = read_image(os.path.join(self.path, name))
-        return [self.fit(PixelFormat("rgb24", width, height).image(bytearray(data)))]
+        return [self.fit(file_image(os.path.join(self.path, name)))]
 
 
 def _is_image(name: str) -> bool:
