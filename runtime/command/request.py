@@ -48,7 +48,8 @@ class Request:
 
     ``seconds`` (per inference) and ``memory`` (bytes) are budgets; with several networks ``memory`` is that of all
     together, and ``cores`` the share of the cores' time for all. ``frames`` is the number to stop after, for each
-    network. ``measure`` asks for new measurements, of memory as well. ``plain`` forbids the live view.
+    network. ``measure`` asks for new measurements, of memory as well. ``plain`` forbids the live view. ``evaluate`` is
+    the data set to judge the one network on, in place of running frames.
     """
 
     jobs: Tuple[Job, ...]
@@ -63,6 +64,7 @@ class Request:
     self_test: bool = False
     json: bool = False
     plain: bool = False
+    evaluate: Optional[str] = None
 
     @property
     def several(self) -> bool:

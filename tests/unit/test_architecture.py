@@ -16,6 +16,7 @@ THIRD_PARTY = {
     "zstandard": "shared/bundle/blobs.py",
     "psutil": "shared/host.py",
     "PIL": "shared/images.py",
+    "av": "shared/video.py",
 }
 
 
