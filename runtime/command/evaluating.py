@@ -55,7 +55,7 @@ class Evaluation:
         try:
             loaded = example.load()
         except InputError as error:
-            self._skipped.append(Skipped(example.name, str(error)))
+            self._skipped.append(self._dataset.without(example, error))
             return
         self._remarks += [Skipped(example.name, remark) for remark in loaded.remarks]
         self._judge(loaded)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any, Callable, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
-from legodnn.shared.errors import DataError
+from legodnn.shared.errors import DataError, InputError
 
 _SHOWN = 6
 
@@ -49,6 +50,12 @@ class Dataset:
     path: str
     examples: Tuple[Example, ...]
     skipped: Tuple[Skipped, ...] = ()
+
+    def without(self, example: Example, error: InputError) -> Skipped:
+        """An example that is left out because loading it failed; its file is named once."""
+        reason = str(error).replace(self.path + os.sep, "")
+        start = f"{example.name}: "
+        return Skipped(example.name, reason[len(start) :] if reason.startswith(start) else reason)
 
 
 def collated(loaded: Sequence[Loaded]) -> Tuple[Any, ...]:

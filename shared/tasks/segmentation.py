@@ -28,7 +28,8 @@ class SegmentationMeter(Meter):
         scores, masks = outputs[0], truths[0].to(outputs[0].device)
         classes = scores.shape[1]
         if scores.shape[2:] != masks.shape[1:]:
-            raise DataError(f"masks of {tuple(masks.shape[1:])} pixels, the network's answer has {tuple(scores.shape[2:])}")
+            wanted, given = tuple(masks.shape[1:]), tuple(scores.shape[2:])
+            raise DataError(f"masks of {wanted} pixels, the network's answer has {given}")
         said = masks != IGNORED
         truth, found = masks[said], scores.argmax(1)[said]
         if truth.numel() and not 0 <= int(truth.min()) <= int(truth.max()) < classes:
