@@ -48,7 +48,8 @@ def test_classes_are_known_by_label_and_where_there_are_none_by_number():
 
 
 def test_frames_come_in_the_order_people_count():
-    assert in_order(["f10.png", "f9.png", "1.png", "f.png", "01.png"]) == ["01.png", "1.png", "f9.png", "f10.png", "f.png"]
+    names = ["f10.png", "f9.png", "1.png", "f.png", "01.png"]
+    assert in_order(names) == ["01.png", "1.png", "f9.png", "f10.png", "f.png"]
 
 
 # ---- classes ------------------------------------------------------------------------------------------------------
@@ -94,7 +95,7 @@ def test_broken_images_fail_alone_and_images_without_a_class_are_named(tmp_path)
     dataset = open_dataset(IMAGES, str(tmp_path), spec(labels="a"))
     assert [(s.name, s.reason) for s in dataset.skipped] == [("stray.png", "it is in no sub-folder")]
     cut, whole = dataset.examples
-    with pytest.raises(InputError, match="cut.jpg: not readable as an image .*truncated") as refusal:
+    with pytest.raises(InputError, match=r"cut.jpg: not readable as an image .*truncated") as refusal:
         cut.load()
     assert dataset.without(cut, refusal.value).reason.startswith("not readable as an image")
     assert whole.load().truths[0].tolist() == [0]
