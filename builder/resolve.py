@@ -63,7 +63,8 @@ def build_loaders(recipe: Recipe) -> tuple[CheckedLoader, CheckedLoader]:
     """
     calls = {"train": recipe.data.train, "test": recipe.data.test}
     missing = [
-        f'data.{key}: missing; write {key} = "package.module:function", a function that returns a loader'
+        f'data.{key}: missing; write {key} = "package.module:function", a function that returns a loader, '
+        "or the path of a data set"
         for key, call in calls.items()
         if call is None
     ]
