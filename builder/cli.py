@@ -30,10 +30,13 @@ A recipe is a TOML file. The smallest that builds:
   train   = "my_data:train_loader"      # a function that returns an iterable of (images, labels)
   test    = "my_data:test_loader"
 
+Instead of a function, data may be the path of a data set in a format of its field, as 'legodnn-run --help' lists them.
+
 examples:
   legodnn-build --list                          the recipes that come along
   legodnn-build resnet18 --plan                 which blocks there are and what they can lose; needs [model] alone
   legodnn-build my.toml -o my.lgb               build; run it again after an interruption and it goes on
+  legodnn-build my.toml -o my.lgb --set data.train=photos/train --set data.test=photos/test
   legodnn-build my.toml -o small.lgb --set bundle.precision=fp16 --set distill.epochs=10
 
 exit status: 0 done, 2 something was wrong (one line on stderr says what), 130 interrupted with Ctrl-C

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch.nn as nn
 
 from legodnn.builder.blocks import AutoBlockManager
+from legodnn.builder.data.files import described, with_labels
 from legodnn.builder.distill.retrainer import BlockRetrainer
 from legodnn.builder.graph.cuts import Cuts
 from legodnn.builder.packing import BundleOptions, left_out, pack
@@ -55,6 +56,7 @@ def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int 
     Raises the exceptions of the stages: `ModelError`, `DataError`, `WorkError`, `RecipeError`, `OSError`.
     """
     set_random_seed(seed)
+    recipe = with_labels(recipe, build_manager(recipe).task)
     train, test = build_loaders(recipe)
     teacher = trained_teacher(recipe, train, work / "teacher", device, seed)
     set_random_seed(seed)
@@ -72,7 +74,7 @@ def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int 
         device,
         learning_rate=recipe.distill.learning_rate,
         closed_form_images=recipe.distill.closed_form_images,
-        data_name=repr(recipe.data.train),
+        data_name=described(recipe.data.train),
         seed=seed,
     ).train_all_blocks()
     set_random_seed(seed)
@@ -85,7 +87,7 @@ def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int 
         recipe.model.input,
         device,
         compositions=recipe.profile.compositions,
-        data_name=repr(recipe.data.test),
+        data_name=described(recipe.data.test),
     ).profile_all_blocks()
     set_random_seed(seed)
     options = BundleOptions(
@@ -93,7 +95,7 @@ def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int 
         labels=recipe.bundle.labels,
         mean=recipe.bundle.mean or None,
         std=recipe.bundle.std or None,
-        layout=recipe.bundle.layout,
+        layout=recipe.layout,
         samples=recipe.bundle.samples,
         skeleton=recipe.bundle.skeleton,
     )

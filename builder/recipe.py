@@ -6,6 +6,7 @@ Every key has one line in the dataclasses below; reading a recipe checks all of 
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -24,6 +25,11 @@ else:
     import tomli as tomllib
 
 DEFAULT_MANAGER = "legodnn.builder.managers:CommonModelManager"
+
+DATA_FILES = "legodnn.builder.data.files:loader"
+"""What makes a loader of a data set that a recipe names by its path."""
+
+_FUNCTION = re.compile(r"[\w.]+:[\w.]+")
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class ModelSection:
 
 @dataclass(frozen=True)
 class DataSection:
-    """Loaders: what distillation learns from, and what accuracy is measured on."""
+    """Loaders, or paths of data sets: what distillation learns from, and what accuracy is measured on."""
 
     train: Call | None = None
     test: Call | None = None
@@ -121,6 +127,11 @@ class Recipe:
     profile: ProfileSection = field(default_factory=ProfileSection)
     bundle: BundleSection = field(default_factory=BundleSection)
 
+    @property
+    def layout(self) -> str:
+        """Which dimension of the input is what, one of `LAYOUTS`."""
+        return self.bundle.layout or usual_layout(self.model.input)
+
 
 _SECTIONS: Mapping[str, type] = {
     "model": ModelSection,
@@ -164,6 +175,10 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     return recipe
 
 
+_PATHS = (["model", "weights"], ["data", "train"], ["data", "test"])
+"""Keys whose values may be paths."""
+
+
 def _override(table: dict[str, Any], override: str, mistakes: list[str]) -> None:
     key, equals, text = override.partition("=")
     names = key.strip().split(".")
@@ -174,7 +189,8 @@ def _override(table: dict[str, Any], override: str, mistakes: list[str]) -> None
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text  # a bare word is a string; asking for quotes inside shell quotes would help nobody
-    if names == ["model", "weights"] and isinstance(value, str) and value:
+    path = isinstance(value, str) and value and (names == ["model", "weights"] or not _FUNCTION.fullmatch(value))
+    if path and names in _PATHS:
         value = str(Path(value).expanduser().resolve())  # typed by someone who is here, not in the recipe's folder
     for name in names[:-1]:
         inner = table.setdefault(name, {})
@@ -215,7 +231,7 @@ class _Reader:
         if not any(recipe.blocks.sparsity):
             self.mistakes.append("blocks.sparsity: only 0, the original; add sparsities above it, as in [0, 0.2, 0.4]")
         shape = recipe.model.input
-        layout = recipe.bundle.layout or usual_layout(shape)
+        layout = recipe.layout
         if recipe.bundle.layout is not None and len(shape) != LAYOUTS[layout]:
             self.mistakes.append(f"bundle.layout: {layout} has {LAYOUTS[layout]} dimensions, model.input {len(shape)}")
         channels = channels_of(layout, shape)
@@ -292,6 +308,22 @@ class _Reader:
             return None
         return Call(table["factory"], tuple(args), dict(kwargs))
 
+    def _data(self, key: str, value: Any) -> Call | None:
+        """A call, or the path of a data set, alone or in the place of a factory."""
+        table = {"factory": value} if isinstance(value, str) else value
+        name = table.get("factory") if isinstance(table, Mapping) else None
+        if not isinstance(name, str) or not name or _FUNCTION.fullmatch(name):
+            return self._call(key, value)
+        path = self.folder / Path(name).expanduser()
+        if not path.exists():
+            expected = '"package.module:function" expected, or the path of data that is there'
+            self.mistakes.append(f'{key}: {expected}, not "{name}"')
+            return None
+        kwargs = table.get("kwargs", {})
+        if isinstance(kwargs, Mapping):
+            kwargs = {**kwargs, "path": str(path)}
+        return self._call(key, {**table, "factory": DATA_FILES, "kwargs": kwargs})
+
     def _number(self, key: str, value: Any, low: float, high: float, *, whole: bool = False) -> Any:
         kinds: tuple[type, ...] = (int,) if whole else (int, float)
         if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
@@ -349,8 +381,8 @@ _CHECKS: Mapping[str, _Check] = {
     "model.input": _numbers(1, 1 << 20, whole=True, many=True),
     "model.weights": _Reader._file,
     "model.inputs": _numbers(1, 64, whole=True),
-    "data.train": _Reader._call,
-    "data.test": _Reader._call,
+    "data.train": _Reader._data,
+    "data.test": _Reader._data,
     "teacher.train": _Reader._call,
     "teacher.epochs": _numbers(1, 100_000, whole=True),
     "teacher.learning_rate": _numbers(1e-9, 1),

@@ -18,6 +18,7 @@ from torch import Tensor
 from torchvision import models
 
 from legodnn.builder.data.checked import CheckedLoader
+from legodnn.builder.data.files import purposed
 from legodnn.builder.managers import AbstractModelManager
 from legodnn.builder.recipe import DEFAULT_MANAGER, Call, Recipe
 from legodnn.shared.errors import DataError, LegoError, ModelError, RecipeError, one_line
@@ -62,7 +63,8 @@ def build_loaders(recipe: Recipe) -> tuple[CheckedLoader, CheckedLoader]:
     """
     calls = {"train": recipe.data.train, "test": recipe.data.test}
     missing = [
-        f'data.{key}: missing; write {key} = "package.module:function", a function that returns a loader'
+        f'data.{key}: missing; write {key} = "package.module:function", a function that returns a loader, '
+        "or the path of a data set"
         for key, call in calls.items()
         if call is None
     ]
@@ -70,7 +72,12 @@ def build_loaders(recipe: Recipe) -> tuple[CheckedLoader, CheckedLoader]:
         missing.append(f"manager: missing; {DEFAULT_MANAGER} runs networks of one input, not {recipe.model.inputs}")
     if missing:
         raise RecipeError(missing)
-    train, test = (_loader(f"data.{key}", call, recipe) for key, call in calls.items() if call is not None)
+    task = build_manager(recipe).task
+    train, test = (
+        _loader(f"data.{key}", purposed(f"data.{key}", call, recipe, task), recipe)
+        for key, call in calls.items()
+        if call is not None
+    )
     for loader in (train, test):
         next(iter(loader))
     return train, test

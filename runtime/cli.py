@@ -23,6 +23,15 @@ examples:
   legodnn-run fashion.lgb --info                       what is in the bundle
   legodnn-run fashion.lgb --self-test                  does this device compute what the builder computed?
 
+accuracy on a data set of your own, or one that 'python -m legodnn.builder.data.write' has written (needs Pillow):
+  legodnn-run fashion.lgb --evaluate photos --memory 1.5MiB
+
+DATA is a folder in a format of the field. Classification: a sub-folder for each class. Segmentation: images/ and masks/
+(PNG masks of class numbers, 255 is ignored), VOC's JPEGImages/ and SegmentationClass/, or COCO's JSON. Detection:
+COCO's JSON, or VOC's JPEGImages/ and Annotations/. Actions: a sub-folder for each class, with folders of frames or
+video files (these need PyAV). Anomalies: sub-folders, what is normal in one called good or normal. Poses: COCO's
+keypoints. Classes are known by the bundle's labels. What is broken is left out, counted and named.
+
 video, from a file or a camera, through ffmpeg:
   ffmpeg -loglevel error -i clip.mp4 -f rawvideo -pix_fmt rgb24 -s 640x480 - |
       legodnn-run fashion.lgb --input - --format rgb24 --size 640x480 --json
@@ -102,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--measure", action="store_true", help=measure)
     add("--info", action="store_true", help="show what is in the bundle, and what was measured here, and stop")
     add("--self-test", action="store_true", help="compare with the builder's results and stop")
+    add("--evaluate", metavar="DATA", help="judge what is chosen on a data set, see below, and stop")
     add("--json", action="store_true", help="one JSON object a line instead of text")
     add("--plain", action="store_true", help="lines of text on a terminal, too, instead of one screen")
     add("--version", action="version", version=f"%(prog)s {version()}")

@@ -9,7 +9,14 @@ Both halves read this, so that a device makes clips as the network was trained a
 
 from __future__ import annotations
 
+import dataclasses
 from typing import List, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from legodnn.shared.fit import Fit
+from legodnn.shared.tables import InputSpec
 
 LAYOUTS: Mapping[str, int] = {"NCHW": 4, "NTCHW": 5, "NCTHW": 5}
 """The layouts, and how many dimensions an input has in them."""
@@ -40,3 +47,30 @@ def spread(count: int, wanted: int) -> List[int]:
     Where there are fewer than wanted, some come more than once.
     """
     return [(2 * i + 1) * count // (2 * wanted) for i in range(wanted)]
+
+
+def takes_clips(spec: InputSpec) -> bool:
+    """Whether a network's input is a clip of frames."""
+    return "T" in spec.layout and len(spec.shape) == LAYOUTS.get(spec.layout)
+
+
+class ClipFit:
+    """Turns the frames of a clip into the input of a network that takes clips.
+
+    ``length`` is how many frames a clip has, and ``fit`` makes each of them fit. Raises `InputError` for a network
+    whose frames are no images of one or three channels.
+    """
+
+    def __init__(self, spec: InputSpec) -> None:
+        self._dimension = spec.layout.index("T")
+        self.length = spec.shape[self._dimension]
+        shape = tuple(size for i, size in enumerate(spec.shape) if i != self._dimension)
+        self.fit = Fit(dataclasses.replace(spec, layout="NCHW", shape=shape))
+
+    def join(self, frames: Sequence[Tensor]) -> Tensor:
+        """``length`` frames that fit, each a batch of one, as one clip, a batch of one."""
+        return torch.stack(list(frames), self._dimension).contiguous()
+
+    def split(self, clip: Tensor) -> List[Tensor]:
+        """The inverse of `join`."""
+        return list(clip.unbind(self._dimension))

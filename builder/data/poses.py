@@ -142,7 +142,9 @@ def _longer_sides(chosen: Garments, maps: Tensor) -> Tensor:
     return spans.amax(1)
 
 
-def loader(split: str = "train", count: int = 4000, size: int = SIZE, batch: int = 64, seed: int = 0) -> DataLoader[Any]:
+def loader(
+    split: str = "train", count: int = 4000, size: int = SIZE, batch: int = 64, seed: int = 0
+) -> DataLoader[Any]:
     """A loader of (images, keypoints, sizes), shuffled where they are for training."""
     made = poses(split, count, size, seed)
     data = TensorDataset(normalised(made.images), made.keypoints, made.sizes)

@@ -8,6 +8,7 @@ import torch
 import torch.nn as nn
 
 from legodnn.builder.data.checked import CheckedLoader
+from legodnn.builder.data.files import described
 from legodnn.builder.recipe import Recipe
 from legodnn.builder.resolve import build_model, teacher_training
 from legodnn.builder.seeds import set_random_seed
@@ -26,7 +27,7 @@ def trained_teacher(recipe: Recipe, train: CheckedLoader, work: Path, device: st
     if recipe.model.weights is not None or recipe.teacher.train is None:
         return model
     section = recipe.teacher
-    settings = [section.epochs, section.learning_rate, repr(section.train), repr(recipe.data.train), seed]
+    settings = [section.epochs, section.learning_rate, repr(section.train), described(recipe.data.train), seed]
     stage = Stage(work, fingerprint(settings, model.state_dict()))
     if not stage.done:
         stage.begin()

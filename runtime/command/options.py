@@ -20,6 +20,8 @@ TENSOR = "tensor"
 
 _FASTEST, _SLOWEST, _LIGHTEST = 10_000.0, 0.001, 0.001
 
+_NOT_EVALUATED = ("input", "format", "size", "fps", "frames", "adapt", "schedule", "step", "info", "self-test")
+
 T = TypeVar("T")
 
 _ONLY_ONE = {"time": "give each network a --deadline", "fps": "give each network a --rate", "strict": "leave it out"}
@@ -36,6 +38,7 @@ def request_of(options: argparse.Namespace) -> Request:
             raise UsageError(f"{option} {value}: give a number of at least 1")
     bundles = bundle_names(options.bundles)
     _check_company(options, len(bundles))
+    _check_evaluation(options, len(bundles))
     return Request(
         jobs=_jobs(options, bundles),
         seconds=_parsed(parse_seconds, options.time),
@@ -50,6 +53,7 @@ def request_of(options: argparse.Namespace) -> Request:
         json=options.json,
         plain=options.plain,
         render=options.render,
+        evaluate=options.evaluate,
     )
 
 
@@ -59,6 +63,17 @@ def _check_company(options: argparse.Namespace, networks: int) -> None:
     for name, instead in wrong.items():
         if getattr(options, name):
             raise UsageError(f"--{name} is for {number}; with {networks}, {instead}")
+
+
+def _check_evaluation(options: argparse.Namespace, networks: int) -> None:
+    """Raise `UsageError` for options that mean nothing where a data set is run once, from its first to its last."""
+    if options.evaluate is None:
+        return
+    if networks > 1:
+        raise UsageError(f"--evaluate is for one network, not {networks}: their data sets are run one by one")
+    for name in _NOT_EVALUATED:
+        if getattr(options, name.replace("-", "_")):
+            raise UsageError(f"--{name} does not go with --evaluate, which runs a whole data set with one selection")
 
 
 # ---- networks -------------------------------------------------------------------------------------------------------

@@ -49,7 +49,8 @@ class Request:
     ``seconds`` (per inference) and ``memory`` (bytes) are budgets; with several networks ``memory`` is that of all
     together, and ``cores`` the share of the cores' time for all. ``frames`` is the number to stop after, for each
     network. ``measure`` asks for new measurements, of memory as well. ``plain`` forbids the live view. ``render`` is
-    the folder that pictures with the answers go into.
+    the folder that pictures with the answers go into, ``evaluate`` the data set to judge the one network on, in place
+    of running frames.
     """
 
     jobs: Tuple[Job, ...]
@@ -65,6 +66,7 @@ class Request:
     json: bool = False
     plain: bool = False
     render: Optional[str] = None
+    evaluate: Optional[str] = None
 
     @property
     def several(self) -> bool:

@@ -13,6 +13,7 @@ import torch
 
 from legodnn.runtime.command.adapting import Adapting
 from legodnn.runtime.command.choosing import Alone, Shared
+from legodnn.runtime.command.evaluating import Evaluation
 from legodnn.runtime.command.feed import Feed
 from legodnn.runtime.command.live import Live, Subject
 from legodnn.runtime.command.report import Progress, Reporter, describe, info_text, self_test_facts
@@ -48,6 +49,9 @@ def run(request: Request) -> int:
             for member in members:
                 member.inform(reporter)
             return 0
+        if request.evaluate is not None:
+            _evaluate(request.evaluate, request, members[0], reporter, stopping)
+            return 0
         # Better to know now than after measuring that there is nothing to read, or to follow.
         sources = [open_things.enter_context(contextlib.closing(m.source(request.frames))) for m in members]
         renderers = [member.renderer(request.render) for member in members]
@@ -65,8 +69,19 @@ def run(request: Request) -> int:
     return 0
 
 
+def _evaluate(path: str, request: Request, member: "_Member", reporter: Reporter, stopping: Stopping) -> None:
+    """Judge the best selection within the budgets on a data set."""
+    evaluation = Evaluation(member.network, path, reporter)
+    member.test(reporter, report=False)
+    member.measure(reporter, request.measure)
+    choosing = Alone(member.network, request)
+    choosing.choose(switch=True)
+    choosing.report(reporter)
+    evaluation.run(stopping)
+
+
 def _reporter(request: Request) -> Reporter:
-    if request.json or request.plain or not usable(sys.stdout, os.environ):
+    if request.json or request.plain or request.evaluate is not None or not usable(sys.stdout, os.environ):
         return Reporter(request.json)
     return Live(sys.stdout, colours=not os.environ.get("NO_COLOR"))
 

@@ -9,9 +9,9 @@
 
     coding     raw bytes to the network's input
     pixels     raw pixels as ffmpeg and cameras write them, to images
-    fit        images to the network's input: channels, size, normalisation
 
     pacing     every frame, those that are due, or always the latest
 
-Bytes are turned into tensors when a frame is taken, so that frames nobody takes cost next to nothing.
+Images are made to fit a network by `legodnn.shared.fit`. Bytes are turned into tensors when a frame is taken, so that
+frames nobody takes cost next to nothing.
 """

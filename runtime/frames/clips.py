@@ -2,58 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 import select
 from collections import deque
 from typing import Deque, Iterator, List, Optional, Sequence
 
-import torch
 from torch import Tensor
 
-from legodnn.runtime.frames.fit import Fit
-from legodnn.runtime.frames.folder import image_names, load_image
+from legodnn.runtime.frames.folder import image_names
 from legodnn.runtime.frames.source import Frame, Source
 from legodnn.runtime.frames.stream import Stream
-from legodnn.shared.clips import LAYOUTS, spread
+from legodnn.shared.clips import ClipFit, spread
 from legodnn.shared.errors import InputError
+from legodnn.shared.fit import file_image
 from legodnn.shared.images import require_pillow
-from legodnn.shared.tables import InputSpec
-
-
-def takes_clips(spec: InputSpec) -> bool:
-    """Whether a network's input is a clip of frames."""
-    return "T" in spec.layout and len(spec.shape) == LAYOUTS.get(spec.layout)
-
-
-class ClipFit:
-    """Turns the frames of a clip into the input of a network that takes clips.
-
-    ``length`` is how many frames a clip has, and ``fit`` makes each of them fit. Raises `InputError` for a network
-    whose frames are no images of one or three channels.
-    """
-
-    def __init__(self, spec: InputSpec) -> None:
-        self._dimension = spec.layout.index("T")
-        self.length = spec.shape[self._dimension]
-        shape = tuple(size for i, size in enumerate(spec.shape) if i != self._dimension)
-        self.fit = Fit(dataclasses.replace(spec, layout="NCHW", shape=shape))
-
-    def join(self, frames: Sequence[Tensor]) -> Tensor:
-        """``length`` frames that fit, each a batch of one, as one clip, a batch of one."""
-        return torch.stack(list(frames), self._dimension).contiguous()
-
-    def split(self, clip: Tensor) -> List[Tensor]:
-        """The inverse of `join`."""
-        return list(clip.unbind(self._dimension))
 
 
 class ClipFolder(Source):
     """A folder of clips, which are folders of image files, or the folder of one clip; all sorted by name.
 
-    A clip's frames are spread evenly over its images. Raises `MissingExtra` where Pillow is not installed, `InputError`
-    for a folder without images, or with both images and clips, `OSError` for one that cannot be read.
+    A clip's frames are spread evenly over its images; of fewer images than frames some come more than once. Raises
+    `MissingExtra` where Pillow is not installed, `InputError` for a folder without images, or with both images and
+    clips, `OSError` for one that cannot be read.
     """
 
     def __init__(self, path: str, fit: ClipFit) -> None:
@@ -72,17 +43,15 @@ class ClipFolder(Source):
             self.clips = [name]
 
     def frames(self, wake: Optional[int] = None) -> Iterator[Frame]:
-        """See `Source.frames`; a clip with too few images, or a broken one, fails when its frame is loaded."""
+        """See `Source.frames`; a clip with a broken image fails when its frame is loaded."""
         for number, name in enumerate(self.clips):
             yield Frame(number, functools.partial(self._load, name), name)
 
     def _load(self, name: str) -> List[Tensor]:
         folder = os.path.join(self.path, name)
         names = image_names(folder)
-        if len(names) < self.fit.length:
-            raise InputError(f"{folder}: {len(names)} images, a clip of this network has {self.fit.length}")
         chosen = [names[place] for place in spread(len(names), self.fit.length)]
-        return [self.fit.join([self.fit.fit(load_image(os.path.join(folder, image))) for image in chosen])]
+        return [self.fit.join([self.fit.fit(file_image(os.path.join(folder, image))) for image in chosen])]
 
 
 class Window(Source):

@@ -8,8 +8,8 @@ from typing import Callable, Optional
 import torch
 from torch import Tensor
 
-from legodnn.runtime.frames.fit import Fit
 from legodnn.runtime.frames.pixels import PixelFormat
+from legodnn.shared.fit import Fit
 from legodnn.shared.tables import InputSpec
 
 

@@ -8,11 +8,10 @@ from typing import Callable, Iterator, List, Optional
 
 from torch import Tensor
 
-from legodnn.runtime.frames.fit import Fit
-from legodnn.runtime.frames.pixels import PixelFormat
 from legodnn.runtime.frames.source import Frame, Source
 from legodnn.shared.errors import InputError
-from legodnn.shared.images import IMAGE_SUFFIXES, read_image, require_pillow
+from legodnn.shared.fit import Fit, file_image
+from legodnn.shared.images import IMAGE_SUFFIXES, require_pillow
 
 
 class Folder(Source):
@@ -32,7 +31,7 @@ class Folder(Source):
     def frames(self, wake: Optional[int] = None) -> Iterator[Frame]:
         """See `Source.frames`; a file that is no whole image fails when its frame is loaded."""
         for number, name in enumerate(self.names):
-            image = functools.partial(load_image, os.path.join(self.path, name))
+            image = functools.partial(file_image, os.path.join(self.path, name))
             yield Frame(number, functools.partial(self._load, image), name, image=image)
 
     def _load(self, image: Callable[[], Tensor]) -> List[Tensor]:
@@ -43,12 +42,6 @@ def image_names(folder: str) -> List[str]:
     """The names of the image files in a folder, not in those inside it, sorted. Raises `OSError`."""
     with os.scandir(folder) as entries:
         return sorted(e.name for e in entries if _is_image(e.name) and e.is_file())
-
-
-def load_image(path: str) -> Tensor:
-    """An image file as an image (3, height, width) in [0, 1]. Raises `InputError` for one that is not whole."""
-    width, height, data = read_image(path)
-    return PixelFormat("rgb24", width, height).image(bytearray(data))
 
 
 def _is_image(name: str) -> bool:

@@ -6,14 +6,15 @@ import os
 from typing import Optional
 
 from legodnn.runtime.frames import coding
-from legodnn.runtime.frames.clips import ClipFit, ClipFolder, Window, takes_clips
-from legodnn.runtime.frames.fit import Fit
+from legodnn.runtime.frames.clips import ClipFolder, Window
 from legodnn.runtime.frames.folder import Folder
 from legodnn.runtime.frames.pixels import PixelFormat
 from legodnn.runtime.frames.source import Source
 from legodnn.runtime.frames.stream import STANDARD_INPUT, Stream
 from legodnn.runtime.network import Network
+from legodnn.shared.clips import ClipFit, takes_clips
 from legodnn.shared.errors import InputError
+from legodnn.shared.fit import Fit
 
 
 def open_source(path: str, network: Network, pixels: Optional[PixelFormat] = None) -> Source:

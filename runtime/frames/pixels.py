@@ -13,9 +13,7 @@ import torch
 from torch import Tensor
 
 from legodnn.shared.errors import UsageError
-
-LUMA = (0.299, 0.587, 0.114)
-"""What red, green and blue weigh in brightness (ITU-R BT.601)."""
+from legodnn.shared.fit import LUMA, rgb_image
 
 _LARGEST_SIDE = 16384
 _SIZE = re.compile(r"([0-9]{1,9})x([0-9]{1,9})")
@@ -57,12 +55,8 @@ class PixelFormat:
         return PIXEL_FORMATS[self.name].image(torch.frombuffer(data, dtype=torch.uint8), self.width, self.height)
 
 
-def _rgb(data: Tensor, width: int, height: int) -> Tensor:
-    return data.view(height, width, 3).permute(2, 0, 1).float() / 255
-
-
 def _bgr(data: Tensor, width: int, height: int) -> Tensor:
-    return _rgb(data, width, height).flip(0)
+    return rgb_image(data, width, height).flip(0)
 
 
 def _gray(data: Tensor, width: int, height: int) -> Tensor:
@@ -104,7 +98,7 @@ class _Layout:
 
 
 PIXEL_FORMATS: Mapping[str, _Layout] = {
-    "rgb24": _Layout(24, _rgb),
+    "rgb24": _Layout(24, rgb_image),
     "bgr24": _Layout(24, _bgr),
     "gray": _Layout(8, _gray),
     "gray8": _Layout(8, _gray),

@@ -9,12 +9,12 @@ from typing import Tuple
 import torch
 from torch import Tensor
 
-from legodnn.runtime.frames.clips import ClipFit, takes_clips
-from legodnn.runtime.frames.fit import Fit
 from legodnn.runtime.frames.source import Frame
 from legodnn.shared.bundle.tensors import tensor_to_bytes
+from legodnn.shared.clips import ClipFit, takes_clips
 from legodnn.shared.drawing import Canvas
 from legodnn.shared.errors import InputError
+from legodnn.shared.fit import Fit
 from legodnn.shared.tables import InputSpec
 
 LEAST, MOST = 384, 1280

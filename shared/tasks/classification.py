@@ -25,6 +25,8 @@ class ClassificationMeter(Meter):
     def add(self, outputs: Sequence[Tensor], truths: Sequence[Any]) -> None:
         """See `Meter.add`; outputs are scores (n, classes)."""
         scores, labels = outputs[0], truths[0].to(outputs[0].device)
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < scores.shape[1]:
+            raise DataError(f"a label is {int(labels.max())}, the network knows 0 to {scores.shape[1] - 1}")
         best = scores.sort(dim=1, descending=True, stable=True)[1][:, :TOP]
         right = best == labels.unsqueeze(1)
         self._first += int(right[:, 0].sum())

@@ -27,6 +27,9 @@ class SegmentationMeter(Meter):
         """See `Meter.add`; outputs are scores (n, classes, h, w)."""
         scores, masks = outputs[0], truths[0].to(outputs[0].device)
         classes = scores.shape[1]
+        if scores.shape[2:] != masks.shape[1:]:
+            wanted, given = tuple(masks.shape[1:]), tuple(scores.shape[2:])
+            raise DataError(f"masks of {wanted} pixels, the network's answer has {given}")
         said = masks != IGNORED
         truth, found = masks[said], scores.argmax(1)[said]
         if truth.numel() and not 0 <= int(truth.min()) <= int(truth.max()) < classes:

@@ -16,6 +16,7 @@ THIRD_PARTY = {
     "zstandard": ["shared/bundle/blobs.py"],
     "psutil": ["shared/host.py"],
     "PIL": ["shared/drawing.py", "shared/images.py"],
+    "av": ["shared/video.py"],
 }
 
 
@@ -122,7 +123,7 @@ def test_pillow_is_not_loaded_until_there_are_images_to_read_or_draw():
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("module", ["errors", "units", "tables", "console", "images", "clips", "bundle.reader"])
+@pytest.mark.parametrize("module", ["errors", "units", "tables", "console", "images", "bundle.reader"])
 def test_questions_about_a_bundle_are_answered_without_torch(module):
     result = interpret(f"import legodnn.shared.{module}", blocked=("torch", "numpy"))
     assert result.returncode == 0, result.stderr

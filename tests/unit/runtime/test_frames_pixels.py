@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from legodnn.runtime.frames import coding
-from legodnn.runtime.frames.fit import Fit
 from legodnn.runtime.frames.pixels import PIXEL_FORMATS, PixelFormat, parse_size
 from legodnn.shared.errors import InputError, UsageError
+from legodnn.shared.fit import Fit
 from legodnn.shared.tables import InputSpec
 
 

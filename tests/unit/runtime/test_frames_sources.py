@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from legodnn.runtime.frames import coding
-from legodnn.runtime.frames.fit import Fit
 from legodnn.runtime.frames.folder import Folder
 from legodnn.runtime.frames.opening import open_source
 from legodnn.runtime.frames.pixels import PixelFormat
 from legodnn.runtime.frames.samples import Samples
 from legodnn.runtime.frames.stream import Stream
 from legodnn.shared.errors import InputError, MissingExtra, UsageError
+from legodnn.shared.fit import Fit
 from legodnn.shared.tables import InputSpec
 
 SPEC = InputSpec((1, 4), "uint8", "NCHW", None, None, ())

@@ -1,4 +1,7 @@
-"""Images made to fit a network: its channels, its height and width, its normalisation."""
+"""Images made to fit a network: its channels, its height and width, its normalisation.
+
+An image here is a float32 tensor (channels, height, width) with values in [0, 1]; three channels are red, green, blue.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from legodnn.runtime.frames.pixels import LUMA
 from legodnn.shared.errors import InputError
+from legodnn.shared.images import read_image
 from legodnn.shared.tables import InputSpec
 
+LUMA = (0.299, 0.587, 0.114)
+"""What red, green and blue weigh in brightness (ITU-R BT.601)."""
+
 _FLOATING = ("float32", "float64", "float16", "bfloat16")
+
+
+def rgb_image(data: Tensor, width: int, height: int) -> Tensor:
+    """The image in pixels, uint8 (height * width * 3,), that lie row by row, a byte each of red, green and blue."""
+    return data.view(height, width, 3).permute(2, 0, 1).float() / 255
+
+
+def file_image(path: str) -> Tensor:
+    """The image (3, height, width) in a file; raises what `read_image` raises."""
+    width, height, data = read_image(path)
+    return rgb_image(torch.frombuffer(bytearray(data), dtype=torch.uint8), width, height)
 
 
 class Fit:

@@ -1,0 +1,131 @@
+"""Data sets in files as loaders: what a path in a recipe becomes."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from legodnn.builder.recipe import DATA_FILES, Call, Recipe
+from legodnn.shared.datasets.dataset import Dataset, Loaded, collated
+from legodnn.shared.datasets.opening import labels_in, open_dataset
+from legodnn.shared.errors import InputError
+from legodnn.shared.tables import InputSpec
+
+BATCH, NUMBERS = 32, 1 << 23
+"""Examples in a batch where the recipe says nothing: at most so many, and no more than hold so many numbers."""
+
+_SHOWN = 5
+"""How many examples are named that were left out."""
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What a data set is for: its key in the recipe, the application, the network's input, whether it is shuffled."""
+
+    key: str
+    task: str
+    spec: InputSpec
+    shuffled: bool
+
+
+def purposed(key: str, call: Call, recipe: Recipe, task: str) -> Call:
+    """The call of `loader` for what the recipe wants with its data; any other call as it is."""
+    if call.factory != DATA_FILES:
+        return call
+    bundle = recipe.bundle
+    mean, std = bundle.mean or None, bundle.std or None
+    spec = InputSpec(recipe.model.input, "float32", recipe.layout, mean, std, bundle.labels)
+    return Call(call.factory, (Purpose(key, task, spec, key == "data.train"), *call.args), call.kwargs)
+
+
+def with_labels(recipe: Recipe, task: str) -> Recipe:
+    """The recipe with the names in its training data as the bundle's labels, where it gives none itself.
+
+    Raises `DataError` for data that cannot be read.
+    """
+    train = recipe.data.train
+    if recipe.bundle.labels or train is None or train.factory != DATA_FILES:
+        return recipe
+    labels = labels_in(task, train.kwargs["path"])
+    return replace(recipe, bundle=replace(recipe.bundle, labels=labels))
+
+
+def described(call: Call | None) -> str:
+    """What a recipe says about its data, and of data in files the names and sizes: results of others are not theirs."""
+    if call is None or call.factory != DATA_FILES:
+        return repr(call)
+    path = Path(call.kwargs["path"])
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(path)}\0{file.stat().st_size}\0".encode("utf-8", "surrogateescape"))
+    return f"{call!r} {digest.hexdigest()}"
+
+
+def loader(purpose: Purpose, path: str, batch: int | None = None) -> FilesLoader:
+    """A loader of the data set at a path; ``batch`` examples at a time. Raises what `open_dataset` raises."""
+    dataset = open_dataset(purpose.task, path, purpose.spec)
+    if batch is None:
+        batch = max(1, min(BATCH, NUMBERS // math.prod(purpose.spec.shape[1:])))
+    return FilesLoader(dataset, batch, purpose.shuffled, purpose.key)
+
+
+class FilesLoader:
+    """Batches of a data set, read when they are needed; shuffled anew each time, by torch's generator, if so asked.
+
+    Batches are of nearly the same size, so that none is left with a single example, which networks cannot be trained
+    on. Broken examples are missing from their batch; each is named once on stderr, the first few of them.
+    """
+
+    def __init__(self, dataset: Dataset, batch: int, shuffled: bool, name: str) -> None:
+        self.dataset, self.shuffled, self.name = dataset, shuffled, name
+        self._batches = math.ceil(len(dataset.examples) / batch)
+        self._said: set[str] = set()
+        for skipped in dataset.skipped:
+            self._say(f"skipped {skipped.name}: {skipped.reason}")
+        self._sum_up(0)
+
+    def __len__(self) -> int:
+        """How many batches there are, those included in which everything is broken."""
+        return self._batches
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        """The batches, each the inputs and then the truths. Raises `DataError` for data that are not the network's."""
+        count, before = len(self.dataset.examples), len(self._said)
+        order = torch.randperm(count) if self.shuffled else torch.arange(count)
+        for part in torch.tensor_split(order, self._batches):
+            loaded = [found for found in map(self._load, part.tolist()) if found is not None]
+            if loaded:
+                yield collated(loaded)
+        self._sum_up(before)
+
+    def _load(self, number: int) -> Loaded | None:
+        example = self.dataset.examples[number]
+        try:
+            loaded = example.load()
+        except InputError as error:
+            skipped = self.dataset.without(example, error)
+            self._say(f"skipped {skipped.name}: {skipped.reason}")
+            return None
+        for remark in loaded.remarks:
+            self._say(f"{example.name}: {remark}")
+        return loaded
+
+    def _say(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            if len(self._said) <= _SHOWN:
+                print(f"{self.name}: {text}", file=sys.stderr)
+
+    def _sum_up(self, before: int) -> None:
+        """How many were not named, where a pass over the data has found more of them."""
+        hidden = len(self._said) - _SHOWN
+        if hidden > 0 and len(self._said) > before:
+            print(f"{self.name}: and {hidden} more that are not named", file=sys.stderr)

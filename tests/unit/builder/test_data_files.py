@@ -1,0 +1,266 @@
+"""Data sets named by their paths, and the built-in data written as files."""
+
+import struct
+
+import pytest
+import torch
+import torch.nn as nn
+
+from legodnn.builder.data import fashion_mnist, scenes, write
+from legodnn.builder.data.files import FilesLoader, described, loader, with_labels
+from legodnn.builder.managers import CommonModelManager, SegmentationManager, TaskManager
+from legodnn.builder.pipeline import build
+from legodnn.builder.recipe import DATA_FILES, Call, load_recipe
+from legodnn.builder.resolve import build_loaders
+from legodnn.shared.bundle.reader import BundleReader
+from legodnn.shared.datasets.opening import open_dataset
+from legodnn.shared.errors import DataError, RecipeError
+from legodnn.shared.tables import InputSpec
+from legodnn.shared.tasks.detection import Detection
+
+Image = pytest.importorskip("PIL.Image")
+
+from tests.unit.shared.data_sets import picture, spec  # noqa: E402  (needs Pillow)
+
+IMAGES = "image classification"
+
+
+@pytest.fixture
+def photos(folder):
+    """Four classes of five images in a folder beside the recipe, the first of them broken."""
+    for number, name in enumerate(("ant", "bee", "cow", "dog")):
+        for i in range(5):
+            picture(folder.path / "photos" / name / f"{i}.png", (6 + i, 8), (60 * number, 30 * i, 90))
+    (folder.path / "photos" / "ant" / "0.png").write_bytes(b"no image")
+    return folder.path / "photos"
+
+
+# ---- recipes ------------------------------------------------------------------------------------------------------
+def test_a_path_is_looked_up_beside_the_recipe_and_where_it_is_typed(folder, photos, tmp_path, monkeypatch):
+    path = folder.write("a.toml", folder.recipe.read_text().replace('"parts:batches"', '"photos"'))
+    expected = Call(DATA_FILES, (), {"path": str(photos)})
+    assert load_recipe(str(path)).data.train == load_recipe(str(path)).data.test == expected
+    monkeypatch.chdir(photos)
+    typed = load_recipe(str(path), ["data.test=ant", "data.train.kwargs.batch=4"])
+    assert typed.data.test == Call(DATA_FILES, (), {"path": str(photos / "ant")})
+    assert typed.data.train == Call(DATA_FILES, (), {"path": str(photos), "batch": 4})
+    with pytest.raises(RecipeError, match=r"or the path of data that is there, not .*nowhere"):
+        load_recipe(str(path), ["data.train=nowhere"])
+
+
+def test_labels_come_from_the_data_where_the_recipe_has_none(folder, photos):
+    recipe = load_recipe(str(folder.recipe), [f"data.train={photos}"])
+    assert with_labels(recipe, IMAGES).bundle.labels == ("ant", "bee", "cow", "dog")
+    own = load_recipe(str(folder.recipe), [f"data.train={photos}", 'bundle.labels=["a"]'])
+    assert with_labels(own, IMAGES) is own
+    code = load_recipe(str(folder.recipe))
+    assert with_labels(code, IMAGES) is code
+
+
+def test_a_path_becomes_checked_loaders(folder, photos, capsys):
+    paths = [f"data.train={photos}", f"data.test={photos}", "data.train.kwargs.batch=7"]
+    train, test = build_loaders(with_labels(load_recipe(str(folder.recipe), paths), IMAGES))
+    images, labels = next(iter(test))
+    assert images.shape == (19, 3, 8, 8)
+    assert labels.tolist() == [0] * 4 + [1] * 5 + [2] * 5 + [3] * 5
+    assert len(train) == 3
+    assert sorted(torch.cat([labels for _, labels in train]).tolist()) == labels.tolist()
+    assert "data.test: skipped ant/0.png: not readable as an image" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("overrides", "reason"), [
+    (['bundle.labels=["ant", "bee"]'], "class 'cow' is none of the network's labels"), ([], "has no labels"),
+    (["data.train.kwargs.bath=3"], "unexpected keyword argument 'bath'"),
+    (["manager=legodnn.builder.managers:SegmentationManager"], "no masks found"),
+    (["manager=mine:Manager"], "no data sets are known for 'vision'"),
+])  # fmt: skip
+def test_data_that_do_not_fit_are_refused_in_one_line(folder, photos, overrides, reason):
+    folder.write("mine.py", "from legodnn.builder.managers import CommonModelManager\n"
+        "class Manager(CommonModelManager):\n    def __init__(self):\n        self.task = 'vision'\n")  # fmt: skip
+    paths = [f"data.train={photos}", f"data.test={photos}"]
+    with pytest.raises(DataError, match=reason) as refusal:
+        build_loaders(load_recipe(str(folder.recipe), paths + overrides))
+    assert "\n" not in str(refusal.value)
+
+
+def test_results_of_other_data_are_not_taken_for_those_of_these(photos):
+    call = Call(DATA_FILES, (), {"path": str(photos)})
+    before = described(call)
+    assert described(call) == before
+    (photos / "bee" / "0.png").unlink()
+    assert described(call) != before
+    assert described(Call("parts:batches")) == repr(Call("parts:batches"))
+
+
+def test_a_bundle_is_built_from_paths_alone_and_carries_the_labels(folder, photos, tmp_path):
+    recipe = load_recipe(str(folder.recipe), [f"data.train={photos}", f"data.test={photos}"])
+    build(recipe, tmp_path / "x.lgb", tmp_path / "work")
+    with BundleReader(tmp_path / "x.lgb") as reader:
+        assert reader.manifest.input.labels == ("ant", "bee", "cow", "dog")
+        assert reader.manifest.self_test.labels[:5] == (0, 0, 0, 0, 1)
+
+
+# ---- loaders ------------------------------------------------------------------------------------------------------
+def loader_of(path, batch, shuffled):
+    labels = ("ant", "bee", "cow", "dog")
+    return FilesLoader(open_dataset(IMAGES, str(path), spec(labels=labels)), batch, shuffled, "data.train")
+
+
+def order(batches):
+    return torch.cat([images for images, _ in batches]).flatten(1).double().sum(1).tolist()
+
+
+def test_the_order_comes_from_the_seed(photos):
+    shuffled = loader_of(photos, 4, True)
+    torch.manual_seed(3)
+    first, second = order(shuffled), order(shuffled)
+    torch.manual_seed(3)
+    assert order(shuffled) == first
+    assert second != first
+    assert sorted(second) == sorted(first)
+    assert order(loader_of(photos, 4, False)) == order(loader_of(photos, 7, False))
+
+
+def test_no_batch_is_left_with_a_single_example(photos):
+    """Batch normalisation cannot be trained on one value a channel."""
+    batches = loader_of(photos, 19, False)
+    assert [len(labels) for _, labels in batches] == [9, 10]  # one of the first ten is broken
+    assert len(batches) == 2
+
+
+def test_each_broken_example_is_named_once(photos, capsys):
+    batches = loader_of(photos, 8, True)
+    list(batches)
+    list(batches)
+    assert capsys.readouterr().err.count("ant/0.png") == 1
+    for i in range(5):
+        for name in ("ant", "bee"):
+            (photos / name / f"{i}.png").write_bytes(b"no image")
+    list(batches)
+    list(batches)
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 5
+    assert errors[-1] == "data.train: and 5 more that are not named"
+
+
+def test_a_batch_holds_what_memory_may_hold(photos):
+    from legodnn.builder.data.files import Purpose
+
+    def batches(side):
+        labels = ("ant", "bee", "cow", "dog")
+        return len(loader(Purpose("data.test", IMAGES, spec(1, 3, side, side, labels=labels), False), str(photos)))
+
+    assert batches(8) == 1
+    assert batches(1024) == 10  # two at a time
+    assert batches(4096) == 20
+
+
+# ---- writing ------------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def fashion(tmp_path_factory):
+    """10,000 garments, blobs of noise, where the test images would be."""
+    folder = tmp_path_factory.mktemp("fashion")
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(60, 256, (10_000, 28, 28), dtype=torch.uint8, generator=generator)
+    pixels[:, :6] = pixels[:, 22:] = pixels[:, :, :8] = pixels[:, :, 20:] = 0
+    labels = torch.arange(10_000).remainder(10).byte()
+    for name, values in (("images-idx3", pixels), ("labels-idx1", labels)):
+        head = struct.pack(f">BBBB{values.dim()}I", 0, 0, 8, values.dim(), *values.shape)
+        (folder / f"t10k-{name}-ubyte").write_bytes(head + values.numpy().tobytes())
+    return folder
+
+
+@pytest.fixture
+def written(fashion, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FASHION_MNIST", str(fashion))
+
+    def do(application, count):
+        assert write.main([application, str(tmp_path / "data"), "--count", str(count)]) == 0
+        assert f"{count} examples of held-out data" in capsys.readouterr().out
+        return str(tmp_path / "data")
+
+    return do
+
+
+def from_files(manager, path, shape, mean, std, labels):
+    data = open_dataset(manager.task, path, InputSpec(shape, "float32", "NCHW", (mean,) * 3, (std,) * 3, tuple(labels)))
+    return FilesLoader(data, 16, False, "data")
+
+
+def joined(batches):
+    return [torch.cat(column) for column in zip(*batches, strict=True)]
+
+
+def test_written_images_give_the_figures_of_those_in_memory(written):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 5, 3), nn.ReLU(), nn.Flatten(), nn.Linear(800, 10))
+    manager, mean, std = CommonModelManager(), fashion_mnist.MEAN, fashion_mnist.STD
+    files = from_files(manager, written("image-classification", 200), (1, 3, 32, 32), mean, std, fashion_mnist.LABELS)
+    memory = fashion_mnist.test_loader(5000, 5200, 50)
+    expected = manager.get_model_figures(model, memory, "cpu")
+    assert manager.get_model_figures(model, files, "cpu") == pytest.approx(expected, abs=1e-12)
+    assert 0 < expected["top-1 accuracy"] < expected["top-5 accuracy"] < 1
+
+
+def test_written_masks_give_the_figures_of_those_in_memory(written):
+    torch.manual_seed(0)
+    model, manager = nn.Conv2d(3, 6, 5, padding=2), SegmentationManager()
+    files = from_files(manager, written("semantic-segmentation", 24), (1, 3, 96, 96), 0.45, 0.25, scenes.LABELS)
+    memory = list(scenes.masks("held-out", 24))
+    (images, masks), (read, numbers) = joined(memory), joined(files)
+    assert torch.equal(masks, numbers)
+    assert torch.allclose(images, read, rtol=0, atol=1e-6)
+    expected = manager.get_model_figures(model, memory, "cpu")
+    assert manager.get_model_figures(model, files, "cpu") == pytest.approx(expected, abs=1e-4)
+    assert manager.get_model_figures(nn.Conv2d(3, 6, 1), files, "cpu") != pytest.approx(expected, abs=1e-4)
+
+
+class Guesses(nn.Module):
+    """Boxes about what is bright, and labels that depend on the picture: wrong, but the same for the same picture."""
+
+    def forward(self, x):
+        found = torch.arange(3) + 1
+        bright = x.mean(1) > 0.4
+        rows = []
+        for image in bright:
+            ys, xs = image.nonzero().unbind(1)
+            rows.append([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1] if len(xs) else [0, 0, 96, 96])
+        boxes = torch.tensor(rows).float().unsqueeze(1).expand(-1, 3, 4)
+        return boxes, torch.tensor([0.9, 0.8, 0.7]).expand(len(x), 3), found.expand(len(x), 3)
+
+
+def test_written_boxes_give_the_figures_of_those_in_memory(written):
+    manager = TaskManager(Detection())
+    files = from_files(manager, written("object-detection", 60), (1, 3, 96, 96), 0.45, 0.25, scenes.LABELS)
+    memory = list(scenes.boxes("held-out", 60))
+    expected = manager.get_model_figures(Guesses(), memory, "cpu")
+    assert manager.get_model_figures(Guesses(), files, "cpu") == pytest.approx(expected, abs=1e-9)
+    assert expected["mAP@.5"] > 0
+    pairs = zip((b for _, rows in memory for b in rows), (b for _, rows in files for b in rows), strict=True)
+    assert all(torch.equal(a.boxes, b.boxes) and torch.equal(a.labels, b.labels) for a, b in pairs)
+
+
+def test_what_is_written_is_the_same_every_time(written, tmp_path):
+    def content(path):
+        return {str(p.relative_to(path)): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
+
+    written("object-detection", 3)
+    (tmp_path / "data").rename(tmp_path / "before")
+    written("object-detection", 3)
+    assert content(tmp_path / "data") == content(tmp_path / "before")
+
+
+@pytest.mark.parametrize(("arguments", "reason"), [
+    (["object-detection", "{used}"], "there is something already"), (["poems", "{new}"], "invalid choice"),
+    (["object-detection", "{new}", "--count", "0"], "at least 1"),
+    (["image-classification", "{new}", "--count", "5001"], "5001 images asked for, there are 5000 in held-out"),
+    (["image-classification", "{new}", "--split", "train"], "no such file"),
+])  # fmt: skip
+def test_what_cannot_be_written_is_refused_in_one_line(fashion, tmp_path, monkeypatch, capsys, arguments, reason):
+    monkeypatch.setenv("FASHION_MNIST", str(fashion))
+    picture(tmp_path / "used" / "x.png")
+    places = {"used": tmp_path / "used", "new": tmp_path / "new"}
+    assert write.main([argument.format(**places) for argument in arguments]) == 2
+    errors = capsys.readouterr().err
+    assert reason in errors
+    assert errors.count("\n") == 1
