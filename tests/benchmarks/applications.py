@@ -1,0 +1,169 @@
+"""What the built-in recipes reach: `python -m tests.benchmarks.applications [--only REGEX] [--json FILE]`.
+
+Each recipe is built as `legodnn-build NAME` does it, in a process of its own, with the networks of the table in their
+turns. The bundle is then judged by the runtime on held-out data that no stage has seen: the teacher, the best selection
+within 80, 60, 40 and 25 % of the teacher's parameter bytes, and beside it the mildest single sparsity that fits. The
+trivial predictor is the best answer that never looks at the input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from legodnn.builder.recipe import Recipe, load_recipe
+from legodnn.builder.resolve import build_loaders
+from legodnn.runtime import Network, ScalingOptimizer
+from legodnn.shared.errors import DataError, InfeasibleBudget
+from legodnn.shared.tasks.known import task_named
+from legodnn.shared.tasks.task import Meter
+
+SHARES = (0.8, 0.6, 0.4, 0.25)
+AT_LEAST = {0.4: 0.97, 0.25: 0.93}
+"""Shares of the teacher's metric that must be kept."""
+
+ZOO = "legodnn.builder.zoo"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row: the recipe, what is set in it, and the number of held-out inputs."""
+
+    recipe: str
+    network: str
+    settings: Sequence[str] = ()
+    held_out: int = 1000
+
+
+CASES = (
+    Case("image-classification", "ResNet-18", held_out=5000),
+    Case("image-classification", "SE-ResNet-18", (f"model.factory={ZOO}.senet_cifar:se_resnet18",), 5000),
+    Case("semantic-segmentation", "FCN-R18", held_out=500),
+    Case("semantic-segmentation", "DeepLabv3-R18", (f"model.factory={ZOO}.segmentation:deeplabv3_resnet18",), 500),
+    Case("action-recognition", "TSN-R18"),
+    Case("action-recognition", "TRN-R18", (f"model.factory={ZOO}.video:trn_resnet18",)),
+    Case("anomaly-detection", "GANomaly"),
+    Case("pose-estimation", "SimpleBaseline-R18"),
+    Case("pose-estimation", "DeepPose-R18", (f"model.factory={ZOO}.pose:deeppose_resnet18",)),
+)
+
+
+def main() -> int:
+    """Build and judge what is asked for; 1 where a row falls short."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", metavar="REGEX", default=".", help="recipes or networks whose names match")
+    parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], help="in every recipe")
+    parser.add_argument("--device", default="cpu", help="where to build (default cpu)")
+    parser.add_argument("--work", metavar="DIR", type=Path, help="keep bundles and work here, and use what is there")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the rows there as well")
+    options = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        for case in CASES:
+            if re.search(options.only, f"{case.recipe} {case.network}"):
+                rows.append(measure(case, options.work or Path(name), options.set, options.device))
+                print(text(rows[-1]), flush=True)
+                if options.json:
+                    options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    return int(any(row["short"] for row in rows))
+
+
+def measure(case: Case, folder: Path, settings: Sequence[str], device: str) -> dict[str, Any]:
+    """Build one case and judge it."""
+    settings = [*case.settings, *settings]
+    path = folder / f"{case.recipe}-{case.network}.lgb"
+    given = [word for setting in settings for word in ("--set", setting)]
+    command = [sys.executable, "-m", "legodnn.builder", case.recipe, "-o", str(path), "--device", device, *given]
+    started = time.perf_counter()
+    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())})
+    seconds = time.perf_counter() - started
+    loader = held_out(case, settings)
+    with Network.open(path, cache=False) as network:
+        row = judged(network, loader)
+    return {"recipe": case.recipe, "network": case.network, "seconds": seconds, "bytes": path.stat().st_size, **row}
+
+
+def held_out(case: Case, settings: Sequence[str]) -> list[Any]:
+    """Batches of the recipe's test data, from the split that no stage sees."""
+    data = "data.test.kwargs"
+    split = [f"{data}.split=held-out", f"{data}.count={case.held_out}"]
+    if case.recipe == "image-classification":
+        split = [f"{data}.first=2000", f"{data}.last={2000 + case.held_out}"]
+    recipe: Recipe = load_recipe(case.recipe, [*settings, *split, "data.train.kwargs.count=128"])
+    return list(build_loaders(recipe)[1])
+
+
+def judged(network: Network, loader: Sequence[Any]) -> dict[str, Any]:
+    """The metric of the teacher, of what is chosen for each share of its bytes, and of the uniform baseline."""
+    metric, trivial = figures(network, network.manifest.original_selection, loader)
+    row: dict[str, Any] = {"metric": network.manifest.metric, "teacher": metric, "trivial": trivial, "shares": []}
+    optimizer = ScalingOptimizer(network, count_activations=False)
+    short = False
+    for share in SHARES:
+        limit = share * network.manifest.teacher_weight_bytes
+        try:
+            choice = optimizer.choose(None, limit)
+        except InfeasibleBudget:
+            row["shares"].append({"share": share, "mine": None, "predicted": None, "uniform": None})
+            short = short or share in AT_LEAST
+            continue
+        mine, _ = figures(network, choice.selection, loader)
+        plain = uniform(network, limit)
+        base = figures(network, plain, loader)[0] if plain is not None else None
+        row["shares"].append({"share": share, "mine": mine, "predicted": choice.accuracy, "uniform": base})
+        short = short or mine < AT_LEAST.get(share, 0.0) * metric or (base is not None and mine < base)
+    return {**row, "short": short}
+
+
+def figures(network: Network, selection: dict[str, str], loader: Sequence[Any]) -> tuple[float, float]:
+    """The application's metric of a selection, and that of the trivial predictor."""
+    task = task_named(network.manifest.task)
+    assert task is not None, "built-in recipes have applications LegoDNN knows"
+    network.select(selection)
+    meter: Meter = task.meter()
+    with torch.no_grad():
+        for inputs, *truths in loader:
+            answer = network(inputs)
+            meter.add(answer if isinstance(answer, tuple) else (answer,), truths)
+    try:
+        return meter.figures()[task.metric], meter.trivial()
+    except DataError as error:
+        sys.exit(str(error))
+
+
+def uniform(network: Network, limit: float) -> dict[str, str] | None:
+    """The mildest single sparsity that fits into a number of bytes; blocks that lack it stay as they are."""
+    names = dict.fromkeys(v.name for block in network.blocks for v in block.variants)
+    for name in sorted(names, key=lambda n: max(v.sparsity for b in network.blocks for v in b.variants if v.name == n)):
+        selection = {
+            block.name: name if name in {v.name for v in block.variants} else "original" for block in network.blocks
+        }
+        if sum(v.weight_bytes for v in network.manifest.chosen(selection)) <= limit:
+            return selection
+    return None
+
+
+def text(row: dict[str, Any]) -> str:
+    """A row of the README's table."""
+    cells = [row["recipe"], row["network"], f"{row['metric']} {row['teacher']:.3f} ({row['trivial']:.3f})"]
+    for found in row["shares"]:
+        base = f" ({found['uniform']:.3f})" if found["uniform"] is not None else ""
+        cells.append(f"{found['mine']:.3f}{base}" if found["mine"] is not None else "-")
+    cells += [f"{row['seconds']:.0f} s", f"{row['bytes'] / 2**20:.1f} MiB"]
+    return f"| {' | '.join(cells)} |{' short' if row['short'] else ''}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
