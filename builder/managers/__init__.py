@@ -5,6 +5,19 @@
 """
 
 from legodnn.builder.managers.abstract import AbstractModelManager
-from legodnn.builder.managers.applications import ActionManager, CommonModelManager, SegmentationManager, TaskManager
+from legodnn.builder.managers.applications import (
+    ActionManager,
+    CommonModelManager,
+    DetectionManager,
+    SegmentationManager,
+    TaskManager,
+)
 
-__all__ = ["AbstractModelManager", "ActionManager", "CommonModelManager", "SegmentationManager", "TaskManager"]
+__all__ = [
+    "AbstractModelManager",
+    "ActionManager",
+    "CommonModelManager",
+    "DetectionManager",
+    "SegmentationManager",
+    "TaskManager",
+]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 import torch.nn as nn
 
+from legodnn.builder.detectors.yolo import detecting_yolov3
 from legodnn.builder.graph.values import tensors_in
 from legodnn.builder.managers.abstract import AbstractModelManager, Device
+from legodnn.builder.zoo.yolov3 import YOLOv3
 from legodnn.shared.tasks.classification import ACTIONS, IMAGES
+from legodnn.shared.tasks.detection import Detection
 from legodnn.shared.tasks.segmentation import Segmentation
 from legodnn.shared.tasks.task import Task
 
@@ -61,3 +64,20 @@ class SegmentationManager(TaskManager):
 
     def __init__(self) -> None:
         super().__init__(Segmentation())
+
+
+class DetectionManager(TaskManager):
+    """Object detection: images (n, 3, height, width), normalised, and a list of n `legodnn.shared.tasks.detection.Boxes`.
+
+    For torchvision's detectors and YOLOv3; any other network must return boxes (n, d, 4), scores (n, d) and labels
+    (n, d), int64, 0 for padding, in that order.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(Detection())
+
+    def network_to_cut(self, teacher_model: nn.Module, model_input_size: Sequence[int]) -> nn.Module:
+        """See `AbstractModelManager.network_to_cut`; YOLOv3's maps are made into detections."""
+        if isinstance(teacher_model, YOLOv3):
+            return detecting_yolov3(teacher_model, *model_input_size[-2:])
+        return super().network_to_cut(teacher_model, model_input_size)

@@ -4,4 +4,6 @@
     stage           trains the recipe's teacher, once
     classification  cross entropy: images and clips
     segmentation    cross entropy of every pixel
+    detection       detectors by their own losses
+    yolo            the loss of YOLOv3
 """
