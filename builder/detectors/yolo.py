@@ -58,10 +58,13 @@ def grid_of(network: YOLOv3, height: int, width: int) -> Grid:
     return Grid(torch.cat(corners), torch.cat(strides), torch.cat(sides))
 
 
-def boxes_of(rows: Tensor, corners: Tensor, strides: Tensor, sides: Tensor) -> Tensor:
-    """The boxes (..., 4) in pixels that the first four numbers of predictions (..., c) stand for."""
+def boxes_of(rows: Tensor, corners: Tensor, strides: Tensor, sides: Tensor, longest: float) -> Tensor:
+    """The boxes (..., 4) in pixels that the first four numbers of predictions (..., c) on a grid stand for.
+
+    The logarithm of how much larger a box is than its anchor is at most ``longest``.
+    """
     centres = rows[..., :2].sigmoid() * strides + corners
-    halves = 0.5 * (rows[..., 2:4].clamp(max=LONGEST).exp() * sides)
+    halves = 0.5 * (rows[..., 2:4].clamp(max=longest).exp() * sides)
     return torch.cat([centres - halves, centres + halves], -1)
 
 
@@ -79,14 +82,15 @@ class BestOfCells(Opaque):
         self.register_buffer("strides", grid.strides)
         self.register_buffer("sides", grid.sides)
         self.register_buffer("border", border)
-        self.columns, self.count = 5 + classes, count
+        self.columns, self.count, self.longest = 5 + classes, count, LONGEST
         self.least_score, self.candidates, self.overlap = LEAST_SCORE, CANDIDATES, OVERLAP
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Maps (n, a * (5 + classes), h, w), coarse to fine, to boxes (n, count, 4), scores (n, count) and labels
         (n, count), int64, the class and one: the highest score first, zeros after the last."""
         levels = [by_anchor(level, self.columns) for level in maps]
-        boxes = clipped(boxes_of(torch.cat(levels, 1), self.corners, self.strides, self.sides), self.border)
+        rows = torch.cat(levels, 1)
+        boxes = clipped(boxes_of(rows, self.corners, self.strides, self.sides, self.longest), self.border)
         # A first column that is never chosen makes the labels start from 1.
         scores = [F.pad(level[..., 4:5].sigmoid() * level[..., 5:].sigmoid(), [1, 0]) for level in levels]
         return best_by_level(scores, boxes, self.least_score, self.candidates, self.overlap, self.count)

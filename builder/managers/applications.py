@@ -67,10 +67,10 @@ class SegmentationManager(TaskManager):
 
 
 class DetectionManager(TaskManager):
-    """Object detection: images (n, 3, height, width), normalised, and a list of n `legodnn.shared.tasks.detection.Boxes`.
+    """Object detection: images (n, 3, height, width), normalised, to boxes (n, d, 4), scores (n, d) and labels (n, d).
 
-    For torchvision's detectors and YOLOv3; any other network must return boxes (n, d, 4), scores (n, d) and labels
-    (n, d), int64, 0 for padding, in that order.
+    A batch has the images and a list of n `legodnn.shared.tasks.detection.Boxes`. For torchvision's detectors and
+    YOLOv3, and any other network that returns what it finds in that order.
     """
 
     def __init__(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn as nn
 from torch import Tensor
+from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.image_list import ImageList
 
 from legodnn.builder.data.checked import CheckedLoader
@@ -16,14 +17,15 @@ from legodnn.builder.detectors.yolo import Grid, grid_of
 from legodnn.builder.teachers.training import Settings, fit
 from legodnn.builder.teachers.yolo import yolo_loss
 from legodnn.builder.zoo.yolov3 import YOLOv3
-from legodnn.shared.errors import ModelError
+from legodnn.shared.errors import DataError, ModelError
 from legodnn.shared.tasks.detection import Boxes
 
 
 def train(model: nn.Module, loader: CheckedLoader, settings: Settings) -> None:
     """Train a detector of torchvision's or a YOLOv3 on batches (images, a list of `Boxes`), half of them mirrored.
 
-    Crowds and boxes without an area teach nothing. Raises `ModelError` for other networks.
+    Crowds and boxes without an area teach nothing. Raises `ModelError` for other networks, `DataError` for labels the
+    network has no class for.
     """
     if isinstance(model, YOLOv3):
         _train_yolov3(model, loader, settings)
@@ -38,16 +40,26 @@ def train(model: nn.Module, loader: CheckedLoader, settings: Settings) -> None:
 
 def _train_torchvision(model: Any, loader: CheckedLoader, settings: Settings) -> None:
     def loss(network: nn.Module, batch: Any) -> Tensor:
-        images, objects = _mirrored_or_not(batch, settings.device)
+        images, objects = _mirrored_or_not(batch, classes, settings.device)
         targets = [{"boxes": found.boxes, "labels": found.labels} for found in objects]
         losses: dict[str, Tensor] = network(images, targets)
         return torch.stack(list(losses.values())).sum()
 
+    classes = _classes(model)
     transform, model.transform = model.transform, _AsTheyAre()
     try:
         fit(model, loader, loss, settings)
     finally:
         model.transform = transform.eval()
+
+
+def _classes(model: Any) -> int:
+    """The classes of a torchvision detector, the background aside."""
+    if isinstance(model, FasterRCNN):
+        predictor: Any = model.roi_heads.box_predictor
+        return int(predictor.cls_score.out_features) - 1
+    head = model.head.classification_head
+    return int(getattr(head, "num_columns", None) or head.num_classes) - 1
 
 
 class _AsTheyAre(nn.Module):
@@ -66,7 +78,7 @@ def _train_yolov3(model: YOLOv3, loader: CheckedLoader, settings: Settings) -> N
     grids: dict[tuple[int, int], Grid] = {}
 
     def loss(network: nn.Module, batch: Any) -> Tensor:
-        images, objects = _mirrored_or_not(batch, settings.device)
+        images, objects = _mirrored_or_not(batch, model.classes, settings.device)
         size = images.shape[2], images.shape[3]
         if size not in grids:
             grids[size] = Grid(*[part.to(settings.device) for part in grid_of(model, *size)])
@@ -75,9 +87,9 @@ def _train_yolov3(model: YOLOv3, loader: CheckedLoader, settings: Settings) -> N
     fit(model, loader, loss, settings)
 
 
-def _mirrored_or_not(batch: Any, device: torch.device) -> tuple[Tensor, list[Boxes]]:
+def _mirrored_or_not(batch: Any, classes: int, device: torch.device) -> tuple[Tensor, list[Boxes]]:
     """A batch on a device, every other one mirrored."""
-    images, objects = batch[0], _worth_learning(batch[1])
+    images, objects = batch[0], _worth_learning(batch[1], classes)
     if torch.rand(1).item() < 0.5:
         width = images.shape[3]
         images = images.flip(3)
@@ -91,9 +103,12 @@ def _mirrored(boxes: Tensor, width: int) -> Tensor:
     return torch.stack([width - right, top, width - left, bottom], 1)
 
 
-def _worth_learning(objects: Sequence[Boxes]) -> list[Boxes]:
+def _worth_learning(objects: Sequence[Boxes], classes: int) -> list[Boxes]:
     rows = []
     for found in objects:
+        wrong = found.labels[(found.labels < 1) | (found.labels > classes)]
+        if len(wrong):
+            raise DataError(f"a box with label {int(wrong[0])}, but the network has classes 1 to {classes}")
         keep = ~found.crowd & (found.boxes[:, 2:] > found.boxes[:, :2]).all(1)
         rows.append(Boxes(found.boxes[keep], found.labels[keep], found.crowd[keep]))
     return rows

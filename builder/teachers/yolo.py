@@ -16,7 +16,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from legodnn.builder.detectors.boxes import by_anchor
-from legodnn.builder.detectors.yolo import Grid, boxes_of
+from legodnn.builder.detectors.yolo import LONGEST, Grid, boxes_of
 from legodnn.shared.tasks.detection import Boxes
 
 IGNORED = 0.5
@@ -38,6 +38,8 @@ def assigned(objects: Sequence[Boxes], grid: Grid) -> Assigned:
     image = torch.cat([torch.full_like(found.labels, i) for i, found in enumerate(objects)])
     boxes = torch.cat([found.boxes for found in objects])
     centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    border = (grid.corners + grid.strides).amax(0)
+    centres = torch.minimum(centres.clamp(min=0), border - 0.5)  # of a box that reaches far out of the image, too
     common = torch.minimum(sides.unsqueeze(1), grid.sides).prod(2)
     likeness = common / (sides.prod(1, keepdim=True) + grid.sides.prod(1) - common)
     away = centres.unsqueeze(1) - grid.corners
@@ -65,7 +67,7 @@ def _doubt(rows: Tensor, objects: Sequence[Boxes], theirs: Assigned, grid: Grid)
     wanted, counts = torch.zeros_like(rows[..., 4]), torch.ones_like(rows[..., 4])
     for i, found in enumerate(objects):
         if len(found.boxes):
-            overlap = box_iou(boxes_of(rows[i].detach(), *grid), found.boxes)
+            overlap = box_iou(boxes_of(rows[i].detach(), *grid, LONGEST), found.boxes)
             counts[i] = (overlap.amax(1) <= IGNORED).to(counts.dtype)
     wanted[theirs.image, theirs.prediction] = 1.0
     counts[theirs.image, theirs.prediction] = 1.0
@@ -73,7 +75,7 @@ def _doubt(rows: Tensor, objects: Sequence[Boxes], theirs: Assigned, grid: Grid)
 
 
 def _misplacement(mine: Tensor, theirs: Assigned, grid: Grid) -> Tensor:
-    """How far the boxes of ``mine`` (k, 5 + classes) are off; in small boxes, which forgive less, it counts for more."""
+    """How far the boxes of ``mine`` (k, 5 + classes) are off; it counts for more in small boxes, which forgive less."""
     corners, strides, sides = (part[theirs.prediction] for part in grid)
     extent = theirs.boxes[:, 2:] - theirs.boxes[:, :2]
     within = ((theirs.boxes[:, :2] + theirs.boxes[:, 2:]) / 2 - corners) / strides

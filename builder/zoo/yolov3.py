@@ -5,6 +5,7 @@ Redmon, Farhadi, *YOLOv3: an incremental improvement*, arXiv:1804.02767, 2018.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -23,6 +24,9 @@ ANCHORS = tuple(
     )
 )  # fmt: skip
 """The published sides of the boxes that predictions start from, as shares of the image's, small to large."""
+
+OBJECTS = 0.01
+"""The share of predictions that an untrained network believes to be objects."""
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -79,8 +83,12 @@ class _Neck(nn.Module):
         return self.layers(x)
 
 
-def _head(channels: int, predictions: int) -> nn.Sequential:
-    return nn.Sequential(_conv(channels, 2 * channels, 3), nn.Conv2d(2 * channels, predictions, 1))
+def _head(channels: int, anchors: int, classes: int) -> nn.Sequential:
+    last = nn.Conv2d(2 * channels, anchors * (5 + classes), 1)
+    # Objects are rare: to start from that belief spares the first steps (Lin et al., ICCV 2017).
+    assert last.bias is not None
+    nn.init.constant_(last.bias.detach()[4 :: 5 + classes], math.log(OBJECTS / (1 - OBJECTS)))
+    return nn.Sequential(_conv(channels, 2 * channels, 3), last)
 
 
 def _up(channels: int) -> nn.Sequential:
@@ -99,13 +107,13 @@ class YOLOv3(nn.Module):
     ) -> None:
         super().__init__()
         self.classes, self.anchors, self.detections = classes, anchors, detections
-        predictions = len(anchors[0]) * (5 + classes)
+        predicted = len(anchors[0]), classes
         self.trunk = DarkNet53(stem)
-        self.coarse, self.coarse_head = _Neck(32 * stem, 16 * stem), _head(16 * stem, predictions)
+        self.coarse, self.coarse_head = _Neck(32 * stem, 16 * stem), _head(16 * stem, *predicted)
         self.coarse_up = _up(16 * stem)
-        self.middle, self.middle_head = _Neck(24 * stem, 8 * stem), _head(8 * stem, predictions)
+        self.middle, self.middle_head = _Neck(24 * stem, 8 * stem), _head(8 * stem, *predicted)
         self.middle_up = _up(8 * stem)
-        self.fine, self.fine_head = _Neck(12 * stem, 4 * stem), _head(4 * stem, predictions)
+        self.fine, self.fine_head = _Neck(12 * stem, 4 * stem), _head(4 * stem, *predicted)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(n, 3, s, s) to raw predictions (n, anchors * (5 + classes), t, t) for t = s / 32, s / 16 and s / 8."""
