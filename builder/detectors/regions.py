@@ -80,7 +80,7 @@ class RegionAlign(Opaque):
         boxes = boxes.reshape(-1, 4)
 
         sides = boxes[:, 2:] - boxes[:, :2]
-        side = torch.sqrt(sides[:, 0] * sides[:, 1])
+        side = torch.sqrt(sides.clamp(min=0.0).prod(1))  # what is no box still belongs somewhere
         level = torch.floor(self.canonical_level + torch.log2(side / self.canonical_scale) + 1e-6)
         level = level.clamp(min=self.finest, max=self.coarsest).to(torch.int64) - self.finest
 

@@ -10,15 +10,13 @@ from collections.abc import Collection
 
 from torch import fx
 
+from legodnn.builder.graph import values
 from legodnn.builder.graph.segments import Segment, SegmentGraph
-
-DECIDES = "decides"
-"""The key of a node's ``meta`` that marks a call of an `Opaque` that decides."""
 
 
 def decides(segment: Segment) -> bool:
-    """Whether something is decided in a segment."""
-    return any(node.meta.get(DECIDES, False) for node in segment.nodes)
+    """Whether something is decided in a segment; then it does nothing else."""
+    return any(values.decides(node) for node in segment.nodes)
 
 
 def comparable(graph: SegmentGraph, changed: Collection[str]) -> list[fx.Node]:

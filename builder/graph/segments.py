@@ -21,7 +21,7 @@ from legodnn.builder.graph.channels.analysis import CHANNEL_AXES, analyse
 from legodnn.builder.graph.channels.map import ChannelMap, tensor_of
 from legodnn.builder.graph.cuts import NO_CUTS, Cuts, within
 from legodnn.builder.graph.dominators import immediate_dominators
-from legodnn.builder.graph.values import facts, home
+from legodnn.builder.graph.values import decides, facts, home
 
 PRUNABLE_LAYERS = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear,
@@ -314,6 +314,7 @@ def _removable_parameters(channels: ChannelMap) -> list[int]:
 def _schedule(values: _ValueGraph, stretches: Sequence[_Stretch]) -> list[Segment]:
     """Segments in an order in which they can run: each block in one go, trunk nodes between them gathered.
 
+    What decides is a segment by itself, so that what enters it is passed between segments and can be compared.
     Contracting a stretch cannot close a circle, since everything enters it by one value and leaves it by one.
     """
     block_of = {n: stretch for stretch in stretches for n in stretch.nodes}
@@ -324,12 +325,11 @@ def _schedule(values: _ValueGraph, stretches: Sequence[_Stretch]) -> list[Segmen
         number = next(n for n in waiting if _ready(values, n, done, block_of))
         stretch = block_of.get(number)
         unit = list(stretch.nodes) if stretch else _unit(values, number)
-        if stretch:
-            runs.append(("block", unit))
-        elif runs and runs[-1][0] == "trunk":
+        kind = "block" if stretch else "decision" if decides(values.nodes[number - 1]) else "trunk"
+        if runs and runs[-1][0] == kind == "trunk":
             runs[-1][1].extend(unit)
         else:
-            runs.append(("trunk", unit))
+            runs.append((kind, unit))
         done.update(unit)
         waiting = [n for n in waiting if n not in done]
     return _named(values, runs)
@@ -354,7 +354,8 @@ def _unit(values: _ValueGraph, number: int) -> list[int]:
 def _named(values: _ValueGraph, runs: Sequence[tuple[str, list[int]]]) -> list[Segment]:
     segments: list[Segment] = []
     counts = {"block": 0, "trunk": 0}
-    for kind, numbers in runs:
+    for run, numbers in runs:
+        kind = "block" if run == "block" else "trunk"
         inside = set(numbers)
         nodes = tuple(values.nodes[n - 1] for n in sorted(inside))
         inputs = dict.fromkeys(s for n in nodes for s in values.sources[n] if values.number[s] not in inside)

@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+DECIDES = "decides"
+"""The key of a node's ``meta`` that marks a call of an `Opaque` that decides."""
+
 
 @dataclass(frozen=True)
 class ValueFacts:
@@ -52,6 +55,11 @@ def tensors_in(value: Any) -> list[Tensor]:
     if isinstance(value, (list, tuple)) and not isinstance(value, torch.Size):
         return [t for item in value for t in tensors_in(item)]
     return []
+
+
+def decides(node: fx.Node) -> bool:
+    """Whether a small change of what a node reads can change its value in any way: it chooses."""
+    return bool(node.meta.get(DECIDES, False))
 
 
 def home(node: fx.Node) -> str:

@@ -10,6 +10,7 @@ from legodnn.builder.managers.applications import (
     ActionManager,
     AnomalyManager,
     CommonModelManager,
+    DetectionManager,
     SegmentationManager,
     TaskManager,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "ActionManager",
     "AnomalyManager",
     "CommonModelManager",
+    "DetectionManager",
     "PoseManager",
     "SegmentationManager",
     "TaskManager",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 import torch.nn as nn
 
+from legodnn.builder.detectors.yolo import detecting_yolov3
 from legodnn.builder.graph.values import tensors_in
 from legodnn.builder.managers.abstract import AbstractModelManager, Device
+from legodnn.builder.zoo.yolov3 import YOLOv3
 from legodnn.shared.tables import AnswerSpec
 from legodnn.shared.tasks.anomaly import Anomaly
 from legodnn.shared.tasks.classification import ACTIONS, IMAGES
+from legodnn.shared.tasks.detection import Detection
 from legodnn.shared.tasks.segmentation import Segmentation
 from legodnn.shared.tasks.task import Task
 
@@ -79,3 +82,20 @@ class AnomalyManager(TaskManager):
         with torch.no_grad():
             scores = [model(x.to(device)).flatten()[abnormal.to(device) == 0].cpu() for x, abnormal in test_loader]
         return AnswerSpec(threshold=float(torch.cat(scores).double().quantile(NORMAL)))
+
+
+class DetectionManager(TaskManager):
+    """Object detection: images (n, 3, height, width), normalised, to boxes (n, d, 4), scores (n, d) and labels (n, d).
+
+    A batch has the images and a list of n `legodnn.shared.tasks.detection.Boxes`. For torchvision's detectors and
+    YOLOv3, and any other network that returns what it finds in that order.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(Detection())
+
+    def network_to_cut(self, teacher_model: nn.Module, model_input_size: Sequence[int]) -> nn.Module:
+        """See `AbstractModelManager.network_to_cut`; YOLOv3's maps are made into detections."""
+        if isinstance(teacher_model, YOLOv3):
+            return detecting_yolov3(teacher_model, *model_input_size[-2:])
+        return super().network_to_cut(teacher_model, model_input_size)

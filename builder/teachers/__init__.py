@@ -6,4 +6,6 @@
     segmentation    cross entropy of every pixel
     pose            coordinates and heat maps
     ganomaly        GANomaly's adversarial training
+    detection       detectors by their own losses
+    yolo            the loss of YOLOv3
 """

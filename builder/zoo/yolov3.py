@@ -5,11 +5,28 @@ Redmon, Farhadi, *YOLOv3: an incremental improvement*, arXiv:1804.02767, 2018.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 import torch.nn as nn
 from torch import Tensor
 
 from legodnn.builder.zoo.layers import conv_norm
+
+STRIDES = (32, 16, 8)
+"""Pixels of the image for each place of the three maps, coarse to fine."""
+
+ANCHORS = tuple(
+    (width / 416, height / 416)
+    for width, height in (
+        (10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (116, 90), (156, 198), (373, 326)
+    )
+)  # fmt: skip
+"""The published sides of the boxes that predictions start from, as shares of the image's, small to large."""
+
+OBJECTS = 0.01
+"""The share of predictions that an untrained network believes to be objects."""
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -66,8 +83,12 @@ class _Neck(nn.Module):
         return self.layers(x)
 
 
-def _head(channels: int, predictions: int) -> nn.Sequential:
-    return nn.Sequential(_conv(channels, 2 * channels, 3), nn.Conv2d(2 * channels, predictions, 1))
+def _head(channels: int, anchors: int, classes: int) -> nn.Sequential:
+    last = nn.Conv2d(2 * channels, anchors * (5 + classes), 1)
+    # Objects are rare: to start from that belief spares the first steps (Lin et al., ICCV 2017).
+    assert last.bias is not None
+    nn.init.constant_(last.bias.detach()[4 :: 5 + classes], math.log(OBJECTS / (1 - OBJECTS)))
+    return nn.Sequential(_conv(channels, 2 * channels, 3), last)
 
 
 def _up(channels: int) -> nn.Sequential:
@@ -75,17 +96,24 @@ def _up(channels: int) -> nn.Sequential:
 
 
 class YOLOv3(nn.Module):
-    """Predictions at three sizes, each from features of that size and of all coarser ones."""
+    """Predictions at three sizes, each from features of that size and of all coarser ones.
 
-    def __init__(self, stem: int, anchors: int, classes: int) -> None:
+    ``anchors`` are the boxes predictions start from, for each map (coarse to fine) some pairs of width and height as
+    shares of the image's; at most ``detections`` are made of an image's predictions.
+    """
+
+    def __init__(
+        self, stem: int, classes: int, anchors: Sequence[Sequence[tuple[float, float]]], detections: int
+    ) -> None:
         super().__init__()
-        predictions = anchors * (5 + classes)
+        self.classes, self.anchors, self.detections = classes, anchors, detections
+        predicted = len(anchors[0]), classes
         self.trunk = DarkNet53(stem)
-        self.coarse, self.coarse_head = _Neck(32 * stem, 16 * stem), _head(16 * stem, predictions)
+        self.coarse, self.coarse_head = _Neck(32 * stem, 16 * stem), _head(16 * stem, *predicted)
         self.coarse_up = _up(16 * stem)
-        self.middle, self.middle_head = _Neck(24 * stem, 8 * stem), _head(8 * stem, predictions)
+        self.middle, self.middle_head = _Neck(24 * stem, 8 * stem), _head(8 * stem, *predicted)
         self.middle_up = _up(8 * stem)
-        self.fine, self.fine_head = _Neck(12 * stem, 4 * stem), _head(4 * stem, predictions)
+        self.fine, self.fine_head = _Neck(12 * stem, 4 * stem), _head(4 * stem, *predicted)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(n, 3, s, s) to raw predictions (n, anchors * (5 + classes), t, t) for t = s / 32, s / 16 and s / 8."""
@@ -96,11 +124,23 @@ class YOLOv3(nn.Module):
         return self.coarse_head(coarse), self.middle_head(middle), self.fine_head(fine)
 
 
-def yolov3(width: float = 1.0, classes: int = 80, anchors: int = 3) -> YOLOv3:
+def yolov3(
+    width: float = 1.0,
+    classes: int = 80,
+    anchors: Sequence[Sequence[float]] = ANCHORS,
+    detections: int = 100,
+) -> YOLOv3:
     """YOLOv3 (Redmon, Farhadi, 2018), untrained; images (n, 3, s, s) with s a multiple of 32.
 
-    Gives three maps of raw predictions, coarse to fine: (n, anchors * (5 + classes), t, t) for t = s / 32, s / 16 and
-    s / 8; each anchor has four numbers for its box, one for whether there is an object, one for every class. ``width``
-    multiplies the channels.
+    Gives three maps of raw predictions, coarse to fine: (n, a * (5 + classes), t, t) for t = s / 32, s / 16 and s / 8;
+    each of a map's a anchors has four numbers for its box, one for whether there is an object, one for every class.
+    ``width`` multiplies the channels. ``anchors`` are widths and heights as shares of the image's, small to large: the
+    first third is the fine map's. At most ``detections`` are found once the maps are made into boxes. Raises
+    `ValueError` where the anchors cannot be shared out.
     """
-    return YOLOv3(max(1, round(32 * width)), anchors, classes)
+    if not anchors or len(anchors) % 3:
+        raise ValueError(f"{len(anchors)} anchors; a multiple of three is expected, one third for each map")
+    pairs = [(float(across), float(down)) for across, down in anchors]
+    third = len(pairs) // 3
+    maps = [pairs[2 * third :], pairs[third : 2 * third], pairs[:third]]
+    return YOLOv3(max(1, round(32 * width)), classes, maps, detections)

@@ -43,7 +43,7 @@ from legodnn.builder.graph.tracing.refusals import answer
 from legodnn.builder.graph.tracing.stand_ins import FACTORIES, made_anew, standing_in
 from legodnn.builder.graph.tracing.state import restored
 from legodnn.builder.graph.tracing.twins import ABOUT_THE_DEVICE, Call, twin_of, with_numbers
-from legodnn.builder.graph.values import ValueFacts, facts, facts_of, tensors_in
+from legodnn.builder.graph.values import DECIDES, ValueFacts, facts, facts_of, tensors_in
 from legodnn.shared.errors import ModelError, one_line
 
 _TRANSPARENT = (
@@ -297,7 +297,7 @@ def _mark_decisions(module: fx.GraphModule) -> None:
     for node in module.graph.nodes:
         layer = module.get_submodule(str(node.target)) if node.op == "call_module" else None
         if isinstance(layer, Opaque) and layer.decides:
-            node.meta["decides"] = True
+            node.meta[DECIDES] = True
 
 
 Found = tuple[dict[str, str], Calls, list[Mutation]]
