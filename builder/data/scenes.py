@@ -21,7 +21,7 @@ LABELS = ("background", "top", "trousers", "dress", "shoe", "bag")
 _CLASS_OF_KIND = (1, 2, 1, 3, 1, 4, 1, 4, 5, 4)
 """The class of each of Fashion-MNIST's ten kinds."""
 
-MOST_GARMENTS = 4
+MOST_GARMENTS = 3
 LEAST_SEEN = 0.6
 """Of a garment's pixels, the share that others may not hide."""
 
@@ -63,7 +63,7 @@ def _fill(image: Tensor, source: Garments, generator: torch.Generator) -> tuple[
     size = image.shape[1]
     count = int(torch.randint(1, MOST_GARMENTS + 1, (), generator=generator))
     chosen = source.take(torch.randint(len(source), (count,), generator=generator))
-    scale = uniform(generator, 1.0, 1.8, count) * size / 96
+    scale = uniform(generator, 1.3, 2.1, count) * size / 96
     angle, tint = uniform(generator, -0.35, 0.35, count), uniform(generator, 0.4, 1.0, count, 3, 1, 1)
     middle = uniform(generator, 0.15, 0.85, count, 2) * size
     maps = placements(angle, scale, middle[:, 0], middle[:, 1])

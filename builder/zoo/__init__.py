@@ -15,6 +15,7 @@
     anomaly               GANomaly, and ordinal regression
     pose                  DeepPose and SimpleBaseline on ResNet-18
     video                 TSN and TRN on ResNet-18
+    r3d                   R3D-18
     resnet                ResNet-18's stages and trunk, for the others
     layers                smaller pieces they share
     *.toml                recipes `legodnn-build` knows by name

@@ -47,16 +47,38 @@ class Case:
     held_out: int = 1000
 
 
+R3D = (
+    f"model.factory={ZOO}.r3d:r3d_18",
+    "model.kwargs={ width = 12, classes = 9 }",
+    "model.input=[1, 3, 8, 48, 48]",
+    "data.train.kwargs.layout=NCTHW",
+    "data.test.kwargs.layout=NCTHW",
+)
+SSDLITE = (f"model.factory={ZOO}.ssdlite:ssdlite_mobilenet_v3", "model.kwargs={ width = 0.5, classes = 6 }")
+YOLO = (f"model.factory={ZOO}.yolov3:yolov3", "model.kwargs={ width = 0.25, classes = 5, detections = 20 }")
+
 CASES = (
     Case("image-classification", "ResNet-18", held_out=5000),
     Case("image-classification", "SE-ResNet-18", (f"model.factory={ZOO}.senet_cifar:se_resnet18",), 5000),
     Case("semantic-segmentation", "FCN-R18", held_out=500),
-    Case("semantic-segmentation", "DeepLabv3-R18", (f"model.factory={ZOO}.segmentation:deeplabv3_resnet18",), 500),
+    Case(
+        "semantic-segmentation",
+        "DeepLabv3-R18",
+        (f"model.factory={ZOO}.segmentation:deeplabv3_resnet18", "blocks.max_ratio=0.25"),
+        500,
+    ),
+    Case("object-detection", "Faster R-CNN-R18", held_out=500),
+    Case("object-detection", "Faster R-CNN-R50", (f"model.factory={ZOO}.faster_rcnn:faster_rcnn_resnet50_fpn",), 500),
+    Case("object-detection", "YOLOv3", YOLO, 500),
+    Case("object-detection", "SSDlite", SSDLITE, 500),
     Case("action-recognition", "TSN-R18"),
-    Case("action-recognition", "TRN-R18", (f"model.factory={ZOO}.video:trn_resnet18",)),
+    Case(
+        "action-recognition", "TRN-R18", (f"model.factory={ZOO}.video:trn_resnet18", "model.kwargs.features=32")
+    ),
+    Case("action-recognition", "R3D-18", R3D),
     Case("anomaly-detection", "GANomaly"),
     Case("pose-estimation", "SimpleBaseline-R18"),
-    Case("pose-estimation", "DeepPose-R18", (f"model.factory={ZOO}.pose:deeppose_resnet18",)),
+    Case("pose-estimation", "DeepPose-R18", (f"model.factory={ZOO}.pose:deeppose_resnet18", "teacher.epochs=24")),
 )
 
 
@@ -83,7 +105,7 @@ def main() -> int:
 def measure(case: Case, folder: Path, settings: Sequence[str], device: str) -> dict[str, Any]:
     """Build one case and judge it."""
     settings = [*case.settings, *settings]
-    path = folder / f"{case.recipe}-{case.network}.lgb"
+    path = folder / f"{case.recipe}-{case.network}.lgb".replace(" ", "-")
     given = [word for setting in settings for word in ("--set", setting)]
     command = [sys.executable, "-m", "legodnn.builder", case.recipe, "-o", str(path), "--device", device, *given]
     started = time.perf_counter()
