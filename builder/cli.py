@@ -14,7 +14,7 @@ import torch
 from legodnn.builder import pipeline
 from legodnn.builder.plan import Plan
 from legodnn.builder.recipe import builtin_recipes, load_recipe
-from legodnn.builder.report import plan_lines
+from legodnn.builder.report.text import plan_lines
 from legodnn.shared.console import CommandParser, version
 from legodnn.shared.errors import UsageError
 from legodnn.shared.units import format_bytes
@@ -69,6 +69,7 @@ def run(name: str, arguments: list[str]) -> int:
         f"accuracy of the teacher {100 * predictor.teacher_accuracy:.2f} %, "
         f"predicted to within {100 * predictor.mean_error:.2f} points (worst {100 * predictor.worst_error:.2f})"
     )
+    print(f"{result.report}: the report")
     return 0
 
 

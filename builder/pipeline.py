@@ -8,25 +8,31 @@ from pathlib import Path
 import torch.nn as nn
 
 from legodnn.builder.blocks import AutoBlockManager
+from legodnn.builder.clock import Clock
 from legodnn.builder.distill.retrainer import BlockRetrainer
 from legodnn.builder.graph.cuts import Cuts
 from legodnn.builder.packing import BundleOptions, left_out, pack
 from legodnn.builder.plan import Plan
 from legodnn.builder.profile import BlockProfiler, Profile
 from legodnn.builder.recipe import Recipe
+from legodnn.builder.report.facts import BuildFacts, segment_facts, selections_to_time, versions
+from legodnn.builder.report.page import report_path, write_report
+from legodnn.builder.report.seconds import time_selections
 from legodnn.builder.resolve import build_loaders, build_manager, build_model
 from legodnn.builder.seeds import set_random_seed
-from legodnn.builder.teachers.stage import trained_teacher
+from legodnn.builder.teachers.stage import needs_training, trained_teacher
 
 
 @dataclass(frozen=True)
 class BuildResult:
-    """A finished bundle: where it is, its size in bytes, what a person should know, and the profile behind it."""
+    """A finished bundle: where it is, its size in bytes, what a person should know, the profile behind it, and where
+    the report is."""
 
     path: Path
     bytes: int
     warnings: list[str]
     profile: Profile
+    report: Path
 
 
 def block_manager(recipe: Recipe, teacher: nn.Module, device: str) -> AutoBlockManager:
@@ -50,17 +56,23 @@ def plan(recipe: Recipe, device: str = "cpu", groups: bool = False) -> Plan:
 
 
 def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int = 0) -> BuildResult:
-    """Build a bundle; what an interrupted build left in ``work`` is used, and the result is the same.
+    """Build a bundle, and its report beside it; what an interrupted build left in ``work`` is used, and the result is
+    the same.
 
     Raises the exceptions of the stages: `ModelError`, `DataError`, `WorkError`, `RecipeError`, `OSError`.
     """
+    clock = Clock()
     set_random_seed(seed)
     train, test = build_loaders(recipe)
     teacher = trained_teacher(recipe, train, work / "teacher", device, seed)
+    if needs_training(recipe):
+        clock.stored("teacher", work / "teacher")
     set_random_seed(seed)
-    blocks = block_manager(recipe, teacher, device)
+    with clock.watch("cut"):
+        blocks = block_manager(recipe, teacher, device)
     compressed, trained = work / "compressed", work / "trained"
     blocks.extract_all_blocks(compressed)
+    clock.stored("extract", compressed)
     results = BlockRetrainer(
         blocks.teacher,
         blocks,
@@ -75,6 +87,7 @@ def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int 
         data_name=repr(recipe.data.train),
         seed=seed,
     ).train_all_blocks()
+    clock.stored("distill", trained)
     set_random_seed(seed)
     profile = BlockProfiler(
         blocks.teacher,
@@ -87,6 +100,7 @@ def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int 
         compositions=recipe.profile.compositions,
         data_name=repr(recipe.data.test),
     ).profile_all_blocks()
+    clock.stored("profile", trained / "profile")
     set_random_seed(seed)
     options = BundleOptions(
         precision=recipe.bundle.precision,
@@ -96,5 +110,27 @@ def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int 
         samples=recipe.bundle.samples,
         skeleton=recipe.bundle.skeleton,
     )
-    size = pack(out, blocks, trained, profile, test, options)
-    return BuildResult(out, size, left_out(results), profile)
+    with clock.watch("pack"):
+        size = pack(out, blocks, trained, profile, test, options)
+    timed = selections_to_time(profile)
+    with clock.watch("time"):
+        timing = time_selections(blocks, trained, [p.selection for p in timed], recipe.bundle.precision)
+    facts = BuildFacts(
+        recipe=recipe,
+        task=blocks.model_manager.task,
+        metric=blocks.model_manager.metric,
+        plan=blocks.plan(),
+        segments=segment_facts(blocks, profile),
+        results=results,
+        profile=profile,
+        timed=timed,
+        timing=timing,
+        stages=clock.stages,
+        bundle_name=out.name,
+        bundle_bytes=size,
+        device=device,
+        seed=seed,
+        versions=versions(),
+    )
+    write_report(report_path(out), facts)
+    return BuildResult(out, size, left_out(results), profile, report_path(out))
