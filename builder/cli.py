@@ -14,6 +14,7 @@ import torch
 from legodnn.builder import pipeline
 from legodnn.builder.plan import Plan
 from legodnn.builder.recipe import builtin_recipes, load_recipe
+from legodnn.builder.report.page import report_path
 from legodnn.builder.report.text import plan_lines
 from legodnn.shared.console import CommandParser, version
 from legodnn.shared.errors import UsageError
@@ -33,7 +34,8 @@ A recipe is a TOML file. The smallest that builds:
 examples:
   legodnn-build --list                          the recipes that come along
   legodnn-build resnet18 --plan                 which blocks there are and what they can lose; needs [model] alone
-  legodnn-build my.toml -o my.lgb               build; run it again after an interruption and it goes on
+  legodnn-build my.toml -o my.lgb               build, with a report in my.report.html; run it again after an
+                                                interruption and it goes on
   legodnn-build my.toml -o small.lgb --set bundle.precision=fp16 --set distill.epochs=10
 
 exit status: 0 done, 2 something was wrong (one line on stderr says what), 130 interrupted with Ctrl-C
@@ -81,7 +83,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("recipe", nargs="?", help="a TOML file, or the name of a built-in recipe")
-    parser.add_argument("-o", "--output", metavar="FILE", help="the bundle to write, usually *.lgb")
+    parser.add_argument("-o", "--output", metavar="FILE", help="the bundle to write, *.lgb; *.report.html tells of it")
     parser.add_argument("--work", metavar="DIR", help="where stages keep their results (default: FILE.work)")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
     parser.add_argument("--seed", type=_seed, metavar="N", default=0, help="of everything random (default: 0)")
@@ -114,8 +116,9 @@ def _check_output(out: Path) -> None:
     """Hours of work should not end at a directory that cannot be written to."""
     if out.is_dir():
         raise UsageError(f"{out}: is a directory; give the bundle's file name")
-    if out.exists() and not out.is_file():
-        raise UsageError(f"{out}: is no regular file, and would be replaced by one")
+    for path in (out, report_path(out)):
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path}: is no regular file, and would be replaced by one")
     if not out.resolve().parent.is_dir():
         raise UsageError(f"{out.parent}: no such directory; create it first")
     if not os.access(out.resolve().parent, os.W_OK):

@@ -1,4 +1,4 @@
-"""A headless Chromium driven over its debugging pipe: a page as it looks on some screen, and what it complains about."""
+"""A headless Chromium driven over its debugging pipe: how a page looks on some screen, and what it complains about."""
 
 from __future__ import annotations
 
@@ -90,7 +90,8 @@ class Browser:
     def look(self, page: Path, width: int, scheme: str = "light", unfold: bool = False) -> Seen:
         """Show a file on a screen so many CSS pixels wide; ``unfold`` opens whatever is folded."""
         self._events.clear()
-        self._call("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 600)
+        screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+        self._call("Emulation.setDeviceMetricsOverride", **screen)
         self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self._call("Page.navigate", url=page.resolve().as_uri())
         self._wait("Page.loadEventFired")
@@ -102,8 +103,8 @@ class Browser:
         shot = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
         complaints = [json.dumps(e["params"]) for e in self._events if e["method"] in _COMPLAINTS]
         asked = [e["params"]["request"]["url"] for e in self._events if e["method"] == "Network.requestWillBeSent"]
-        screen = self.evaluate("window.innerWidth")
-        return Seen(base64.b64decode(shot["data"]), screen, content, complaints, asked)
+        inner = self.evaluate("window.innerWidth")
+        return Seen(base64.b64decode(shot["data"]), inner, content, complaints, asked)
 
     def print(self) -> bytes:
         """What is shown now as a PDF."""

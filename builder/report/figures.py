@@ -80,7 +80,7 @@ def predictor_chart(build: BuildFacts, land: Landscape) -> Element:
     """Accuracy predicted against accuracy measured; perfect predictions lie on the diagonal."""
     measured = [*land.measured, *land.unseen]
     values = [v for p in [*measured, land.teacher] for v in (p.predicted, p.accuracy)]
-    both = axis("", min(values), max(values), 0.01)
+    both = axis("", min(min(values), max(values) - LEAST_SPAN), max(values), 0.01)
     x, y = (Axis(f"{build.metric} {what}, %", both.low, both.high, both.ticks) for what in ("predicted", "measured"))
     chart = Chart("predictor", "accuracy measured against accuracy predicted; the same numbers are in a table", x, y)
     error = land.profile.predictor.mean_error
@@ -100,8 +100,9 @@ def accuracy_axis(build: BuildFacts, land: Landscape) -> Axis:
     reached = [*land.chosen, land.teacher]
     best = max(max(p.predicted, p.accuracy) for p in reached)
     worst = min(min(p.predicted, p.accuracy) for p in reached)
-    low = max(min([worst, *(p.accuracy for p in land.uniform)]), best - BELOW * max(best - worst, LEAST_SPAN))
-    room = ROOM * max(best - low, LEAST_SPAN)
+    worst = min(worst, best - LEAST_SPAN)
+    low = max(min([worst, *(p.accuracy for p in land.uniform)]), best - BELOW * (best - worst))
+    room = ROOM * (best - low)
     return axis(f"{build.metric}, %", max(0.0, low - room), min(1.0, best + room), 0.01)
 
 

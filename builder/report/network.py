@@ -13,7 +13,7 @@ from legodnn.shared.units import format_bytes
 WIDTH = 520
 ROW, GAP = 52, 12
 LANE, MOST_LANES = 9, 12
-NAME_LETTERS, LAYER_LETTERS = 24, 44
+NAME_LETTERS, LAYER_LETTERS = 24, 58
 
 
 def drawing(segments: Sequence[SegmentFacts]) -> Element:

@@ -90,7 +90,7 @@ def _head(build: BuildFacts, land: Landscape) -> Element:
     tiles: list[tuple[str, str]] = [(f"teacher's {build.metric}", percent(teacher.accuracy))]
     if point is not None:
         how = "" if point.measured is not None else ", predicted"
-        tiles.append((f"of that within {HEADLINE:.0%} of its weights{how}", of_teacher(point, teacher)))
+        tiles.append((f"of that within {percent(HEADLINE, 0)} of its weights{how}", of_teacher(point, teacher)))
     smallest = land.frontier[0]
     tiles += [
         ("weights, smallest network to teacher", _range(smallest.weight_bytes, teacher.weight_bytes)),
@@ -260,8 +260,8 @@ def _dense(build: BuildFacts) -> Element:
     removable = sum(b.modules_removable for b in plan.blocks)
     content: list[Content] = [
         _text(
-            f"{removable / max(1, plan.parameters):.0%} of the {plan.parameters:,} parameters are in channels that may "
-            f"go. What keeps the others:"
+            f"{percent(removable / max(1, plan.parameters), 0)} of the {plan.parameters:,} parameters are in channels "
+            f"that may go. What keeps the others:"
         ),
         tables.stays(plan.stays),
     ]

@@ -54,17 +54,18 @@ def budgets(land: Landscape, metric: str) -> Element:
     teacher = land.teacher
     body = [(_two("the teacher", format_bytes(teacher.weight_bytes)), percent(teacher.accuracy), percent(1.0, 1), "")]
     for share in SHARES:
-        body.append(_budget(land, land.within(share * teacher.weight_bytes), f"{share:.0%}"))
+        body.append(_budget(land, land.within(share * teacher.weight_bytes), percent(share, 0)))
     return rows(("weights", metric, "of the teacher's", "uniform sparsity"), body, 3)
 
 
 def _budget(land: Landscape, point: Point | None, share: str) -> Sequence[Content]:
     if point is None:
-        return (_two(share, "even the smallest network weighs more"), "–", "–", "–")
+        return (_two(share, "no network is so small"), "–", "–", "–")
     baseline = land.baseline(point.weight_bytes)
+    how = f"predicted ± {100 * land.profile.predictor.mean_error:.2f}" if point.measured is None else "measured"
     return (
         _two(share, format_bytes(point.weight_bytes)),
-        _two(percent(point.accuracy), "predicted" if point.measured is None else "measured", "number"),
+        _two(percent(point.accuracy), how, "number"),
         of_teacher(point, land.teacher),
         percent(baseline) if baseline is not None else "–",
     )
