@@ -1,4 +1,5 @@
-"""The pipeline: extract, derive, distill, profile, pack, each stage skipped where its results are there already."""
+"""The pipeline: extract, derive, distill, profile, pack, each stage skipped where its results are there already; the
+report of all that at the end."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import torch.nn as nn
 
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.clock import Clock
+from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.distill.retrainer import BlockRetrainer
 from legodnn.builder.graph.cuts import Cuts
 from legodnn.builder.packing import BundleOptions, left_out, pack
@@ -73,45 +75,14 @@ def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int 
     compressed, trained = work / "compressed", work / "trained"
     blocks.extract_all_blocks(compressed)
     clock.stored("extract", compressed)
-    results = BlockRetrainer(
-        blocks.teacher,
-        blocks,
-        blocks.model_manager,
-        compressed,
-        trained,
-        recipe.distill.epochs,
-        train,
-        device,
-        learning_rate=recipe.distill.learning_rate,
-        closed_form_images=recipe.distill.closed_form_images,
-        data_name=repr(recipe.data.train),
-        seed=seed,
-    ).train_all_blocks()
+    results = _retrainer(recipe, blocks, compressed, trained, train, seed).train_all_blocks()
     clock.stored("distill", trained)
     set_random_seed(seed)
-    profile = BlockProfiler(
-        blocks.teacher,
-        blocks,
-        blocks.model_manager,
-        trained,
-        test,
-        recipe.model.input,
-        device,
-        compositions=recipe.profile.compositions,
-        data_name=repr(recipe.data.test),
-    ).profile_all_blocks()
+    profile = _profiler(recipe, blocks, trained, test).profile_all_blocks()
     clock.stored("profile", trained / "profile")
     set_random_seed(seed)
-    options = BundleOptions(
-        precision=recipe.bundle.precision,
-        labels=recipe.bundle.labels,
-        mean=recipe.bundle.mean or None,
-        std=recipe.bundle.std or None,
-        samples=recipe.bundle.samples,
-        skeleton=recipe.bundle.skeleton,
-    )
     with clock.watch("pack"):
-        size = pack(out, blocks, trained, profile, test, options)
+        size = pack(out, blocks, trained, profile, test, _bundle_options(recipe))
     timed = selections_to_time(profile)
     with clock.watch("time"):
         timing = time_selections(blocks, trained, [p.selection for p in timed], recipe.bundle.precision)
@@ -134,3 +105,47 @@ def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int 
     )
     write_report(report_path(out), facts)
     return BuildResult(out, size, left_out(results), profile, report_path(out))
+
+
+def _retrainer(
+    recipe: Recipe, blocks: AutoBlockManager, compressed: Path, trained: Path, train: CheckedLoader, seed: int
+) -> BlockRetrainer:
+    return BlockRetrainer(
+        blocks.teacher,
+        blocks,
+        blocks.model_manager,
+        compressed,
+        trained,
+        recipe.distill.epochs,
+        train,
+        blocks.device,
+        learning_rate=recipe.distill.learning_rate,
+        closed_form_images=recipe.distill.closed_form_images,
+        data_name=repr(recipe.data.train),
+        seed=seed,
+    )
+
+
+def _profiler(recipe: Recipe, blocks: AutoBlockManager, trained: Path, test: CheckedLoader) -> BlockProfiler:
+    return BlockProfiler(
+        blocks.teacher,
+        blocks,
+        blocks.model_manager,
+        trained,
+        test,
+        recipe.model.input,
+        blocks.device,
+        compositions=recipe.profile.compositions,
+        data_name=repr(recipe.data.test),
+    )
+
+
+def _bundle_options(recipe: Recipe) -> BundleOptions:
+    return BundleOptions(
+        precision=recipe.bundle.precision,
+        labels=recipe.bundle.labels,
+        mean=recipe.bundle.mean or None,
+        std=recipe.bundle.std or None,
+        samples=recipe.bundle.samples,
+        skeleton=recipe.bundle.skeleton,
+    )

@@ -87,12 +87,13 @@ class Browser:
         os.close(self._read)
         self.folder.cleanup()
 
-    def look(self, page: Path, width: int, scheme: str = "light", unfold: bool = False) -> Seen:
-        """Show a file on a screen so many CSS pixels wide; ``unfold`` opens whatever is folded."""
+    def look(self, page: Path, width: int, scheme: str = "light", unfold: bool = False, media: str = "screen") -> Seen:
+        """Show a file so many CSS pixels wide on a screen or on paper (``print``); ``unfold`` opens what is folded."""
         self._events.clear()
         screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
         self._call("Emulation.setDeviceMetricsOverride", **screen)
-        self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self._call("Emulation.setEmulatedMedia", media=media, features=features)
         self._call("Page.navigate", url=page.resolve().as_uri())
         self._wait("Page.loadEventFired")
         if unfold:

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 from legodnn.builder.report.markup import element, number
 
 WIDTH, HEIGHT = 520, 380
-LEFT, RIGHT, TOP, BOTTOM = 80, 16, 42, 56
+LEFT, RIGHT, TOP, BOTTOM = 80, 28, 42, 56
 
 Place = tuple[float, float]
 

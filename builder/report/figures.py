@@ -43,6 +43,7 @@ def memory_chart(build: BuildFacts, land: Landscape) -> Element:
             chart.point(point.weight_bytes, point.predicted, "circle", "mark everywhere", size=1.7)
     error = land.profile.predictor.mean_error
     line = [(float(p.weight_bytes), p.predicted) for p in land.frontier]
+    line.append((float(teacher.weight_bytes), line[-1][1]))  # more memory never makes it worse
     chart.band([(a, b - error) for a, b in line], [(a, b + error) for a, b in line], "band")
     chart.line(line, "line frontier")
     chart.line([(p.weight_bytes, p.accuracy) for p in [*land.uniform, teacher]], "line uniform")

@@ -11,6 +11,7 @@ from legodnn.builder.report import figures, tables
 from legodnn.builder.report.facts import BuildFacts
 from legodnn.builder.report.markup import Content, element, to_bytes
 from legodnn.builder.report.network import drawing
+from legodnn.builder.report.seconds import RUNS, TURNS
 from legodnn.builder.report.selections import Landscape
 from legodnn.builder.report.words import count, of_teacher, percent, selection_line
 from legodnn.shared.files import atomic_write
@@ -177,8 +178,8 @@ def _time(build: BuildFacts, land: Landscape) -> Element:
     missing = sum(s is None for s in build.timing.seconds)
     threads = count(build.timing.threads, "thread")
     note = (
-        f"Medians on the CPU of the machine the bundle was built on ({host.cpu}, {threads}), each network traced as a "
-        f"whole. A device measures its own times."
+        f"On the CPU of the machine the bundle was built on ({host.cpu}, {threads}), each network traced as a whole: "
+        f"the fastest of {TURNS} turns or less, in each the median of {RUNS} runs. A device measures its own times."
     )
     if missing:
         note += f" {count(missing, 'selection')} left out: the time for timing was used up."
@@ -189,6 +190,7 @@ def _time(build: BuildFacts, land: Landscape) -> Element:
             ("frontier", "measured", "on a frontier, accuracy measured"),
             ("frontier", "predicted", "accuracy predicted"),
             ("uniform", "measured" if build.profile.uniform else "predicted", "uniform sparsity"),
+            ("frontier", "line", "the best of those timed"),
         ),
         _note(note),
         title="Accuracy against time",
@@ -196,7 +198,8 @@ def _time(build: BuildFacts, land: Landscape) -> Element:
 
 
 def _network(build: BuildFacts) -> Element:
-    blocks = sum(s.is_block for s in build.segments)
+    trunk = sum(not s.is_block for s in build.segments)
+    stays = f", and {count(trunk, 'segment')} of the trunk, which stays as it is" if trunk else ""
     drawn = element("div", drawing(build.segments), class_="drawing")
     if len(build.segments) > SHOWN_SEGMENTS:
         drawn = _folded("The drawing", drawn)
@@ -204,8 +207,8 @@ def _network(build: BuildFacts) -> Element:
         "network",
         "The network",
         _text(
-            f"{count(len(build.segments), 'segment')}, {blocks} of them blocks, which have variants; the rest stays "
-            f"as it is. Bars are weights, solid as far as the smallest variant has them."
+            f"{count(len(build.segments) - trunk, 'block')}, which have variants{stays}. Bars are weights, solid as "
+            f"far as even the smallest variant has them. Lines on the left are values that pass by."
         ),
         drawn,
         _folded("The segments in numbers", tables.network(build)),

@@ -6,7 +6,6 @@ The times go into the report alone. What the bundle holds must not depend on the
 from __future__ import annotations
 
 import math
-import statistics
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -29,12 +28,13 @@ LIMIT_SECONDS = 12.0
 """What timing may take altogether; selections that were not reached by then are left out."""
 
 TURNS, RUNS = 7, 3
-"""Every selection is timed so many times, in turns with the others, each time as the median of so many runs."""
+"""Every selection is timed so many times, in turns with the others, each time as the median of so many runs. The
+fastest turn counts: what else runs on the machine makes turns slower, never faster."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Median seconds of an inference for each selection asked for, None where there was no time for it; the threads
+    """Seconds of an inference for each selection asked for, None where there was no time for it; the threads
     used, and why there are no times at all (empty where there are)."""
 
     seconds: Sequence[float | None]
@@ -65,23 +65,20 @@ class _Stopwatch:
         self.ends = time.monotonic() + LIMIT_SECONDS
 
     def time(self, selections: Sequence[Mapping[str, str]]) -> list[float | None]:
+        """The fastest turn of each; the first selection has one in any case."""
         networks: list[nn.Module] = []
-        taken: list[list[float]] = [[] for _ in selections]
+        fastest: list[float | None] = [None for _ in selections]
         with progress("time", len(selections) * TURNS, unit="turn") as bar:
-            for selection in selections:
-                # The first turn follows at once: where time is short, the first selections have theirs.
-                networks.append(self._network(selection))
-                taken[len(networks) - 1].append(self._run(networks[-1]))
-                bar.advance()
-                if self._late():
-                    break
-            for _ in range(1, TURNS):
-                for network, seconds in zip(networks, taken, strict=False):
-                    if self._late():
-                        return [statistics.median(row) if row else None for row in taken]
-                    seconds.append(self._run(network))
+            for turn in range(TURNS):
+                for number, selection in enumerate(selections):
+                    if networks and self._late():
+                        return fastest
+                    if turn == 0:
+                        networks.append(self._network(selection))
+                    seconds = self._run(networks[number])
+                    fastest[number] = min(seconds, fastest[number] or seconds)
                     bar.advance()
-        return [statistics.median(row) if row else None for row in taken]
+        return fastest
 
     def _late(self) -> bool:
         return time.monotonic() > self.ends
@@ -98,7 +95,8 @@ class _Stopwatch:
         network = _Timed(compose(graph, modules, {}), len(self.samples)).eval()
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # tracing is deprecated, and what devices run
-            return torch.jit.freeze(torch.jit.trace(network, self.samples[0], check_trace=False))
+            frozen: nn.Module = torch.jit.freeze(torch.jit.trace(network, self.samples[0], check_trace=False))
+        return frozen
 
     def _module(self, segment: str, variant: str) -> nn.Module:
         key = (segment, variant)

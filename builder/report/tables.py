@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from xml.etree.ElementTree import Element
@@ -30,6 +31,10 @@ DARKEST = 0.05
 """The accuracy lost at which a cell of the heat map is darkest."""
 
 HEAT = 0.6
+"""How dark that is: text stays readable on it."""
+
+SHOWN_LAYERS = 12
+"""Layers named for one reason; more are counted."""
 
 
 def rows(heads: Sequence[str], body: Iterable[Sequence[Content]], numbers: int, caption: str = "") -> Element:
@@ -52,9 +57,9 @@ def _cell(content: Content, kind: str | None) -> Element:
 def budgets(land: Landscape, metric: str) -> Element:
     """What can be had at some shares of the teacher's weights, and what the uniform baseline has there."""
     teacher = land.teacher
-    body = [(_two("the teacher", format_bytes(teacher.weight_bytes)), percent(teacher.accuracy), percent(1.0, 1), "")]
-    for share in SHARES:
-        body.append(_budget(land, land.within(share * teacher.weight_bytes), percent(share, 0)))
+    first = (_two("the teacher", format_bytes(teacher.weight_bytes)), percent(teacher.accuracy), percent(1.0, 1), "")
+    others = [_budget(land, land.within(share * teacher.weight_bytes), percent(share, 0)) for share in SHARES]
+    body: list[Sequence[Content]] = [first, *others]
     return rows(("weights", metric, "of the teacher's", "uniform sparsity"), body, 3)
 
 
@@ -96,7 +101,7 @@ def _heat(build: BuildFacts, block: str, variant: str, how: str) -> Element:
         return element("td", "left out", class_="number none", title=how or None)
     loss, cost, costs = row[variant], build.profile.cost[block][variant], build.profile.costs[block][variant]
     title = f"{count(costs.parameters, 'parameter')}, {format_bytes(costs.weight_bytes)}, {megaflops(costs.flops)}"
-    shade = HEAT * min(1.0, max(0.0, loss) / DARKEST)
+    shade = HEAT * math.sqrt(min(1.0, max(0.0, loss) / DARKEST))
     return element(
         "td",
         signed_points(-loss),
@@ -148,9 +153,13 @@ def network(build: BuildFacts) -> Element:
 
 def stays(found: Sequence[Stay]) -> Element:
     """What keeps channels, the most channels first."""
-    return rows(
-        ("why", "layers", "channels"), [(str(s.reason), ", ".join(s.layers), f"{s.channels:,}") for s in found], 1
-    )
+    body = [(str(stay.reason), _some(stay.layers), f"{stay.channels:,}") for stay in found]
+    return rows(("why", "layers", "channels"), body, 1)
+
+
+def _some(layers: Sequence[str]) -> str:
+    more = f" and {len(layers) - SHOWN_LAYERS:,} more" if len(layers) > SHOWN_LAYERS else ""
+    return f"{', '.join(layers[:SHOWN_LAYERS])}{more}"
 
 
 def stages(build: BuildFacts) -> Element:

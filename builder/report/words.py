@@ -45,7 +45,7 @@ def selection_line(selection: Mapping[str, str]) -> str:
     words = []
     for name, row in groupby(selection.values()):
         times = len(list(row))
-        words.append(short_variant(name) if times == 1 else f"{short_variant(name)} ×{times}")
+        words.append(short_variant(name) if times == 1 else f"{short_variant(name)}\N{NO-BREAK SPACE}×{times}")
     return ", ".join(words)
 
 
@@ -58,7 +58,7 @@ def setting(value: Any) -> str:
         return "not set"
     if isinstance(value, (tuple, list)):
         return ", ".join(map(setting, value))
-    return str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def of_teacher(point: Point, teacher: Point) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from legodnn.builder import pipeline
 from legodnn.builder.__main__ import main
-from legodnn.builder.clock import StageTime
+from legodnn.builder.clock import Clock, StageTime
 from legodnn.builder.distill.retrainer import Result
 from legodnn.builder.graph.channels.map import Reason
 from legodnn.builder.plan import Stay
@@ -23,6 +23,7 @@ from legodnn.builder.report.page import page, report_path
 from legodnn.builder.report.seconds import Timing
 from legodnn.builder.report.selections import Landscape, spread
 from legodnn.builder.report.words import percent, selection_line, signed_points
+from legodnn.builder.store import Stage
 from legodnn.shared.units import format_bytes
 from tests.pages import read_page
 from tests.unit.builder.conftest import Folder
@@ -167,7 +168,7 @@ def test_the_plan_s_reasons_the_recipe_and_the_versions_are_there(built):
     settings = dict(document.all(id="making")[0].all("table")[1].rows())
     for part in ("model", "data", "teacher", "blocks", "distill", "profile", "bundle"):
         assert {f"{part}.{f.name}" for f in fields(getattr(facts.recipe, part))} <= set(settings)
-    assert settings["blocks.sparsity"] == "0.0, 0.25, 0.5, 0.75"
+    assert settings["blocks.sparsity"] == "0, 0.25, 0.5, 0.75"
     versions = dict(document.all(id="making")[0].all("table")[2].rows())
     assert versions["torch"] == facts.versions["torch"]
 
@@ -214,6 +215,20 @@ def test_a_build_taken_up_again_says_what_is_from_before(built, tmp_path):
     before = [name for name, note in rows.items() if note.startswith("taken from before: made on ")]
     assert before == ["extract", "distill"]
     assert rows["profile"] == ""
+
+
+def test_a_stage_that_went_on_from_an_interruption_says_so(tmp_path):
+    Stage(tmp_path / "stage", "inputs").begin()
+    again = Stage(tmp_path / "stage", "inputs")
+    clock = Clock()
+    again.begin()
+    again.finish()
+    clock.stored("distill", tmp_path / "stage")
+    clock.stored("profile", tmp_path / "nowhere")
+    first, second = clock.stages
+    assert 0 <= first.seconds < 60
+    assert first.note == "went on from an interrupted run, whose time is not counted"
+    assert (second.seconds, second.note) == (None, "taken from before; its time is not known")
 
 
 def test_a_profile_of_an_older_build_is_still_read(built, tmp_path):

@@ -87,8 +87,9 @@ def test_labels_in_charts_lie_inside_and_do_not_overlap(browser, report):
                     assert apart, (width, text, other)
 
 
-def test_it_can_be_printed(browser, report):
-    browser.look(report, 1280, "dark")
+def test_paper_is_white_whatever_the_screen_is(browser, report):
+    seen = browser.look(report, 800, "dark", media="print")
+    assert brightness(Image.open(io.BytesIO(seen.picture)).convert("RGB").getpixel((1, 1))) == 255
     printed = browser.print()
     assert printed.startswith(b"%PDF-")
     assert len(re.findall(rb"/Type\s*/Page\b", printed)) >= 1
