@@ -26,7 +26,7 @@ from legodnn.builder.report.words import percent, selection_line, signed_points
 from legodnn.builder.store import Stage
 from legodnn.shared.units import format_bytes
 from tests.pages import read_page
-from tests.unit.builder.conftest import Folder
+from tests.unit.builder.conftest import Folder, modules_forgotten
 
 CHOICES = ("blocks.sparsity=[0, 0.25, 0.5, 0.75]", "profile.compositions=4", "data.test=taught:batches")
 SETTINGS = [word for choice in CHOICES for word in ("--set", choice)]
@@ -53,11 +53,17 @@ def telling_folder(path):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _forgetful(tmp_path_factory):
+    with modules_forgotten(tmp_path_factory.getbasetemp()):
+        yield
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """A folder with a finished build in it, and the facts its report was made from."""
     folder, seen = telling_folder(tmp_path_factory.mktemp("built")), []
-    with pytest.MonkeyPatch.context() as patched:
+    with modules_forgotten(folder.path), pytest.MonkeyPatch.context() as patched:
         write = pipeline.write_report
         patched.setattr(pipeline, "write_report", lambda path, facts: (seen.append(facts), write(path, facts)))
         assert main([str(folder.recipe), "-o", str(folder.path / "small.lgb"), *SETTINGS]) == 0

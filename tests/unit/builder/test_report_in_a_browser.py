@@ -8,6 +8,7 @@ from PIL import Image
 
 from legodnn.builder.__main__ import main
 from tests.browser import Browser, find_browser
+from tests.unit.builder.conftest import modules_forgotten
 from tests.unit.builder.test_report import SETTINGS, telling_folder
 
 pytestmark = [
@@ -19,7 +20,8 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     folder = telling_folder(tmp_path_factory.mktemp("shown"))
-    assert main([str(folder.recipe), "-o", str(folder.path / "small.lgb"), *SETTINGS]) == 0
+    with modules_forgotten(folder.path):
+        assert main([str(folder.recipe), "-o", str(folder.path / "small.lgb"), *SETTINGS]) == 0
     return folder.path / "small.report.html"
 
 
