@@ -8,7 +8,8 @@
     graph/      the network as a graph: tracing, channels, segments
     prune, compose, costs, export, store   smaller building blocks
     managers/   AbstractModelManager, CommonModelManager: how a kind of network is run and judged
-    plan, groups, report   what will be done, which channels go together, and both as text
+    plan, groups   what will be done, and which channels go together
+    report/     what a person reads: the plan as text, the HTML page beside a bundle; clock: how long stages took
     recipe, resolve, cli, progress   the command `legodnn-build`
     detectors/  torchvision's detectors in plain operators
     data/, zoo/ checked loaders, Fashion-MNIST, networks, built-in recipes

@@ -111,9 +111,10 @@ class AutoBlockManager:
         return value.contiguous(memory_format=self.layout) if value.dim() == 4 else value
 
     def arrange_weights(self, modules: Iterable[nn.Module]) -> None:
-        """The modules' weights in `layout`."""
+        """The modules' weights in `layout`, where they are those of convolutions of images."""
         for module in modules:
-            module.to(memory_format=self.layout)
+            for parameter in module.parameters():
+                parameter.data = self.arrange(parameter.data)
 
     @property
     def block_names(self) -> list[str]:

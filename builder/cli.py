@@ -14,7 +14,8 @@ import torch
 from legodnn.builder import pipeline
 from legodnn.builder.plan import Plan
 from legodnn.builder.recipe import builtin_recipes, load_recipe
-from legodnn.builder.report import plan_lines
+from legodnn.builder.report.page import report_path
+from legodnn.builder.report.text import plan_lines
 from legodnn.shared.console import CommandParser, version
 from legodnn.shared.errors import UsageError
 from legodnn.shared.units import format_bytes
@@ -35,7 +36,8 @@ Instead of a function, data may be the path of a data set in a format of its fie
 examples:
   legodnn-build --list                          the recipes that come along
   legodnn-build resnet18 --plan                 which blocks there are and what they can lose; needs [model] alone
-  legodnn-build my.toml -o my.lgb               build; run it again after an interruption and it goes on
+  legodnn-build my.toml -o my.lgb               build, with a report in my.report.html; run it again after an
+                                                interruption and it goes on
   legodnn-build my.toml -o my.lgb --set data.train=photos/train --set data.test=photos/test
   legodnn-build my.toml -o small.lgb --set bundle.precision=fp16 --set distill.epochs=10
 
@@ -72,6 +74,7 @@ def run(name: str, arguments: list[str]) -> int:
         f"accuracy of the teacher {100 * predictor.teacher_accuracy:.2f} %, "
         f"predicted to within {100 * predictor.mean_error:.2f} points (worst {100 * predictor.worst_error:.2f})"
     )
+    print(f"{result.report}: the report")
     return 0
 
 
@@ -83,7 +86,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("recipe", nargs="?", help="a TOML file, or the name of a built-in recipe")
-    parser.add_argument("-o", "--output", metavar="FILE", help="the bundle to write, usually *.lgb")
+    parser.add_argument("-o", "--output", metavar="FILE", help="the bundle to write, *.lgb; *.report.html tells of it")
     parser.add_argument("--work", metavar="DIR", help="where stages keep their results (default: FILE.work)")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
     parser.add_argument("--seed", type=_seed, metavar="N", default=0, help="of everything random (default: 0)")
@@ -116,8 +119,9 @@ def _check_output(out: Path) -> None:
     """Hours of work should not end at a directory that cannot be written to."""
     if out.is_dir():
         raise UsageError(f"{out}: is a directory; give the bundle's file name")
-    if out.exists() and not out.is_file():
-        raise UsageError(f"{out}: is no regular file, and would be replaced by one")
+    for path in (out, report_path(out)):
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path}: is no regular file, and would be replaced by one")
     if not out.resolve().parent.is_dir():
         raise UsageError(f"{out.parent}: no such directory; create it first")
     if not os.access(out.resolve().parent, os.W_OK):

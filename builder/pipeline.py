@@ -1,4 +1,5 @@
-"""The pipeline: extract, derive, distill, profile, pack, each stage skipped where its results are there already."""
+"""The pipeline: extract, derive, distill, profile, pack, each stage skipped where its results are there already; the
+report of all that at the end."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ from pathlib import Path
 import torch.nn as nn
 
 from legodnn.builder.blocks import AutoBlockManager
+from legodnn.builder.clock import Clock
+from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.data.files import described, with_labels
 from legodnn.builder.distill.retrainer import BlockRetrainer
 from legodnn.builder.graph.cuts import Cuts
@@ -15,19 +18,24 @@ from legodnn.builder.packing import BundleOptions, left_out, pack
 from legodnn.builder.plan import Plan
 from legodnn.builder.profile import BlockProfiler, Profile
 from legodnn.builder.recipe import Recipe
+from legodnn.builder.report.facts import BuildFacts, segment_facts, selections_to_time, versions
+from legodnn.builder.report.page import report_path, write_report
+from legodnn.builder.report.seconds import time_selections
 from legodnn.builder.resolve import build_loaders, build_manager, build_model
 from legodnn.builder.seeds import set_random_seed
-from legodnn.builder.teachers.stage import trained_teacher
+from legodnn.builder.teachers.stage import needs_training, trained_teacher
 
 
 @dataclass(frozen=True)
 class BuildResult:
-    """A finished bundle: where it is, its size in bytes, what a person should know, and the profile behind it."""
+    """A finished bundle: where it is, its size in bytes, what a person should know, the profile behind it, and where
+    the report is."""
 
     path: Path
     bytes: int
     warnings: list[str]
     profile: Profile
+    report: Path
 
 
 def block_manager(recipe: Recipe, teacher: nn.Module, device: str) -> AutoBlockManager:
@@ -51,19 +59,60 @@ def plan(recipe: Recipe, device: str = "cpu", groups: bool = False) -> Plan:
 
 
 def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int = 0) -> BuildResult:
-    """Build a bundle; what an interrupted build left in ``work`` is used, and the result is the same.
+    """Build a bundle, and its report beside it; what an interrupted build left in ``work`` is used, and the result is
+    the same.
 
     Raises the exceptions of the stages: `ModelError`, `DataError`, `WorkError`, `RecipeError`, `OSError`.
     """
+    clock = Clock()
     set_random_seed(seed)
     recipe = with_labels(recipe, build_manager(recipe).task)
     train, test = build_loaders(recipe)
     teacher = trained_teacher(recipe, train, work / "teacher", device, seed)
+    if needs_training(recipe):
+        clock.stored("teacher", work / "teacher")
     set_random_seed(seed)
-    blocks = block_manager(recipe, teacher, device)
+    with clock.watch("cut"):
+        blocks = block_manager(recipe, teacher, device)
     compressed, trained = work / "compressed", work / "trained"
     blocks.extract_all_blocks(compressed)
-    results = BlockRetrainer(
+    clock.stored("extract", compressed)
+    results = _retrainer(recipe, blocks, compressed, trained, train, seed).train_all_blocks()
+    clock.stored("distill", trained)
+    set_random_seed(seed)
+    profile = _profiler(recipe, blocks, trained, test).profile_all_blocks()
+    clock.stored("profile", trained / "profile")
+    set_random_seed(seed)
+    with clock.watch("pack"):
+        size = pack(out, blocks, trained, profile, test, _bundle_options(recipe))
+    timed = selections_to_time(profile)
+    with clock.watch("time"):
+        timing = time_selections(blocks, trained, [p.selection for p in timed], recipe.bundle.precision)
+    facts = BuildFacts(
+        recipe=recipe,
+        task=blocks.model_manager.task,
+        metric=blocks.model_manager.metric,
+        plan=blocks.plan(),
+        segments=segment_facts(blocks, profile),
+        results=results,
+        profile=profile,
+        timed=timed,
+        timing=timing,
+        stages=clock.stages,
+        bundle_name=out.name,
+        bundle_bytes=size,
+        device=device,
+        seed=seed,
+        versions=versions(),
+    )
+    write_report(report_path(out), facts)
+    return BuildResult(out, size, left_out(results), profile, report_path(out))
+
+
+def _retrainer(
+    recipe: Recipe, blocks: AutoBlockManager, compressed: Path, trained: Path, train: CheckedLoader, seed: int
+) -> BlockRetrainer:
+    return BlockRetrainer(
         blocks.teacher,
         blocks,
         blocks.model_manager,
@@ -71,26 +120,30 @@ def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int 
         trained,
         recipe.distill.epochs,
         train,
-        device,
+        blocks.device,
         learning_rate=recipe.distill.learning_rate,
         closed_form_images=recipe.distill.closed_form_images,
         data_name=described(recipe.data.train),
         seed=seed,
-    ).train_all_blocks()
-    set_random_seed(seed)
-    profile = BlockProfiler(
+    )
+
+
+def _profiler(recipe: Recipe, blocks: AutoBlockManager, trained: Path, test: CheckedLoader) -> BlockProfiler:
+    return BlockProfiler(
         blocks.teacher,
         blocks,
         blocks.model_manager,
         trained,
         test,
         recipe.model.input,
-        device,
+        blocks.device,
         compositions=recipe.profile.compositions,
         data_name=described(recipe.data.test),
-    ).profile_all_blocks()
-    set_random_seed(seed)
-    options = BundleOptions(
+    )
+
+
+def _bundle_options(recipe: Recipe) -> BundleOptions:
+    return BundleOptions(
         precision=recipe.bundle.precision,
         labels=recipe.bundle.labels,
         mean=recipe.bundle.mean or None,
@@ -99,5 +152,3 @@ def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int 
         samples=recipe.bundle.samples,
         skeleton=recipe.bundle.skeleton,
     )
-    size = pack(out, blocks, trained, profile, test, options)
-    return BuildResult(out, size, left_out(results), profile)

@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from legodnn.shared.tables import Predictor
+from legodnn.shared.tables import ORIGINAL, Predictor
 
 Table = Mapping[str, Mapping[str, float]]
 """A number per block and variant."""
@@ -74,6 +74,12 @@ def frontier(costs: Table, sizes: Table, count: int) -> list[dict[str, str]]:
         if selection not in found:
             found.append(selection)
     return found
+
+
+def uniform(costs: Table) -> list[dict[str, str]]:
+    """The baseline: for each variant the selection that has it in every block. A block without it stays original."""
+    variants = dict.fromkeys(v for row in costs.values() for v in row if v != ORIGINAL)
+    return [{b: variant if variant in row else ORIGINAL for b, row in costs.items()} for variant in variants]
 
 
 def _at_most(costs: Table, sizes: Table, goal: float) -> dict[str, str]:

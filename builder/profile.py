@@ -20,7 +20,7 @@ from legodnn.builder import costs
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.distill.retrainer import trained_results
 from legodnn.builder.managers.abstract import AbstractModelManager
-from legodnn.builder.predictor import fit_predictor, frontier
+from legodnn.builder.predictor import fit_predictor, frontier, uniform
 from legodnn.builder.progress import progress
 from legodnn.builder.recording import Recording
 from legodnn.builder.store import Stage, fingerprint, load_json, save_json
@@ -32,7 +32,8 @@ class Profile:
     """The tables: costs of every variant, and the predictor for selections.
 
     ``accuracy_loss`` and ``cost`` are by block and variant (accuracies as fractions); ``costs`` is by segment and
-    variant; ``compositions`` lists what the predictor was fitted on.
+    variant; ``compositions`` lists what the predictor was fitted on, ``uniform`` the selections with one variant in all
+    blocks, which it has not seen. Profiles made before there was such a list have an empty one.
     """
 
     teacher_accuracy: float
@@ -41,6 +42,7 @@ class Profile:
     costs: dict[str, dict[str, costs.Costs]]
     predictor: Predictor
     compositions: list[dict[str, Any]] = field(default_factory=list)
+    uniform: list[dict[str, Any]] = field(default_factory=list)
 
     def to_plain(self) -> dict[str, Any]:
         """Dicts, lists, strings and numbers."""
@@ -120,7 +122,8 @@ class BlockProfiler:
 
     def _measure(self, modules: Mapping[str, Mapping[str, Any]], table: dict[str, dict[str, costs.Costs]]) -> Profile:
         variants = sum(len(row) - 1 for row in modules.values())
-        with progress("profile", 1 + variants + self.compositions, unit="evaluation") as bar:
+        selections = self.compositions + len(self.blocks.sparsities)
+        with progress("profile", 1 + variants + selections, unit="evaluation") as bar:
             recording = Recording(self.blocks, self.manager, self.loader)
             teacher = recording.teacher_accuracy
             bar.advance()
@@ -136,15 +139,18 @@ class BlockProfiler:
                             bar.advance()
                 recording.carry(position)
             sizes = {b: {v: float(c.weight_bytes) for v, c in table[b].items()} for b in cost}
-            measured = []
             recording.rewind()
-            for selection in frontier(cost, sizes, self.compositions):
+
+            def measured(selection: Mapping[str, str]) -> dict[str, Any]:
                 accuracy, moved = recording.judge({b: modules[b][v] for b, v in selection.items()})
-                total = sum(cost[b][v] for b, v in selection.items())
-                measured.append({"selection": selection, "cost": total, "accuracy": accuracy, "moved": moved})
                 bar.advance()
-        predictor = fit_predictor(teacher, [(m["cost"], teacher - m["accuracy"]) for m in measured])
-        return Profile(teacher, loss, cost, table, predictor, measured)
+                total = sum(cost[b][v] for b, v in selection.items())
+                return {"selection": selection, "cost": total, "accuracy": accuracy, "moved": moved}
+
+            compositions = [measured(selection) for selection in frontier(cost, sizes, self.compositions)]
+            baseline = [measured(selection) for selection in uniform(cost)]
+        predictor = fit_predictor(teacher, [(m["cost"], teacher - m["accuracy"]) for m in compositions])
+        return Profile(teacher, loss, cost, table, predictor, compositions, baseline)
 
 
 def trained_stage(directory: str | Path) -> Stage:

@@ -6,7 +6,9 @@ import hashlib
 import io
 import json
 import shutil
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +39,30 @@ def tensor_bytes(value: Tensor) -> bytes:
     return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
+@dataclass(frozen=True)
+class Run:
+    """The run that finished a stage: how long it took, whether it went on from one that was interrupted, and when it
+    ended, in seconds since the epoch."""
+
+    seconds: float
+    resumed: bool
+    ended: float
+
+
 class Stage:
     """A directory that holds one stage's results for one fingerprint of its inputs."""
 
     def __init__(self, directory: str | Path, inputs: str) -> None:
         self.directory = Path(directory)
         self.inputs = inputs
+        self._started = time.monotonic()
+        self._resumed = False
 
     def begin(self) -> None:
         """Make the directory; throw away what was made from other inputs."""
-        if self._mark().get("inputs") == self.inputs:
+        self._started = time.monotonic()
+        self._resumed = self._mark().get("inputs") == self.inputs
+        if self._resumed:
             return
         try:
             if (self.directory / _MARK).exists():
@@ -59,7 +75,8 @@ class Stage:
     @property
     def done(self) -> bool:
         """Whether the stage has finished for these inputs."""
-        return self._mark() == {"inputs": self.inputs, "done": True}
+        mark = self._mark()
+        return mark.get("inputs") == self.inputs and mark.get("done") is True
 
     @property
     def recorded_inputs(self) -> str:
@@ -67,8 +84,15 @@ class Stage:
         return str(self._mark().get("inputs", ""))
 
     def finish(self) -> None:
-        """Note that everything is there."""
-        self._write({"inputs": self.inputs, "done": True})
+        """Note that everything is there, and how long it took since `begin`."""
+        run = Run(time.monotonic() - self._started, self._resumed, time.time())
+        self._write({"inputs": self.inputs, "done": True, "run": vars(run)})
+
+    @property
+    def finished_by(self) -> Run | None:
+        """The run that finished what is in the directory, whatever its inputs; None where nobody noted one."""
+        run = self._mark().get("run")
+        return Run(**run) if run else None
 
     def require(self, command: str) -> None:
         """Raise `WorkError` unless the stage has finished for these inputs; ``command`` would make it."""

@@ -103,7 +103,7 @@ def grounds(generator: torch.Generator, count: int, height: int, width: int) -> 
     """Textured, coloured grounds (count, 3, height, width) in [0, 0.7]: noise of three sizes, and stripes."""
     tint = uniform(generator, 0.1, 0.5, count, 3, 1, 1)
     texture = torch.zeros(count, 1, height, width)
-    for cells, strength in ((4, 0.35), (12, 0.25), (height, 0.12)):
+    for cells, strength in ((4, 0.3), (12, 0.2), (height, 0.08)):
         noise = torch.randn((count, 1, cells, cells), generator=generator)
         texture += strength * F.interpolate(noise, size=(height, width), mode="bicubic", align_corners=False)
     angle, period = uniform(generator, 0, math.pi, count, 1, 1), uniform(generator, 4, 16, count, 1, 1)

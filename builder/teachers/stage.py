@@ -16,6 +16,11 @@ from legodnn.builder.store import Stage, fingerprint, load_tensors, save_tensors
 from legodnn.builder.teachers.training import Settings
 
 
+def needs_training(recipe: Recipe) -> bool:
+    """Whether the recipe's teacher is trained by the build: it says how, and gives no weights."""
+    return recipe.model.weights is None and recipe.teacher.train is not None
+
+
 def trained_teacher(recipe: Recipe, train: CheckedLoader, work: Path, device: str, seed: int) -> nn.Module:
     """The recipe's teacher in eval mode on the CPU; where the recipe says how it is trained and gives no weights, with
     those in ``work``, made now if need be.
@@ -24,7 +29,7 @@ def trained_teacher(recipe: Recipe, train: CheckedLoader, work: Path, device: st
     """
     set_random_seed(seed)
     model = build_model(recipe)
-    if recipe.model.weights is not None or recipe.teacher.train is None:
+    if not needs_training(recipe):
         return model
     section = recipe.teacher
     settings = [section.epochs, section.learning_rate, repr(section.train), described(recipe.data.train), seed]

@@ -73,12 +73,12 @@ CASES = (
     Case("object-detection", "SSDlite", SSDLITE, 500),
     Case("action-recognition", "TSN-R18"),
     Case(
-        "action-recognition", "TRN-R18", (f"model.factory={ZOO}.video:trn_resnet18", "model.kwargs.features=32")
+        "action-recognition", "TRN-R18", (f"model.factory={ZOO}.video:trn_resnet18", "model.kwargs.features=16")
     ),
     Case("action-recognition", "R3D-18", R3D),
     Case("anomaly-detection", "GANomaly"),
     Case("pose-estimation", "SimpleBaseline-R18"),
-    Case("pose-estimation", "DeepPose-R18", (f"model.factory={ZOO}.pose:deeppose_resnet18", "teacher.epochs=24")),
+    Case("pose-estimation", "DeepPose-R18", (f"model.factory={ZOO}.pose:deeppose_resnet18", "teacher.epochs=30")),
 )
 
 

@@ -2,6 +2,8 @@
 
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +74,18 @@ class Folder:
         return names["network"]()
 
 
+@contextmanager
+def modules_forgotten(path: Path) -> Iterator[None]:
+    """What recipes import from below a folder is gone again behind the ``with`` block."""
+    before, places = set(sys.modules), list(sys.path)
+    yield
+    sys.path[:] = places
+    for name in set(sys.modules) - before:
+        if str(path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
 @pytest.fixture
 def folder(tmp_path):
-    before, path = set(sys.modules), list(sys.path)
-    yield Folder(tmp_path)
-    sys.path[:] = path
-    for name in set(sys.modules) - before:
-        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
+    with modules_forgotten(tmp_path):
+        yield Folder(tmp_path)

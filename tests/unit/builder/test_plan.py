@@ -13,7 +13,7 @@ from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.groups import pruning_groups
 from legodnn.builder.plan import module_tree
 from legodnn.builder.prune import LayerShare
-from legodnn.builder.report import plan_lines
+from legodnn.builder.report.text import plan_lines
 from legodnn.builder.zoo import resnet_cifar
 from legodnn.shared.errors import ModelError
 from tests.networks import conv, images, network

@@ -10,6 +10,7 @@ from legodnn.builder.compose import compose
 from legodnn.builder.distill import retrainer
 from legodnn.builder.distill.retrainer import trained_results
 from legodnn.builder.export import export, prepare
+from legodnn.builder.predictor import fit_predictor
 from legodnn.builder.profile import trained_stage
 from legodnn.runtime import Network
 from legodnn.shared.bundle.reader import BundleReader
@@ -67,6 +68,17 @@ def test_every_variant_is_judged_as_if_run_by_itself(trained, profile):
                 moved = (alone(x) - wanted).square().mean() / wanted.var(correction=0)
             assert profile.accuracy_loss[block][variant] == pytest.approx(profile.teacher_accuracy - accuracy)
             assert profile.cost[block][variant] == pytest.approx(float(moved), rel=0.05)
+
+
+def test_the_uniform_baseline_is_measured_and_the_predictor_does_not_see_it(trained, profile):
+    blocks, folder = trained
+    assert [set(row["selection"].values()) for row in profile.uniform] == [{v} for v in blocks.descendant_names]
+    for row in profile.uniform:
+        modules = {b: blocks.load(trained_stage(folder / "trained"), b, v) for b, v in row["selection"].items()}
+        whole = compose(blocks.graph, blocks.folded, modules)
+        assert row["accuracy"] == blocks.model_manager.get_model_acc(whole, loader(), "cpu")
+    losses = [(row["cost"], profile.teacher_accuracy - row["accuracy"]) for row in profile.compositions]
+    assert profile.predictor == fit_predictor(profile.teacher_accuracy, losses)
 
 
 def test_memory_for_recorded_activations_is_bounded(trained, profile, monkeypatch, tmp_path):

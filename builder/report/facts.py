@@ -1,0 +1,97 @@
+"""What a report is made from: the results of a build, and the network as the reader is shown it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torchvision
+
+from legodnn.builder.blocks import AutoBlockManager
+from legodnn.builder.clock import StageTime
+from legodnn.builder.costs import Costs
+from legodnn.builder.distill.retrainer import Result
+from legodnn.builder.plan import Plan
+from legodnn.builder.profile import Profile
+from legodnn.builder.recipe import Recipe
+from legodnn.builder.report.seconds import Timing
+from legodnn.builder.report.selections import Landscape, Point, spread
+from legodnn.shared.console import version
+from legodnn.shared.tables import ORIGINAL
+
+TIMED = 8
+"""Selections timed of the compositions that were measured, and as many of those quickest for their accuracy."""
+
+
+@dataclass(frozen=True)
+class SegmentFacts:
+    """A segment: its layers, the numbers of the segments it reads (-1 for the network's input), what the original
+    costs and the bytes of its smallest variant."""
+
+    name: str
+    is_block: bool
+    layers: Sequence[str]
+    reads: Sequence[int]
+    costs: Costs
+    smallest_bytes: int
+
+
+@dataclass(frozen=True)
+class BuildFacts:
+    """Everything a report tells. ``timed`` are the selections that ``timing`` has the seconds of."""
+
+    recipe: Recipe
+    task: str
+    metric: str
+    plan: Plan
+    segments: Sequence[SegmentFacts]
+    results: Sequence[Result]
+    profile: Profile
+    timed: Sequence[Point]
+    timing: Timing
+    stages: Sequence[StageTime]
+    bundle_name: str
+    bundle_bytes: int
+    device: str
+    seed: int
+    versions: dict[str, str]
+
+
+def selections_to_time(profile: Profile) -> list[Point]:
+    """The teacher, the uniform baseline, and selections that are on a frontier: a modest number, each once."""
+    land = Landscape(profile)
+    wanted = [land.teacher, *land.uniform, *spread(land.measured, TIMED), *spread(land.quickest, TIMED)]
+    return list({tuple(p.selection.items()): p for p in wanted}.values())
+
+
+def segment_facts(blocks: AutoBlockManager, profile: Profile) -> list[SegmentFacts]:
+    """The segments of a network in the order in which they run."""
+    makers = {node: i for i, s in enumerate(blocks.graph.segments) for node in s.outputs}
+    found = []
+    for segment in blocks.graph.segments:
+        row = profile.costs[segment.name]
+        found.append(
+            SegmentFacts(
+                segment.name,
+                segment.is_block,
+                blocks.layers(segment.name),
+                sorted({makers.get(node, -1) for node in segment.inputs}),
+                row[ORIGINAL],
+                min(costs.weight_bytes for costs in row.values()),
+            )
+        )
+    return found
+
+
+def versions() -> dict[str, str]:
+    """What the bundle was made with."""
+    return {
+        "legodnn": version(),
+        "torch": str(torch.__version__),
+        "torchvision": str(torchvision.__version__),
+        "numpy": np.__version__,
+        "Python": platform.python_version(),
+    }

@@ -1,0 +1,373 @@
+"""The HTML report of a build: one file that says what the build found, and lets nothing into the page but text."""
+
+import json
+import re
+import shutil
+from dataclasses import fields, replace
+
+import pytest
+
+from legodnn.builder import pipeline
+from legodnn.builder.__main__ import main
+from legodnn.builder.clock import Clock, StageTime
+from legodnn.builder.distill.retrainer import Result
+from legodnn.builder.graph.channels.map import Reason
+from legodnn.builder.plan import Stay
+from legodnn.builder.profile import Profile
+from legodnn.builder.recipe import Call
+from legodnn.builder.report import seconds as seconds_module
+from legodnn.builder.report.chart import axis
+from legodnn.builder.report.markup import element, to_bytes
+from legodnn.builder.report.network import drawing
+from legodnn.builder.report.page import page, report_path
+from legodnn.builder.report.seconds import Timing
+from legodnn.builder.report.selections import Landscape, spread
+from legodnn.builder.report.words import percent, selection_line, signed_points
+from legodnn.builder.store import Stage
+from legodnn.shared.units import format_bytes
+from tests.pages import read_page
+from tests.unit.builder.conftest import Folder, modules_forgotten
+
+CHOICES = ("blocks.sparsity=[0, 0.25, 0.5, 0.75]", "profile.compositions=4", "data.test=taught:batches")
+SETTINGS = [word for choice in CHOICES for word in ("--set", choice)]
+
+TAUGHT = """
+import parts
+
+
+def batches():
+    '''Images with the labels the network gives them itself, but for some.'''
+    found = []
+    for images, labels in parts.batches(count=8):
+        own = parts.network().eval()(images).argmax(1)
+        own[::5] = labels[::5]
+        found.append((images, own))
+    return found
+"""
+
+
+def telling_folder(path):
+    """A folder with a recipe whose selections differ in accuracy."""
+    folder = Folder(path)
+    folder.write("taught.py", TAUGHT)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _forgetful(tmp_path_factory):
+    with modules_forgotten(tmp_path_factory.getbasetemp()):
+        yield
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A folder with a finished build in it, and the facts its report was made from."""
+    folder, seen = telling_folder(tmp_path_factory.mktemp("built")), []
+    with modules_forgotten(folder.path), pytest.MonkeyPatch.context() as patched:
+        write = pipeline.write_report
+        patched.setattr(pipeline, "write_report", lambda path, facts: (seen.append(facts), write(path, facts)))
+        assert main([str(folder.recipe), "-o", str(folder.path / "small.lgb"), *SETTINGS]) == 0
+    return folder, seen[0]
+
+
+def read(path):
+    return read_page(path.read_text(encoding="utf-8"))
+
+
+def shown(facts):
+    return read_page(to_bytes(page(facts)).decode())
+
+
+def table(document, section):
+    return document.all(id=section)[0].all("table")[0].rows()
+
+
+def selections(document):
+    return document.all(id="accuracy")[0].all("table")[0].rows()
+
+
+def test_every_bundle_of_a_folder_has_a_report_of_its_own(folder, capsys):
+    for name in ("a.lgb", "b.lgb"):
+        assert main([str(folder.recipe), "-o", str(folder.path / name)]) == 0
+        assert f"{name[0]}.report.html: the report" in capsys.readouterr().out
+    assert report_path(folder.path / "a.lgb") == folder.path / "a.report.html"
+    for name in "ab":
+        [title] = read(folder.path / f"{name}.report.html").all("h1")
+        assert title.text == f"{name}.lgb"
+
+
+def test_the_page_is_well_formed_and_stands_alone(built):
+    folder, _ = built
+    document = read(folder.path / "small.report.html")
+    everything = document.all()
+    assert not document.all("script")
+    links = [v for node in everything for k, v in node.attributes.items() if k in ("src", "href", "srcset", "data")]
+    assert links == ["data:,"]
+    assert not re.search(r"url\((?!#)|@import", document.all("style")[0].text)
+    names = [node.attributes["id"] for node in everything if "id" in node.attributes]
+    assert len(names) == len(set(names))
+    assert {n.attributes["aria-labelledby"] for n in everything if "aria-labelledby" in n.attributes} <= {*names}
+    assert not [k for node in everything for k in node.attributes if k.startswith("on")]
+
+
+def test_every_drawing_says_what_it_shows(built):
+    folder, _ = built
+    drawings = [s for s in read(folder.path / "small.report.html").all("svg") if "aria-hidden" not in s.attributes]
+    assert len(drawings) == 4
+    for svg in drawings:
+        assert svg.attributes["role"] == "img"
+        assert len(svg.attributes["aria-label"]) > 20
+
+
+def test_the_losses_and_costs_are_the_profile_s(built):
+    folder, facts = built
+    rows = table(read(folder.path / "small.report.html"), "variants")
+    assert [row[0] for row in rows] == list(facts.profile.cost)
+    for block, *cells in rows:
+        losses, costs = facts.profile.accuracy_loss[block], facts.profile.cost[block]
+        wanted = [f"{signed_points(-losses[v])}{costs[v]:.2g}" for v in losses if v != "original"]
+        assert cells == wanted
+
+
+def test_every_selection_shown_has_its_own_numbers(built):
+    folder, facts = built
+    profile, document = facts.profile, read(folder.path / "small.report.html")
+    found = {row[1]: row for row in selections(document)}
+    for measured in [*profile.compositions, *profile.uniform]:
+        selection = measured["selection"]
+        row = found[selection_line(selection)]
+        weights = sum(c[selection.get(s, "original")].weight_bytes for s, c in profile.costs.items())
+        cost = sum(profile.cost[b][v] for b, v in selection.items())
+        assert row[2] == format_bytes(weights)
+        assert row[4] == percent(profile.predictor.accuracy(cost))
+        assert row[5] == percent(measured["accuracy"])
+    assert {row[0] for row in found.values()} >= {"teacher", "uniform"}
+    assert all(re.fullmatch(r"[\d.]+ [mu]?s", found[selection_line(p.selection)][6]) for p in facts.timed)
+
+
+def test_the_charts_have_a_mark_for_each_with_its_numbers(built):
+    folder, facts = built
+    memory, time, predictor = read(folder.path / "small.report.html").all("figure")
+    land = Landscape(facts.profile)
+    assert len(time.all("svg", role="img")[0].all("title")) == len(facts.timed)
+    tips = [title.text for title in memory.all("svg", role="img")[0].all("title")]
+    assert len(tips) == len(land.chosen) + len(land.uniform) + 1
+    for point in land.uniform:
+        assert f"uniform: {percent(point.measured)} measured, {format_bytes(point.weight_bytes)}" in "\n".join(tips)
+    assert len(predictor.all("svg", role="img")[0].all("title")) == len(land.measured) + len(land.unseen)
+
+
+def test_predicted_numbers_carry_their_error(built):
+    folder, facts = built
+    document = read(folder.path / "small.report.html")
+    error = f"{100 * facts.profile.predictor.mean_error:.2f}"
+    for _, accuracy, *_ in table(document, "budgets")[1:]:
+        assert accuracy == "–" or accuracy.endswith(("measured", f"predicted ± {error}"))
+    assert f"off by {error} points in the mean" in document.all(id="predictor")[0].text
+
+
+def test_the_plan_s_reasons_the_recipe_and_the_versions_are_there(built):
+    folder, facts = built
+    document = read(folder.path / "small.report.html")
+    stays = [[str(s.reason), ", ".join(s.layers), f"{s.channels:,}"] for s in facts.plan.stays]
+    assert table(document, "dense") == stays
+    settings = dict(document.all(id="making")[0].all("table")[1].rows())
+    for part in ("model", "data", "teacher", "blocks", "distill", "profile", "bundle"):
+        assert {f"{part}.{f.name}" for f in fields(getattr(facts.recipe, part))} <= set(settings)
+    assert settings["blocks.sparsity"] == "0, 0.25, 0.5, 0.75"
+    versions = dict(document.all(id="making")[0].all("table")[2].rows())
+    assert versions["torch"] == facts.versions["torch"]
+
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;</style></title>\x00\ud800"
+
+
+def test_no_name_gets_into_the_page_as_anything_but_text(built):
+    _, facts = built
+    bundle = replace(facts.recipe.bundle, labels=(HOSTILE,))
+    recipe = replace(facts.recipe, name=HOSTILE, manager=Call(HOSTILE, (HOSTILE,)), bundle=bundle)
+    stay = Stay((HOSTILE,), 3, Reason(HOSTILE, HOSTILE, HOSTILE, HOSTILE))
+    variant = next(r for r in facts.results if r.variant != "original")
+    wicked = replace(
+        facts,
+        recipe=recipe,
+        task=HOSTILE,
+        metric=HOSTILE,
+        plan=replace(facts.plan, trunk_stays=[stay], trunk_layers=[HOSTILE], opaque={HOSTILE: HOSTILE}),
+        segments=[replace(s, name=HOSTILE, layers=[HOSTILE]) for s in facts.segments],
+        results=[*facts.results, Result(variant.block, HOSTILE, "failed", 1.0)],
+        timing=Timing([None for _ in facts.timed], 1, HOSTILE),
+        stages=[StageTime(HOSTILE, None, HOSTILE)],
+        bundle_name=HOSTILE,
+        device=HOSTILE,
+        versions={HOSTILE: HOSTILE},
+    )
+    document, plain = shown(wicked), shown(facts)
+    assert not document.all("script")
+    assert not document.all("img")
+    assert not [k for node in document.all() for k in node.attributes if k.startswith("on")]
+    assert {node.tag for node in document.all()} <= {node.tag for node in plain.all()}
+    assert document.text.count("<script>alert(1)</script>") > 20
+
+
+def test_a_build_taken_up_again_says_what_is_from_before(built, tmp_path):
+    folder, facts = built
+    assert [s.name for s in facts.stages] == ["cut", "extract", "distill", "profile", "pack", "time"]
+    assert all(s.seconds > 0 and not s.note for s in facts.stages)
+    out = shutil.copytree(folder.path, tmp_path / "again") / "small.lgb"
+    shutil.rmtree(out.with_name("small.lgb.work") / "trained" / "profile")
+    assert main([str(folder.recipe), "-o", str(out), *SETTINGS]) == 0
+    rows = {name: note for name, note, _ in table(read(out.with_name("small.report.html")), "making")}
+    before = [name for name, note in rows.items() if note.startswith("taken from before: made on ")]
+    assert before == ["extract", "distill"]
+    assert rows["profile"] == ""
+
+
+def test_a_stage_that_went_on_from_an_interruption_says_so(tmp_path):
+    Stage(tmp_path / "stage", "inputs").begin()
+    again = Stage(tmp_path / "stage", "inputs")
+    clock = Clock()
+    again.begin()
+    again.finish()
+    clock.stored("distill", tmp_path / "stage")
+    clock.stored("profile", tmp_path / "nowhere")
+    first, second = clock.stages
+    assert 0 <= first.seconds < 60
+    assert first.note == "went on from an interrupted run, whose time is not counted"
+    assert (second.seconds, second.note) == (None, "taken from before; its time is not known")
+
+
+def test_a_profile_of_an_older_build_is_still_read(built, tmp_path):
+    folder, _ = built
+    out = shutil.copytree(folder.path, tmp_path / "old") / "small.lgb"
+    stored = out.with_name("small.lgb.work") / "trained" / "profile" / "profile.json"
+    old = json.loads(stored.read_text())
+    del old["uniform"]
+    stored.write_text(json.dumps(old))
+    mark = stored.with_name("stage.json")
+    mark.write_text(json.dumps({k: v for k, v in json.loads(mark.read_text()).items() if k != "run"}))
+    assert Profile.from_plain(old).uniform == []
+    before = out.read_bytes()
+    assert main([str(folder.recipe), "-o", str(out), *SETTINGS]) == 0
+    assert out.read_bytes() == before
+    document = read(out.with_name("small.report.html"))
+    assert "uniform sparsity, predicted" in document.text
+    assert "its time is not known" in document.all(id="making")[0].text
+
+
+@pytest.mark.parametrize(
+    ("module", "body", "reason"),
+    [
+        ("stopped", "raise RuntimeError('no clock here')", "no clock here"),
+        ("senseless", "return float('nan')", "says nan seconds"),
+    ],
+)
+def test_what_cannot_be_timed_is_said_and_changes_nothing(built, tmp_path, module, body, reason):
+    folder, _ = built
+    out = shutil.copytree(folder.path, tmp_path / "untimed") / "small.lgb"
+    folder.write(
+        f"{module}.py",
+        f"""
+        from legodnn.builder import CommonModelManager
+
+        class Odd(CommonModelManager):
+            def get_model_latency(self, model, sample_num, model_input_size, device):
+                {body}
+        """,
+    )
+    before = out.read_bytes()
+    assert main([str(folder.recipe), "-o", str(out), *SETTINGS, "--set", f"manager={module}:Odd"]) == 0
+    assert out.read_bytes() == before
+    text = read(out.with_name("small.report.html")).all(id="accuracy")[0].text
+    assert "Nothing could be timed" in text
+    assert reason in text
+
+
+def test_timing_ends_when_its_time_is_used_up(built, tmp_path, monkeypatch):
+    folder, facts = built
+    monkeypatch.setattr(seconds_module, "LIMIT_SECONDS", 0.0)
+    out = shutil.copytree(folder.path, tmp_path / "hasty") / "small.lgb"
+    before = out.read_bytes()
+    assert main([str(folder.recipe), "-o", str(out), *SETTINGS]) == 0
+    assert out.read_bytes() == before
+    document = read(out.with_name("small.report.html"))
+    timed = [row[0] for row in selections(document) if row[6]]
+    assert timed == ["teacher"]
+    assert f"{len(facts.timed) - 1} selections left out" in document.text
+
+
+def test_a_report_that_cannot_be_written_is_known_before_the_work(folder, capsys):
+    (folder.path / "small.report.html").mkdir()
+    assert main([str(folder.recipe), "-o", str(folder.path / "small.lgb")]) == 2
+    assert "small.report.html: is no regular file" in capsys.readouterr().err
+    assert not (folder.path / "small.lgb.work").exists()
+
+
+# ---- the parts ----------------------------------------------------------------------------------------------------
+def test_nothing_drawn_is_better_than_the_frontier(built):
+    _, facts = built
+    land = Landscape(facts.profile)
+    assert len(land.everywhere) == land.count
+    for point in [*land.everywhere, *land.uniform]:
+        best = land.within(point.weight_bytes)
+        assert best.weight_bytes <= point.weight_bytes
+        assert best.predicted >= point.predicted
+    assert land.within(land.frontier[0].weight_bytes - 1) is None
+    assert [p.flops for p in land.quickest] == sorted(p.flops for p in land.quickest)
+
+
+def test_many_selections_are_drawn_from_small_to_large_and_the_same_every_time(built, monkeypatch):
+    _, facts = built
+    monkeypatch.setattr("legodnn.builder.report.selections.FEW", 2)
+    first, second = Landscape(facts.profile), Landscape(facts.profile)
+    assert [p.selection for p in first.everywhere] == [p.selection for p in second.everywhere]
+    sizes = {p.weight_bytes for p in first.everywhere}
+    assert {first.teacher.weight_bytes, first.uniform[0].weight_bytes} <= sizes
+
+
+def test_the_baseline_passes_through_its_networks_and_ends_with_them(built):
+    _, facts = built
+    land = Landscape(facts.profile)
+    for point in [*land.uniform, land.teacher]:
+        assert land.baseline(point.weight_bytes) == pytest.approx(point.accuracy)
+    assert land.baseline(land.teacher.weight_bytes + 1) is None
+    assert land.baseline(land.uniform[0].weight_bytes - 1) is None
+
+
+def test_a_uniform_selection_keeps_the_original_where_a_variant_is_missing(built):
+    _, facts = built
+    first, *others = facts.profile.cost
+    cost = {b: dict(row) for b, row in facts.profile.cost.items()}
+    del cost[first]["sparsity=0.5"]
+    uniform = Landscape(replace(facts.profile, cost=cost)).uniform
+    [half] = [p.selection for p in uniform if "sparsity=0.5" in p.selection.values()]
+    assert half == {first: "original", **dict.fromkeys(others, "sparsity=0.5")}
+
+
+def test_spread_keeps_both_ends():
+    assert spread(list(range(10)), 4) == [0, 3, 6, 9]
+    assert spread([1, 2], 4) == [1, 2]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.84, 0.91), (0.0, 1.0), (0.5, 0.5), (0.0, 0.0), (0.899, 0.9001)])
+def test_axes_cover_what_they_show_with_a_few_round_ticks(low, high):
+    made = axis("", low, high, 0.01)
+    assert made.low <= low + 1e-9
+    assert made.high >= high - 1e-9
+    assert 2 <= len(made.ticks) <= 8
+    assert all(abs(100 * value - float(text)) < 1e-6 for value, text in made.ticks)
+
+
+def test_values_that_pass_by_segments_at_once_have_lanes_of_their_own(built):
+    _, facts = built
+    one = facts.segments[0]
+    reads = [[-1], [0], [1], [0, 2], [1, 3], [0, 4]]
+    svg = drawing([replace(one, name=f"s{i}", reads=row) for i, row in enumerate(reads)])
+    starts = [path.get("d").split(" V")[0].split(" Q")[1].split()[0] for path in svg.iter("path")]
+    assert len(starts) == 3
+    assert len(set(starts)) == 3
+
+
+def test_texts_and_attributes_are_escaped_and_elements_follow_each_other():
+    made = element("p", "a<b", element("b", "&", title='"'), "c", None, class_="x", data_y=None)
+    assert to_bytes(made) == b'<!doctype html>\n<p class="x">a&lt;b<b title="&quot;">&amp;</b>c</p>\n'
