@@ -2,17 +2,19 @@
 
     blocks      AutoBlockManager: finds the blocks, makes their descendants
     distill/    BlockRetrainer: teaches descendants to do what their originals do
-    profile     BlockProfiler: what every variant costs; predictor: what selections can be expected to do
+    profile     BlockProfiler: what every variant costs; predictor: what selections may be expected to do; recording:
+                the test set on its way through the network
     packing     pack: everything into one bundle
     pipeline    all of it in a row, from a recipe, resumable
     graph/      the network as a graph: tracing, channels, segments
     prune, compose, costs, export, store   smaller building blocks
-    managers/   AbstractModelManager, CommonModelManager: how a kind of network is run and judged
+    managers/   AbstractModelManager, and one for each application: how a kind of network is run and judged
+    teachers/   how networks of the built-in recipes are trained where there are no weights
     plan, groups   what will be done, and which channels go together
     report/     what a person reads: the plan as text, the HTML page beside a bundle; clock: how long stages took
-    recipe, resolve, cli, progress   the command `legodnn-build`
+    recipe, sections, resolve, cli, progress   the command `legodnn-build`
     detectors/  torchvision's detectors in plain operators
-    data/, zoo/ checked loaders, Fashion-MNIST, networks, built-in recipes
+    data/, zoo/ loaders, data sets in files, what is made of Fashion-MNIST; networks, built-in recipes
 """
 
 from __future__ import annotations

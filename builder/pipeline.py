@@ -17,11 +17,11 @@ from legodnn.builder.graph.cuts import Cuts
 from legodnn.builder.packing import BundleOptions, left_out, pack
 from legodnn.builder.plan import Plan
 from legodnn.builder.profile import BlockProfiler, Profile
-from legodnn.builder.recipe import Recipe
 from legodnn.builder.report.facts import BuildFacts, segment_facts, selections_to_time, versions
 from legodnn.builder.report.page import report_path, write_report
 from legodnn.builder.report.seconds import time_selections
 from legodnn.builder.resolve import build_loaders, build_manager, build_model
+from legodnn.builder.sections import Recipe
 from legodnn.builder.seeds import set_random_seed
 from legodnn.builder.teachers.stage import needs_training, trained_teacher
 

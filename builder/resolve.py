@@ -20,7 +20,7 @@ from torchvision import models
 from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.data.files import purposed
 from legodnn.builder.managers import AbstractModelManager
-from legodnn.builder.recipe import DEFAULT_MANAGER, Call, Recipe
+from legodnn.builder.sections import DEFAULT_MANAGER, Call, Recipe
 from legodnn.shared.errors import DataError, LegoError, ModelError, RecipeError, one_line
 
 

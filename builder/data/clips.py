@@ -41,7 +41,7 @@ def clips(
     made = torch.empty(count, frames, 3, size, size, dtype=torch.uint8)
     for first in range(0, count, 128):
         kinds = classes[first : first + 128]
-        first_maps, second_maps = _motions(kinds, frames, size, generator)
+        first_maps, second_maps = motions(kinds, frames, size, generator)
         n = len(kinds)
         picture = grounds(generator, n, size, size).unsqueeze(1).expand(-1, frames, -1, -1, -1)
         for maps, there in ((first_maps, torch.ones(n)), (second_maps, (kinds == _CROSSING).float())):
@@ -55,7 +55,7 @@ def clips(
     return made, classes
 
 
-def _motions(classes: Tensor, frames: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def motions(classes: Tensor, frames: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Where the first and the second garment are in each frame: maps (n, frames, 2, 3)."""
     n = len(classes)
     moment = torch.linspace(0, 1, frames).expand(n, frames)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from legodnn.builder.recipe import DATA_FILES, Call, Recipe
+from legodnn.builder.sections import DATA_FILES, Call, Recipe
 from legodnn.shared.datasets.dataset import Dataset, Loaded, collated
 from legodnn.shared.datasets.opening import labels_in, open_dataset
 from legodnn.shared.errors import InputError

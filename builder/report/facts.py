@@ -16,9 +16,9 @@ from legodnn.builder.costs import Costs
 from legodnn.builder.distill.retrainer import Result
 from legodnn.builder.plan import Plan
 from legodnn.builder.profile import Profile
-from legodnn.builder.recipe import Recipe
 from legodnn.builder.report.seconds import Timing
 from legodnn.builder.report.selections import Landscape, Point, spread
+from legodnn.builder.sections import Recipe
 from legodnn.shared.console import version
 from legodnn.shared.tables import ORIGINAL
 

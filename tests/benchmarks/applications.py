@@ -23,8 +23,9 @@ from typing import Any
 
 import torch
 
-from legodnn.builder.recipe import Recipe, load_recipe
+from legodnn.builder.recipe import load_recipe
 from legodnn.builder.resolve import build_loaders
+from legodnn.builder.sections import Recipe
 from legodnn.runtime import Network, ScalingOptimizer
 from legodnn.shared.errors import DataError, InfeasibleBudget
 from legodnn.shared.tasks.known import task_named
@@ -92,6 +93,8 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the rows there as well")
     options = parser.parse_args()
     rows = []
+    if options.work:
+        options.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         for case in CASES:
             if re.search(options.only, f"{case.recipe} {case.network}"):

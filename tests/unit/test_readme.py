@@ -15,7 +15,8 @@ from legodnn.builder import cli
 from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.prune import derive
-from legodnn.builder.recipe import _SECTIONS, DEFAULT_MANAGER, load_recipe, tomllib
+from legodnn.builder.recipe import _SECTIONS, load_recipe, tomllib
+from legodnn.builder.sections import DEFAULT_MANAGER
 from legodnn.builder.zoo.resnet_cifar import resnet18
 from legodnn.runtime import Budget, Schedule
 from legodnn.runtime import cli as runtime_cli

@@ -1,5 +1,6 @@
 """A folder to write recipes and the code they name into, forgotten after each test."""
 
+import struct
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import torch.nn as nn
 
 PARTS = """
@@ -89,3 +91,17 @@ def modules_forgotten(path: Path) -> Iterator[None]:
 def folder(tmp_path):
     with modules_forgotten(tmp_path):
         yield Folder(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def fashion(tmp_path_factory):
+    """10,000 garments, blobs of noise, where the test images would be."""
+    folder = tmp_path_factory.mktemp("fashion")
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(60, 256, (10_000, 28, 28), dtype=torch.uint8, generator=generator)
+    pixels[:, :6] = pixels[:, 22:] = pixels[:, :, :8] = pixels[:, :, 20:] = 0
+    labels = torch.arange(10_000).remainder(10).byte()
+    for name, values in (("images-idx3", pixels), ("labels-idx1", labels)):
+        head = struct.pack(f">BBBB{values.dim()}I", 0, 0, 8, values.dim(), *values.shape)
+        (folder / f"t10k-{name}-ubyte").write_bytes(head + values.numpy().tobytes())
+    return folder

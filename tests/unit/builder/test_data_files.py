@@ -1,6 +1,5 @@
 """Data sets named by their paths, and the built-in data written as files."""
 
-import struct
 
 import pytest
 import torch
@@ -10,8 +9,9 @@ from legodnn.builder.data import fashion_mnist, scenes, write
 from legodnn.builder.data.files import FilesLoader, described, loader, with_labels
 from legodnn.builder.managers import CommonModelManager, SegmentationManager, TaskManager
 from legodnn.builder.pipeline import build
-from legodnn.builder.recipe import DATA_FILES, Call, load_recipe
+from legodnn.builder.recipe import load_recipe
 from legodnn.builder.resolve import build_loaders
+from legodnn.builder.sections import DATA_FILES, Call
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.datasets.opening import open_dataset
 from legodnn.shared.errors import DataError, RecipeError
@@ -156,20 +156,6 @@ def test_a_batch_holds_what_memory_may_hold(photos):
 
 
 # ---- writing ------------------------------------------------------------------------------------------------------
-@pytest.fixture(scope="module")
-def fashion(tmp_path_factory):
-    """10,000 garments, blobs of noise, where the test images would be."""
-    folder = tmp_path_factory.mktemp("fashion")
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(60, 256, (10_000, 28, 28), dtype=torch.uint8, generator=generator)
-    pixels[:, :6] = pixels[:, 22:] = pixels[:, :, :8] = pixels[:, :, 20:] = 0
-    labels = torch.arange(10_000).remainder(10).byte()
-    for name, values in (("images-idx3", pixels), ("labels-idx1", labels)):
-        head = struct.pack(f">BBBB{values.dim()}I", 0, 0, 8, values.dim(), *values.shape)
-        (folder / f"t10k-{name}-ubyte").write_bytes(head + values.numpy().tobytes())
-    return folder
-
-
 @pytest.fixture
 def written(fashion, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FASHION_MNIST", str(fashion))

@@ -14,7 +14,6 @@ from legodnn.builder.distill.retrainer import Result
 from legodnn.builder.graph.channels.map import Reason
 from legodnn.builder.plan import Stay
 from legodnn.builder.profile import Profile
-from legodnn.builder.recipe import Call
 from legodnn.builder.report import seconds as seconds_module
 from legodnn.builder.report.chart import axis
 from legodnn.builder.report.markup import element, to_bytes
@@ -23,6 +22,7 @@ from legodnn.builder.report.page import page, report_path
 from legodnn.builder.report.seconds import Timing
 from legodnn.builder.report.selections import Landscape, spread
 from legodnn.builder.report.words import percent, selection_line, signed_points
+from legodnn.builder.sections import Call
 from legodnn.builder.store import Stage
 from legodnn.shared.units import format_bytes
 from tests.pages import read_page
