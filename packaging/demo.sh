@@ -21,11 +21,8 @@ if [ -z "${FASHION_MNIST:-}" ]; then
 fi
 [ -d "$FASHION_MNIST" ] || die "$FASHION_MNIST: no such folder; FASHION_MNIST must name one with IDX files"
 
-say "the teacher: a ResNet-18 for small images"
-"$bin/python" -m legodnn.builder.zoo.train_fashion "$demo/teacher.pt"
-
-say "legodnn-build: from the teacher to a bundle"
-"$bin/legodnn-build" fashion-resnet18 --set "model.weights=$demo/teacher.pt" -o "$demo/fashion.lgb"
+say "legodnn-build: a teacher, a ResNet-18 for small images, and from it a bundle"
+"$bin/legodnn-build" image-classification -o "$demo/fashion.lgb"
 
 say "legodnn-run: what can be had on this machine"
 "$bin/legodnn-run" "$demo/fashion.lgb" --frames 3

@@ -1,7 +1,6 @@
 """Networks, untrained, and built-in recipes.
 
     resnet_cifar          ResNet-18 for small images
-    train_fashion         trains it on Fashion-MNIST, for the demo
     vgg_cifar             VGG-11, 13, 16 and 19 for small images
     mobilenet_v2_cifar    MobileNetV2 for small images
     resnext_cifar         ResNeXt-29 for small images

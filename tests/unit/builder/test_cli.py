@@ -37,7 +37,7 @@ def test_the_list_names_every_built_in_recipe(capsys):
     assert main(["--list"]) == 0
     rows = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
     assert [name for name, _ in rows] == sorted(path.stem for path in Path(zoo.__file__).parent.glob("*.toml"))
-    assert {"fashion-resnet18", "mobilenet_v2", "resnet18", "vgg16_bn", "yolov3"} <= {name for name, _ in rows}
+    assert {"image-classification", "mobilenet_v2", "resnet18", "vgg16_bn", "yolov3"} <= {name for name, _ in rows}
     assert all(len(description) > 20 for _, description in rows)
 
 

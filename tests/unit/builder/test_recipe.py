@@ -178,7 +178,7 @@ def test_a_file_given_on_the_command_line_is_relative_to_where_the_user_is(folde
 
 def test_built_in_recipes_are_whole():
     names = builtin_recipes()
-    assert {"fashion-resnet18", "resnet18", "vgg16_bn", "mobilenet_v2"} <= set(names)
+    assert {"image-classification", "resnet18", "vgg16_bn", "mobilenet_v2"} <= set(names)
     for name in names:
         assert load_recipe(name).name == name
 
