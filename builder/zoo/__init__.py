@@ -10,6 +10,8 @@
     residual_attention    Attention-56 for small images
     inception_v3          Inception v3 for small images, or for its own size
     yolov3                YOLOv3 on DarkNet-53
+    faster_rcnn           Faster R-CNN on ResNet-18 and ResNet-50 with a feature pyramid, for small images
+    ssdlite               SSDlite on MobileNetV3, for small images
     segmentation          FCN and DeepLabv3 on ResNet-18
     anomaly               GANomaly, and ordinal regression
     pose                  DeepPose and SimpleBaseline on ResNet-18
