@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch.nn as nn
 from torch import Tensor
 
+from legodnn.builder.graph.tracing.opaque import Opaque
 from legodnn.builder.zoo.resnet import ResNet18Trunk
 
 
@@ -59,6 +60,17 @@ def _decoder(size: int, width: int, code: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.ConvTranspose2d(width, 3, 4, 2, 1, bias=False), nn.Tanh())
 
 
+class CodeDistance(Opaque):
+    """The mean squared difference of two codes.
+
+    They are nearly equal, so that what moves both by little can change it by much: networks are compared by the codes.
+    """
+
+    def forward(self, code: Tensor, second: Tensor) -> Tensor:
+        """Codes (n, code, 1, 1) to scores (n, 1)."""
+        return (code - second).square().flatten(1).mean(1, keepdim=True)
+
+
 class GANomaly(nn.Module):
     """Encodes an image, decodes it, and encodes the result; the score is how far apart the two codes are."""
 
@@ -67,6 +79,7 @@ class GANomaly(nn.Module):
         self.encoder = _encoder(size, width, code)
         self.decoder = _decoder(size, width, code)
         self.second_encoder = _encoder(size, width, code)
+        self.distance = CodeDistance()
 
     def reconstruct(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """For training: the image made again (n, 3, size, size), and the codes (n, code, 1, 1) of both images."""
@@ -77,7 +90,7 @@ class GANomaly(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, 3, size, size) to scores (n, 1): the mean squared difference of the codes."""
         _, code, second = self.reconstruct(x)
-        return (code - second).square().flatten(1).mean(1, keepdim=True)
+        return self.distance(code, second)
 
 
 class Discriminator(nn.Module):
