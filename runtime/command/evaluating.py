@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 from legodnn.runtime.command.choosing import present
 from legodnn.runtime.command.report import Progress, Reporter
 from legodnn.runtime.command.stopping import Stopping
+from legodnn.runtime.composition.agreement import tensors
 from legodnn.runtime.network import Network
 from legodnn.shared.datasets.dataset import Example, Loaded, Skipped
 from legodnn.shared.datasets.opening import open_dataset
@@ -64,7 +65,7 @@ class Evaluation:
         started = time.perf_counter()
         answer = self._network(loaded.inputs)
         self._seconds.append(time.perf_counter() - started)
-        outputs = answer if isinstance(answer, tuple) else (answer,)
+        outputs = tensors(answer)
         if not self._task.reads(outputs):
             shapes = ", ".join("x".join(map(str, output.shape)) for output in outputs)
             raise DataError(f"{self._path}: the network's answers ({shapes}) are not those of {self._task.name}")

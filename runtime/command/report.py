@@ -8,6 +8,7 @@ import threading
 import time
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from legodnn.runtime.composition.agreement import tensors
 from legodnn.runtime.controller import Event
 from legodnn.runtime.controller.events import REASONS
 from legodnn.runtime.memory import read_memory_table
@@ -217,7 +218,7 @@ def joint_text(choice: JointChoice) -> str:
 
 def answer_facts(manifest: Manifest, answer: Any) -> Dict[str, Any]:
     """A network's answer to one frame, as its application reads it; of others the outputs' shapes and ranges."""
-    outputs = answer if isinstance(answer, tuple) else (answer,)
+    outputs = tensors(answer)
     task = task_named(manifest.task)
     if task is not None and task.reads(outputs):
         return task.facts(outputs, Meaning.of(manifest))

@@ -10,13 +10,13 @@ from typing import Deque, Iterator, List, Optional, Sequence
 
 from torch import Tensor
 
-from legodnn.runtime.frames.folder import image_names
 from legodnn.runtime.frames.source import Frame, Source
 from legodnn.runtime.frames.stream import Stream
 from legodnn.shared.clips import ClipFit, spread
+from legodnn.shared.datasets.paths import files_in, sub_folders
 from legodnn.shared.errors import InputError
 from legodnn.shared.fit import file_image
-from legodnn.shared.images import require_pillow
+from legodnn.shared.images import IMAGE_SUFFIXES, require_pillow
 
 
 class ClipFolder(Source):
@@ -30,10 +30,8 @@ class ClipFolder(Source):
     def __init__(self, path: str, fit: ClipFit) -> None:
         require_pillow()
         self.path, self.fit = path, fit
-        with os.scandir(path) as entries:
-            inside = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
-        self.clips = [name for name in inside if image_names(os.path.join(path, name))]
-        alone = bool(image_names(path))
+        self.clips = [name for name in sub_folders(path) if files_in(os.path.join(path, name), IMAGE_SUFFIXES)]
+        alone = bool(files_in(path, IMAGE_SUFFIXES))
         if alone and self.clips:
             raise InputError(f"{path}: both images and folders of images; is it one clip, or a folder of clips?")
         if not alone and not self.clips:
@@ -49,7 +47,7 @@ class ClipFolder(Source):
 
     def _load(self, name: str) -> List[Tensor]:
         folder = os.path.join(self.path, name)
-        names = image_names(folder)
+        names = files_in(folder, IMAGE_SUFFIXES)
         chosen = [names[place] for place in spread(len(names), self.fit.length)]
         return [self.fit.join([self.fit.fit(file_image(os.path.join(folder, image))) for image in chosen])]
 

@@ -9,6 +9,7 @@ from typing import Callable, Iterator, List, Optional
 from torch import Tensor
 
 from legodnn.runtime.frames.source import Frame, Source
+from legodnn.shared.datasets.paths import files_in
 from legodnn.shared.errors import InputError
 from legodnn.shared.fit import Fit, file_image
 from legodnn.shared.images import IMAGE_SUFFIXES, require_pillow
@@ -24,7 +25,7 @@ class Folder(Source):
     def __init__(self, path: str, fit: Fit) -> None:
         require_pillow()
         self.path, self.fit = path, fit
-        self.names = image_names(path)
+        self.names = files_in(path, IMAGE_SUFFIXES)
         if not self.names:
             raise InputError(f"{path}: no images in this folder ({', '.join(IMAGE_SUFFIXES)})")
 
@@ -36,13 +37,3 @@ class Folder(Source):
 
     def _load(self, image: Callable[[], Tensor]) -> List[Tensor]:
         return [self.fit(image())]
-
-
-def image_names(folder: str) -> List[str]:
-    """The names of the image files in a folder, not in those inside it, sorted. Raises `OSError`."""
-    with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if _is_image(e.name) and e.is_file())
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")

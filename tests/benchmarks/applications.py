@@ -27,7 +27,9 @@ from legodnn.builder.recipe import load_recipe
 from legodnn.builder.resolve import build_loaders
 from legodnn.builder.sections import Recipe
 from legodnn.runtime import Network, ScalingOptimizer
+from legodnn.runtime.composition import tensors
 from legodnn.shared.errors import DataError, InfeasibleBudget
+from legodnn.shared.tables import ORIGINAL
 from legodnn.shared.tasks.known import task_named
 from legodnn.shared.tasks.task import Meter
 
@@ -160,8 +162,7 @@ def figures(network: Network, selection: dict[str, str], loader: Sequence[Any]) 
     meter: Meter = task.meter()
     with torch.no_grad():
         for inputs, *truths in loader:
-            answer = network(inputs)
-            meter.add(answer if isinstance(answer, tuple) else (answer,), truths)
+            meter.add(tensors(network(inputs)), truths)
     try:
         return meter.figures()[task.metric], meter.trivial()
     except DataError as error:
@@ -170,11 +171,9 @@ def figures(network: Network, selection: dict[str, str], loader: Sequence[Any]) 
 
 def uniform(network: Network, limit: float) -> dict[str, str] | None:
     """The mildest single sparsity that fits into a number of bytes; blocks that lack it stay as they are."""
-    names = dict.fromkeys(v.name for block in network.blocks for v in block.variants)
-    for name in sorted(names, key=lambda n: max(v.sparsity for b in network.blocks for v in b.variants if v.name == n)):
-        selection = {
-            block.name: name if name in {v.name for v in block.variants} else "original" for block in network.blocks
-        }
+    sparsities = {v.name: v.sparsity for block in network.blocks for v in block.variants}
+    for name in sorted(sparsities, key=sparsities.__getitem__):
+        selection = {b.name: name if name in {v.name for v in b.variants} else ORIGINAL for b in network.blocks}
         if sum(v.weight_bytes for v in network.manifest.chosen(selection)) <= limit:
             return selection
     return None

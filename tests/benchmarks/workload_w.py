@@ -35,6 +35,7 @@ from legodnn.runtime import InfeasibleBudget, LatencyEstimator, Network, Scaling
 from legodnn.runtime.composition import time_turns
 from legodnn.shared.errors import LegoError
 from legodnn.shared.tables import ORIGINAL
+from tests.benchmarks.applications import uniform
 
 EPOCHS, RATE = 3, 1e-3
 LATENCY_SELECTIONS, LATENCY_ROUNDS, LATENCY_GROUP = 30, 151, 6
@@ -103,16 +104,6 @@ def accuracies(workload: ModuleType, network: Network, selection: dict[str, str]
     }
 
 
-def uniform(network: Network, limit: float) -> dict[str, str]:
-    """The mildest single sparsity that fits into a number of bytes."""
-    names = [v.name for v in network.blocks[0].variants]
-    for name in names:
-        selection = {block.name: name for block in network.blocks}
-        if sum(v.weight_bytes for v in network.manifest.chosen(selection)) <= limit:
-            return selection
-    sys.exit(f"no single sparsity fits into {limit:.0f} bytes")
-
-
 def budgets(workload: ModuleType, network: Network) -> list[dict[str, float]]:
     """What the optimiser chooses for each memory share, predicted and measured."""
     optimizer = ScalingOptimizer(network, count_activations=False)
@@ -121,7 +112,10 @@ def budgets(workload: ModuleType, network: Network) -> list[dict[str, float]]:
     for share in workload.MEMORY_SHARES:
         choice = optimizer.choose(None, share * parameters)
         measured = accuracies(workload, network, choice.selection)
-        plain = accuracies(workload, network, uniform(network, share * parameters))
+        baseline = uniform(network, share * parameters)
+        if baseline is None:
+            sys.exit(f"no single sparsity fits into {share:.0%} of the parameters")
+        plain = accuracies(workload, network, baseline)
         rows.append(
             {
                 "memory_share": share,
