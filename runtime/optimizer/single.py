@@ -1,21 +1,24 @@
-"""`ScalingOptimizer`: the best selection of one network within budgets."""
+"""`ScalingOptimizer`: the best selection of one network within budgets.
+
+What it searches with is imported at the first search, so that networks answer sooner.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import List, Optional
+from typing import TYPE_CHECKING, List, Optional
 
 from legodnn.runtime.network import Network
-from legodnn.runtime.optimizer.answer import answer
 from legodnn.runtime.optimizer.arguments import check_budget, check_objective, check_share
 from legodnn.runtime.optimizer.choice import Choice
 from legodnn.runtime.optimizer.figures import Figures, rounded_up
-from legodnn.runtime.optimizer.frontier import Frontier
 from legodnn.runtime.optimizer.power import Power
-from legodnn.runtime.optimizer.request import ACCURACY, MEMORY, TIME, Demand, Request
 from legodnn.shared.errors import InfeasibleBudget, UnusableVariant, UsageError
 from legodnn.shared.units import format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    from legodnn.runtime.optimizer.request import Request
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,8 @@ class ScalingOptimizer:
             raise UsageError(
                 f"{budget} budget needs latencies: call LatencyEstimator(network).profile_all_blocks() first"
             )
+        from legodnn.runtime.optimizer.answer import answer
+
         figures = Figures(self.network, self.count_activations)
         found = answer(self._request(figures, wish))
         self.solves += found.solves
@@ -145,6 +150,8 @@ class ScalingOptimizer:
         raise self._infeasible(figures, wish, choice)
 
     def _request(self, figures: Figures, wish: _Wish) -> Request:
+        from legodnn.runtime.optimizer.request import ACCURACY, MEMORY, TIME, Demand, Request
+
         limits = [Fraction(wish.seconds)] if wish.seconds is not None else []
         if wish.joules is not None and self.power is not None:
             limits.append(self.power.seconds(wish.joules))
@@ -172,6 +179,8 @@ class ScalingOptimizer:
         Exact; each combination of the three once, sorted by time and then memory, or by memory alone where latencies
         have not been measured. Ten blocks with five variants take a tenth of a second on a PC, twenty a few seconds.
         """
+        from legodnn.runtime.optimizer.frontier import Frontier
+
         return Frontier(Figures(self.network, self.count_activations)).choices(self.power)
 
     def _infeasible(self, figures: Figures, wish: _Wish, choice: Choice) -> InfeasibleBudget:
