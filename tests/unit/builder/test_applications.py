@@ -146,7 +146,10 @@ def test_visible_keypoints_are_inside_and_sizes_are_those_of_the_garments():
 def test_every_second_image_is_abnormal_but_in_training_none():
     images, abnormal = anomalies.images("test", 40)
     assert abnormal.tolist() == [0, 1] * 20
-    assert (images.amin(), images.amax()) == (-1.0, pytest.approx(1.0, abs=0.05))
+    assert images.dtype == torch.uint8
+    inputs, truths = next(iter(anomalies.loader("test", 40, batch=40)))
+    assert (inputs.amin(), inputs.amax()) == (-1.0, pytest.approx(1.0, abs=0.05))
+    assert torch.equal(truths, abnormal)
 
 
 # ---- teachers -------------------------------------------------------------------------------------------------------
