@@ -89,11 +89,11 @@ def _head(build: BuildFacts, land: Landscape) -> Element:
     teacher = land.teacher
     point = land.within(HEADLINE * teacher.weight_bytes)
     tiles: list[tuple[str, str]] = [(f"teacher's {build.metric}", percent(teacher.accuracy))]
-    if build.profile.trivial_accuracy is not None:
-        tiles.append((f"{build.metric} {WITHOUT_A_LOOK}", percent(build.profile.trivial_accuracy)))
     if point is not None:
         how = "" if point.measured is not None else ", predicted"
         tiles.append((f"of that within {percent(HEADLINE, 0)} of its weights{how}", of_teacher(point, teacher)))
+    if build.profile.trivial_accuracy is not None:
+        tiles.append((f"{build.metric} {WITHOUT_A_LOOK}", percent(build.profile.trivial_accuracy)))
     smallest = land.frontier[0]
     tiles += [
         ("weights, smallest network to teacher", _range(smallest.weight_bytes, teacher.weight_bytes)),
