@@ -40,6 +40,7 @@ examples:
                                                 interruption and it goes on
   legodnn-build my.toml -o my.lgb --set data.train=photos/train --set data.test=photos/test
   legodnn-build my.toml -o small.lgb --set bundle.precision=fp16 --set distill.epochs=10
+  legodnn-build my.toml -o my.lgb --no-timing   the same bundle up to 12 s sooner, with a report that has no times
 
 exit status: 0 done, 2 something was wrong (one line on stderr says what), 130 interrupted with Ctrl-C
 """
@@ -65,7 +66,7 @@ def run(name: str, arguments: list[str]) -> int:
     work = Path(options.work) if options.work else out.with_name(out.name + ".work")
     if work.exists() and not work.is_dir():
         raise UsageError(f"--work {work}: not a directory")
-    result = pipeline.build(recipe, out, work, _device(options.device), options.seed)
+    result = pipeline.build(recipe, out, work, _device(options.device), options.seed, timing=not options.no_timing)
     for warning in result.warnings:
         print(f"{name}: warning: {warning}", file=sys.stderr)
     predictor = result.profile.predictor
@@ -91,6 +92,8 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
     parser.add_argument("--seed", type=_seed, metavar="N", default=0, help="of everything random (default: 0)")
     parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], help="override the recipe")
+    untimed = "time no selections for the report; the bundle is the same"
+    parser.add_argument("--no-timing", action="store_true", help=untimed)
     parser.add_argument("--plan", action="store_true", help="show the blocks and what they can lose, then stop")
     parser.add_argument("--json", action="store_true", help="with --plan: one JSON object instead of text")
     parser.add_argument("--groups", action="store_true", help="with --plan: which channels go together, layer by layer")

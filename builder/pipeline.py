@@ -58,9 +58,11 @@ def plan(recipe: Recipe, device: str = "cpu", groups: bool = False) -> Plan:
     return block_manager(recipe, build_model(recipe), device).plan(groups)
 
 
-def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int = 0) -> BuildResult:
+def build(
+    recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int = 0, *, timing: bool = True
+) -> BuildResult:
     """Build a bundle, and its report beside it; what an interrupted build left in ``work`` is used, and the result is
-    the same.
+    the same. ``timing`` says whether selections are timed for the report, which takes `LIMIT_SECONDS` at most.
 
     Raises the exceptions of the stages: `ModelError`, `DataError`, `WorkError`, `RecipeError`, `OSError`.
     """
@@ -85,9 +87,11 @@ def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int 
     set_random_seed(seed)
     with clock.watch("pack"):
         size = pack(out, blocks, trained, profile, test, _bundle_options(recipe))
-    timed = selections_to_time(profile)
-    with clock.watch("time"):
-        timing = time_selections(blocks, trained, [p.selection for p in timed], recipe.bundle.precision)
+    timed = selections_to_time(profile) if timing else []
+    seconds = None
+    if timing:
+        with clock.watch("time"):
+            seconds = time_selections(blocks, trained, [p.selection for p in timed], recipe.bundle.precision)
     facts = BuildFacts(
         recipe=recipe,
         task=blocks.model_manager.task,
@@ -97,7 +101,7 @@ def build(recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int 
         results=results,
         profile=profile,
         timed=timed,
-        timing=timing,
+        timing=seconds,
         stages=clock.stages,
         bundle_name=out.name,
         bundle_bytes=size,

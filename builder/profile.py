@@ -33,7 +33,8 @@ class Profile:
 
     ``accuracy_loss`` and ``cost`` are by block and variant (accuracies as fractions); ``costs`` is by segment and
     variant; ``compositions`` lists what the predictor was fitted on, ``uniform`` the selections with one variant in all
-    blocks, which it has not seen. Profiles made before there was such a list have an empty one.
+    blocks, which it has not seen. ``trivial_accuracy`` is that of an answer that never looks at the input, None where
+    it is not known. Profiles made before there were these have none of them.
     """
 
     teacher_accuracy: float
@@ -43,6 +44,7 @@ class Profile:
     predictor: Predictor
     compositions: list[dict[str, Any]] = field(default_factory=list)
     uniform: list[dict[str, Any]] = field(default_factory=list)
+    trivial_accuracy: float | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Dicts, lists, strings and numbers."""
@@ -150,7 +152,8 @@ class BlockProfiler:
             compositions = [measured(selection) for selection in frontier(cost, sizes, self.compositions)]
             baseline = [measured(selection) for selection in uniform(cost)]
         predictor = fit_predictor(teacher, [(m["cost"], teacher - m["accuracy"]) for m in compositions])
-        return Profile(teacher, loss, cost, table, predictor, compositions, baseline)
+        trivial = self.manager.get_trivial_acc(self.loader)
+        return Profile(teacher, loss, cost, table, predictor, compositions, baseline, trivial)
 
 
 def trained_stage(directory: str | Path) -> Stage:

@@ -19,7 +19,7 @@ _SEEDS = {"train": 31, "test": 32, "held-out": 33}
 
 
 def images(split: str = "train", count: int = 5000, size: int = 32, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Images (count, 3, size, size) in [-1, 1] and whether they are abnormal (count,), int64 0 or 1.
+    """Images (count, 3, size, size), bytes, and whether they are abnormal (count,), int64 0 or 1.
 
     For training all are normal; otherwise every second one is abnormal. Raises `DataError` for a split there is not,
     and where Fashion-MNIST cannot be read.
@@ -36,7 +36,7 @@ def images(split: str = "train", count: int = 5000, size: int = 32, seed: int = 
     for number in damaged.nonzero().flatten().tolist():
         pixels[number] = _damaged(pixels[number], generator)
     x = F.interpolate(pixels.unsqueeze(1), size=(size, size), mode="bilinear", align_corners=False)
-    return (2 * x - 1).repeat(1, 3, 1, 1), abnormal
+    return (x * 255).round().byte().repeat(1, 3, 1, 1), abnormal
 
 
 def _drawn_from(source: Garments, count: int, generator: torch.Generator) -> Tensor:
@@ -61,6 +61,7 @@ def _damaged(pixels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def loader(split: str = "train", count: int = 5000, size: int = 32, batch: int = 64, seed: int = 0) -> DataLoader[Any]:
-    """A loader of (images, whether abnormal), shuffled where they are for training."""
-    data = TensorDataset(*images(split, count, size, seed))
+    """A loader of (images in [-1, 1], whether abnormal), shuffled where they are for training."""
+    made, abnormal = images(split, count, size, seed)
+    data = TensorDataset(made.float() / 127.5 - 1, abnormal)
     return DataLoader(data, batch_size=batch, shuffle=split == "train")

@@ -26,6 +26,8 @@ LEAST_SEEN = 0.6
 """Of a garment's pixels, the share that others may not hide."""
 
 _SEEDS = {"train": 1, "test": 2, "held-out": 3}
+_TOGETHER = 64
+"""Scenes made at a time: more are slower, for they leave the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -45,52 +47,71 @@ def scenes(split: str = "train", count: int = 3000, size: int = 96, seed: int = 
     source = garments(split)
     generator = torch.Generator().manual_seed(seed * 1009 + _SEEDS[split])
     images = torch.empty(count, 3, size, size, dtype=torch.uint8)
-    masks = torch.zeros(count, size, size, dtype=torch.uint8)
+    masks = torch.empty(count, size, size, dtype=torch.uint8)
     objects: list[Boxes] = []
-    for first in range(0, count, 256):
-        last = min(count, first + 256)
-        ground = grounds(generator, last - first, size, size)
-        for number in range(first, last):
-            mask, boxes = _fill(ground[number - first], source, generator)
-            masks[number] = mask
-            objects.append(boxes)
-        images[first:last] = (ground * 255).round().byte()
+    for first in range(0, count, _TOGETHER):
+        n = min(_TOGETHER, count - first)
+        picture = grounds(generator, n, size, size)
+        owner, classes = _fill(picture, source, generator)
+        images[first : first + n] = (picture * 255).round().byte()
+        masks[first : first + n] = classes.gather(1, owner.flatten(1).long()).view_as(owner)
+        objects += _objects(owner, classes)
     return Scenes(images, masks, objects)
 
 
-def _fill(image: Tensor, source: Garments, generator: torch.Generator) -> tuple[Tensor, Boxes]:
-    """Put garments into ``image`` (3, size, size), in place; the mask and the objects."""
-    size = image.shape[1]
-    count = int(torch.randint(1, MOST_GARMENTS + 1, (), generator=generator))
-    chosen = source.take(torch.randint(len(source), (count,), generator=generator))
-    scale = uniform(generator, 1.3, 2.1, count) * size / 96
-    angle, tint = uniform(generator, -0.35, 0.35, count), uniform(generator, 0.4, 1.0, count, 3, 1, 1)
-    middle = uniform(generator, 0.15, 0.85, count, 2) * size
-    maps = placements(angle, scale, middle[:, 0], middle[:, 1])
-    layers = drawn(torch.stack([chosen.brightness, chosen.opacity], 1), maps, size, size)
-    owner = torch.zeros(size, size, dtype=torch.long)
-    whole = torch.zeros(count + 1)
-    for i in range(count):
-        there = layers[i, 1] > 0.5
-        before, owner = owner, torch.where(there, torch.tensor(i + 1), owner)
-        whole[i + 1] = there.sum()
-        seen = torch.bincount(owner.flatten(), minlength=count + 1)[: i + 2]
-        if not bool((seen[1:] >= LEAST_SEEN * whole[1 : i + 2]).all()) or not bool(there.any()):
-            owner, whole[i + 1] = before, 0  # it would hide too much, or lies outside
-            continue
-        image.copy_(torch.where(there, (0.25 + 0.75 * layers[i, 0]) * tint[i], image))
-    classes = torch.tensor([0, *(_CLASS_OF_KIND[k] for k in chosen.kinds.tolist())])
-    return classes[owner].byte(), _objects(owner, classes)
+def _fill(picture: Tensor, source: Garments, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Put garments into ``picture`` (n, 3, size, size), in place.
+
+    Returns whose each pixel is, uint8 (n, size, size): 0 for the ground's, i for the i-th garment's; and the classes of
+    these, uint8 (n, 1 + `MOST_GARMENTS`).
+    """
+    n, size = len(picture), picture.shape[2]
+    wanted = torch.randint(1, MOST_GARMENTS + 1, (n,), generator=generator)
+    chosen = torch.randint(len(source), (n, MOST_GARMENTS), generator=generator)
+    scale = uniform(generator, 1.3, 2.1, n, MOST_GARMENTS) * size / 96
+    angle = uniform(generator, -0.35, 0.35, n, MOST_GARMENTS)
+    tint = uniform(generator, 0.4, 1.0, n, MOST_GARMENTS, 3, 1, 1)
+    x, y = uniform(generator, 0.15, 0.85, 2, n, MOST_GARMENTS) * size
+    owner = torch.zeros(n, size, size, dtype=torch.uint8)
+    whole = torch.zeros(n, MOST_GARMENTS + 1)
+    for i in range(MOST_GARMENTS):
+        to_fill = (wanted > i).nonzero().flatten()
+        garment = source.take(chosen[to_fill, i])
+        maps = placements(*(part[to_fill, i] for part in (angle, scale, x, y)))
+        brightness, opacity = drawn(torch.stack([garment.brightness, garment.opacity], 1), maps, size, size).unbind(1)
+        there = opacity > 0.5
+        whole[to_fill, i + 1] = there.flatten(1).sum(1).float()
+        after = owner[to_fill].masked_fill(there, i + 1)
+        fits = _seen_enough(after, whole[to_fill, : i + 2])
+        whole[to_fill[~fits], i + 1] = 0
+        to_fill, there, after, brightness = to_fill[fits], there[fits], after[fits], brightness[fits]
+        owner[to_fill] = after
+        coloured = (0.25 + 0.75 * brightness.unsqueeze(1)) * tint[to_fill, i]
+        picture[to_fill] = torch.where(there.unsqueeze(1), coloured, picture[to_fill])
+    classes = torch.tensor(_CLASS_OF_KIND, dtype=torch.uint8)[source.kinds[chosen]]
+    return owner, torch.cat([torch.zeros(n, 1, dtype=torch.uint8), classes], 1)
 
 
-def _objects(owner: Tensor, classes: Tensor) -> Boxes:
-    boxes, labels = [], []
-    for i in owner.unique().tolist():
-        if i:
-            ys, xs = (owner == i).nonzero().unbind(1)
-            boxes.append([float(xs.min()), float(ys.min()), float(xs.max()) + 1, float(ys.max()) + 1])
-            labels.append(int(classes[i]))
-    return Boxes.of(torch.tensor(boxes).reshape(-1, 4), torch.tensor(labels, dtype=torch.long))
+def _seen_enough(owner: Tensor, whole: Tensor) -> Tensor:
+    """Whether the last garment is in the picture and hides too much of no other, bool (n,).
+
+    ``owner`` (n, size, size) as it would be with it, ``whole`` (n, 1 + garments) the pixels of each by itself.
+    """
+    seen = torch.stack([(owner == i).flatten(1).sum(1) for i in range(1, whole.shape[1])], 1)
+    return (seen >= LEAST_SEEN * whole[:, 1:]).all(1) & (whole[:, -1] > 0)
+
+
+def _objects(owner: Tensor, classes: Tensor) -> list[Boxes]:
+    """The objects of each picture, as `_fill` tells of them."""
+    size = owner.shape[1]
+    mine = torch.stack([owner == i for i in range(1, classes.shape[1])], 1)
+    there = mine.flatten(2).any(2)
+    down, across = mine.any(3).byte(), mine.any(2).byte()
+    # Of equal values argmax takes the first: the first row or column, and from the other end the last.
+    ends = [size - line.flip(2).argmax(2) for line in (across, down)]
+    corners = torch.stack([across.argmax(2), down.argmax(2), *ends], 2).float()
+    labels = classes[:, 1:].long()
+    return [Boxes.of(box[seen], label[seen]) for box, label, seen in zip(corners, labels, there, strict=True)]
 
 
 def masks(

@@ -11,15 +11,18 @@ from typing import Any
 
 from torch import Tensor
 
-from legodnn.builder.data import fashion_mnist
+from legodnn.builder.data import anomalies, clips, fashion_mnist, poses, scenes
 from legodnn.builder.data.garments import SIDE, SPLITS
-from legodnn.builder.data.scenes import LABELS, Scenes, scenes
 from legodnn.shared.console import CommandParser, run_command
 from legodnn.shared.errors import UsageError
 from legodnn.shared.images import require_pillow, write_image, write_mask
-from legodnn.shared.tasks.detection import Boxes
 
 NAME = "python -m legodnn.builder.data.write"
+
+KINDS = ("normal", "abnormal")
+
+_VISIBLE = 2
+"""COCO's word for a keypoint that can be seen."""
 
 Writer = Callable[[Path, str, int], None]
 """Writes so many examples of a split into a folder that is there and empty."""
@@ -39,8 +42,8 @@ def write_images(folder: Path, split: str, count: int) -> None:
 
 def write_masks(folder: Path, split: str, count: int) -> None:
     """Scenes with masks, in ``images`` and ``masks``."""
-    made = scenes(split, count)
-    _write_scenes(folder, made)
+    made = scenes.scenes(split, count)
+    _write_pictures(folder / "images", made.images)
     (folder / "masks").mkdir()
     for number, mask in enumerate(made.masks):
         write_mask(str(folder / "masks" / _file(number)), mask.shape[1], mask.shape[0], mask.numpy().tobytes())
@@ -48,54 +51,96 @@ def write_masks(folder: Path, split: str, count: int) -> None:
 
 def write_boxes(folder: Path, split: str, count: int) -> None:
     """Scenes with boxes, in ``images`` and COCO's ``annotations.json``."""
-    made = scenes(split, count)
-    _write_scenes(folder, made)
+    made = scenes.scenes(split, count)
+    annotations = [
+        {"image_id": number, "category_id": label, "bbox": [left, top, right - left, bottom - top]}
+        for number, objects in enumerate(made.objects)
+        for (left, top, right, bottom), label in zip(objects.boxes.tolist(), objects.labels.tolist(), strict=True)
+    ]
+    categories = [{"id": i, "name": name} for i, name in enumerate(scenes.LABELS) if i]
+    _write_coco(folder, made.images, annotations, categories)
+
+
+def write_clips(folder: Path, split: str, count: int) -> None:
+    """Clips in a sub-folder for each class, each a folder of frames."""
+    made, classes = clips.clips(split, count)
+    for number, (frames, label) in enumerate(zip(made, classes.tolist(), strict=True)):
+        _write_pictures(folder / clips.LABELS[label] / f"{number:05}", frames)
+
+
+def write_kinds(folder: Path, split: str, count: int) -> None:
+    """Images in ``normal`` and ``abnormal``."""
+    made, abnormal = anomalies.images(split, count)
+    for kind in KINDS:
+        (folder / kind).mkdir()
+    for number, (image, kind) in enumerate(zip(made, abnormal.tolist(), strict=True)):
+        _write_picture(folder / KINDS[kind] / _file(number), image)
+
+
+def write_poses(folder: Path, split: str, count: int) -> None:
+    """Pictures in ``images``, keypoints in COCO's ``annotations.json``.
+
+    The box of a pose is the whole picture, for that is what networks of the built-in data are shown; what errors are
+    measured in is given beside it.
+    """
+    made = poses.poses(split, count)
     height, width = made.images.shape[2:]
-    annotations: list[dict[str, Any]] = []
-    for number, objects in enumerate(made.objects):
-        annotations += _annotations(number, objects, len(annotations))
-    content = {
-        "images": [
-            {"id": i, "file_name": _file(i), "width": width, "height": height} for i in range(len(made.images))
-        ],
-        "annotations": annotations,
-        "categories": [{"id": i, "name": name} for i, name in enumerate(LABELS) if i],
-    }
-    (folder / "annotations.json").write_text(json.dumps(content), encoding="utf-8")
+    annotations = []
+    for number, (points, size) in enumerate(zip(made.keypoints, made.sizes.tolist(), strict=True)):
+        rows = [[x, y, _VISIBLE] if visible else [0, 0, 0] for x, y, visible in points.tolist()]
+        annotations.append(
+            {
+                "image_id": number,
+                "category_id": 1,
+                "bbox": [0, 0, width, height],
+                "size": size,
+                "keypoints": [value for row in rows for value in row],
+                "num_keypoints": sum(row[2] > 0 for row in rows),
+            }
+        )
+    joined = [[first + 1, second + 1] for first, second in poses.SKELETON]
+    category = {"id": 1, "name": "garment", "keypoints": list(poses.LABELS), "skeleton": joined}
+    _write_coco(folder, made.images, annotations, [category])
 
 
 WRITERS: Mapping[str, Writer] = {
     "image-classification": write_images,
     "semantic-segmentation": write_masks,
     "object-detection": write_boxes,
+    "action-recognition": write_clips,
+    "anomaly-detection": write_kinds,
+    "pose-estimation": write_poses,
 }
 """What writes the data of an application."""
 
 
-def _write_scenes(folder: Path, made: Scenes) -> None:
-    (folder / "images").mkdir()
-    for number, image in enumerate(made.images):
-        write_image(str(folder / "images" / _file(number)), image.shape[2], image.shape[1], _rows(image))
+def _write_coco(
+    folder: Path, images: Tensor, annotations: list[dict[str, Any]], categories: list[dict[str, Any]]
+) -> None:
+    """Pictures in ``images`` and what there is to say of them; annotations get their numbers, and areas of their boxes
+    here."""
+    _write_pictures(folder / "images", images)
+    height, width = images.shape[2:]
+    content = {
+        "images": [{"id": i, "file_name": _file(i), "width": width, "height": height} for i in range(len(images))],
+        "annotations": [
+            {"id": i, **row, "area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0} for i, row in enumerate(annotations)
+        ],
+        "categories": categories,
+    }
+    (folder / "annotations.json").write_text(json.dumps(content), encoding="utf-8")
 
 
-def _rows(image: Tensor) -> bytes:
-    """The bytes of an image, uint8 (3, height, width), pixel by pixel."""
-    return image.permute(1, 2, 0).contiguous().numpy().tobytes()
+def _write_pictures(folder: Path, images: Tensor) -> None:
+    """Images, uint8 (n, 3, height, width), into a new folder, named by their numbers."""
+    folder.mkdir(parents=True)
+    for number, image in enumerate(images):
+        _write_picture(folder / _file(number), image)
 
 
-def _annotations(image: int, objects: Boxes, before: int) -> list[dict[str, Any]]:
-    rows = zip(objects.boxes.tolist(), objects.labels.tolist(), strict=True)
-    return [
-        {
-            "id": before + i,
-            "image_id": image,
-            "category_id": label,
-            "bbox": [left, top, right - left, bottom - top],
-            "area": (right - left) * (bottom - top),
-            "iscrowd": 0,
-        }
-        for i, ((left, top, right, bottom), label) in enumerate(rows)
-    ]
+def _write_picture(path: Path, image: Tensor) -> None:
+    pixels = image.permute(1, 2, 0).contiguous().numpy().tobytes()
+    write_image(str(path), image.shape[2], image.shape[1], pixels)
 
 
 def _file(number: int) -> str:

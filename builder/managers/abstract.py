@@ -38,6 +38,11 @@ class AbstractModelManager(ABC):
     def get_model_acc(self, model: nn.Module, test_loader: Iterable[Any], device: Device) -> float:
         """The accuracy of ``model`` over a loader, as a fraction in [0, 1]; more is better."""
 
+    def get_trivial_acc(self, test_loader: Iterable[Any]) -> float | None:
+        """What `get_model_acc` would say over a loader of an answer that never looks at the input, which is what a
+        network must be better than to mean anything; None, as by default, where that is not known."""
+        return None
+
     def network_to_cut(self, teacher_model: nn.Module, model_input_size: Sequence[int]) -> nn.Module:
         """The network that is traced and cut in the teacher's place: by default the teacher itself.
 

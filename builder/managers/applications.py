@@ -46,6 +46,15 @@ class TaskManager(AbstractModelManager):
                 meter.add(tensors_in(model(inputs.to(device))), truths)
         return meter.figures()
 
+    def get_trivial_acc(self, test_loader: Iterable[Any]) -> float | None:
+        """See `AbstractModelManager.get_trivial_acc`; None where a subclass judges networks in its own way."""
+        if type(self).get_model_acc is not TaskManager.get_model_acc:
+            return None
+        constant = self.application.trivial()
+        for _, *truths in test_loader:
+            constant.add(truths)
+        return constant.figures().get(self.metric)
+
 
 class CommonModelManager(TaskManager):
     """Image classification: images (n, channels, height, width) to scores (n, classes); labels are int64 (n,)."""

@@ -41,7 +41,8 @@ class SegmentFacts:
 
 @dataclass(frozen=True)
 class BuildFacts:
-    """Everything a report tells. ``timed`` are the selections that ``timing`` has the seconds of."""
+    """Everything a report tells. ``timed`` are the selections that ``timing`` has the seconds of; where nothing was to
+    be timed there are none, and ``timing`` is None."""
 
     recipe: Recipe
     task: str
@@ -51,13 +52,19 @@ class BuildFacts:
     results: Sequence[Result]
     profile: Profile
     timed: Sequence[Point]
-    timing: Timing
+    timing: Timing | None
     stages: Sequence[StageTime]
     bundle_name: str
     bundle_bytes: int
     device: str
     seed: int
     versions: dict[str, str]
+
+    @property
+    def seconds(self) -> list[tuple[Point, float]]:
+        """The selections that have a time, with it."""
+        found = zip(self.timed, self.timing.seconds, strict=True) if self.timing else ()
+        return [(point, seconds) for point, seconds in found if seconds is not None]
 
 
 def selections_to_time(profile: Profile) -> list[Point]:

@@ -47,6 +47,7 @@ def memory_chart(build: BuildFacts, land: Landscape) -> Element:
     chart.band([(a, b - error) for a, b in line], [(a, b + error) for a, b in line], "band")
     chart.line(line, "line frontier")
     chart.line([(p.weight_bytes, p.accuracy) for p in [*land.uniform, teacher]], "line uniform")
+    _draw_trivial(chart, build, land)
     for point in land.chosen:
         _draw(chart, point, point.weight_bytes, "frontier")
     for point in land.uniform:
@@ -57,7 +58,7 @@ def memory_chart(build: BuildFacts, land: Landscape) -> Element:
 
 def time_chart(build: BuildFacts, land: Landscape) -> Element | None:
     """Accuracy against seconds on this machine; None where nothing was timed."""
-    timed = [(p, s) for p, s in zip(build.timed, build.timing.seconds, strict=True) if s is not None]
+    timed = build.seconds
     if not timed:
         return None
     slowest = max(seconds for _, seconds in timed)
@@ -72,6 +73,7 @@ def time_chart(build: BuildFacts, land: Landscape) -> Element | None:
     chart.line(best, "line frontier")
     baseline = [(p.weight_bytes, s, p.accuracy) for p, s in timed if land.kind(p) != "frontier"]
     chart.line([(s, accuracy) for _, s, accuracy in sorted(baseline)], "line uniform")
+    _draw_trivial(chart, build, land)
     for point, seconds in timed:
         _draw(chart, point, seconds, land.kind(point), f", {format_seconds(seconds)}")
     return chart.svg
@@ -130,6 +132,18 @@ def _draw(chart: Chart, point: Point, x: float, kind: str, more: str = "") -> No
     small = kind == "frontier" and how == "predicted"
     title = f"{kind}: {numbers}\n{selection_line(point.selection)}"
     chart.point(x, point.accuracy, SHAPES[kind], f"mark {kind} {how}", title, 3.0 if small else 4.5)
+
+
+def trivial_is_shown(build: BuildFacts, land: Landscape) -> bool:
+    """Whether the accuracy of an answer that never looks at the input is known, and on the charts' axis."""
+    trivial = land.profile.trivial_accuracy
+    return trivial is not None and 0 <= accuracy_axis(build, land).share(trivial) <= 1
+
+
+def _draw_trivial(chart: Chart, build: BuildFacts, land: Landscape) -> None:
+    trivial = land.profile.trivial_accuracy
+    if trivial is not None and trivial_is_shown(build, land):
+        chart.line([(chart.x.low, trivial), (chart.x.high, trivial)], "line trivial")
 
 
 def _unit(value: float, units: Iterable[tuple[float, str]]) -> tuple[float, str]:

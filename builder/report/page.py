@@ -13,7 +13,7 @@ from legodnn.builder.report.markup import Content, element, to_bytes
 from legodnn.builder.report.network import drawing
 from legodnn.builder.report.seconds import RUNS, TURNS
 from legodnn.builder.report.selections import Landscape
-from legodnn.builder.report.words import count, of_teacher, percent, selection_line
+from legodnn.builder.report.words import WITHOUT_A_LOOK, count, of_teacher, percent, selection_line
 from legodnn.shared.files import atomic_write
 from legodnn.shared.host import current_host
 from legodnn.shared.units import format_bytes
@@ -92,6 +92,8 @@ def _head(build: BuildFacts, land: Landscape) -> Element:
     if point is not None:
         how = "" if point.measured is not None else ", predicted"
         tiles.append((f"of that within {percent(HEADLINE, 0)} of its weights{how}", of_teacher(point, teacher)))
+    if build.profile.trivial_accuracy is not None:
+        tiles.append((f"{build.metric} {WITHOUT_A_LOOK}", percent(build.profile.trivial_accuracy)))
     smallest = land.frontier[0]
     tiles += [
         ("weights, smallest network to teacher", _range(smallest.weight_bytes, teacher.weight_bytes)),
@@ -150,27 +152,39 @@ def _charts(build: BuildFacts, land: Landscape) -> Element:
             ("frontier", "measured", "of these, measured"),
             ("uniform", uniform, f"uniform sparsity, {uniform}"),
             ("everywhere", "predicted", looked_at),
+            *_trivial_key(build, land),
         ),
         title="Accuracy against memory",
     )
     return _section(
         "accuracy",
-        "Accuracy against memory and time",
+        "Accuracy against memory and time" if build.timing else "Accuracy against memory",
         element("div", memory, _time(build, land), class_="pair"),
         _below(build, land),
         _folded("The selections in numbers", tables.selections(build, land)),
     )
 
 
+def _trivial_key(build: BuildFacts, land: Landscape) -> Sequence[tuple[str, str, str]]:
+    """The legend's entry for the line of the trivial answer, where the charts have it."""
+    return [("trivial", "line", WITHOUT_A_LOOK)] if figures.trivial_is_shown(build, land) else []
+
+
 def _below(build: BuildFacts, land: Landscape) -> Element | None:
     """What the charts have no room for."""
     low = figures.accuracy_axis(build, land).low
     hidden = [f"{selection_line(p.selection)}: {percent(p.accuracy)}" for p in land.uniform if p.accuracy < low]
-    return _note(f"Uniform sparsities below the charts: {'; '.join(hidden)}.") if hidden else None
+    texts = [f"Uniform sparsities below the charts: {'; '.join(hidden)}."] if hidden else []
+    trivial = build.profile.trivial_accuracy
+    if trivial is not None and not figures.trivial_is_shown(build, land):
+        texts.append(f"Outside the charts is what can be had {WITHOUT_A_LOOK}: {percent(trivial)}.")
+    return _note(" ".join(texts)) if texts else None
 
 
 def _time(build: BuildFacts, land: Landscape) -> Element:
     chart = figures.time_chart(build, land)
+    if build.timing is None:
+        return _figure(element("p", "Times were not measured: the build was run with --no-timing.", class_="missing"))
     if chart is None:
         reason = build.timing.failure or "there was no time for it"
         return _figure(element("p", f"Nothing could be timed on this machine: {reason}", class_="missing"))
@@ -191,6 +205,7 @@ def _time(build: BuildFacts, land: Landscape) -> Element:
             ("frontier", "predicted", "accuracy predicted"),
             ("uniform", "measured" if build.profile.uniform else "predicted", "uniform sparsity"),
             ("frontier", "line", "the best of those timed"),
+            *_trivial_key(build, land),
         ),
         _note(note),
         title="Accuracy against time",

@@ -12,12 +12,14 @@ from legodnn.builder.report.facts import BuildFacts
 from legodnn.builder.report.markup import Content, append, element
 from legodnn.builder.report.selections import Landscape, Point
 from legodnn.builder.report.words import (
+    WITHOUT_A_LOOK,
     count,
     megaflops,
     of_teacher,
     percent,
     selection_line,
     setting,
+    share_of,
     short_variant,
     signed_points,
 )
@@ -60,6 +62,9 @@ def budgets(land: Landscape, metric: str) -> Element:
     first = (_two("the teacher", format_bytes(teacher.weight_bytes)), percent(teacher.accuracy), percent(1.0, 1), "")
     others = [_budget(land, land.within(share * teacher.weight_bytes), percent(share, 0)) for share in SHARES]
     body: list[Sequence[Content]] = [first, *others]
+    trivial = land.profile.trivial_accuracy
+    if trivial is not None:
+        body.append((WITHOUT_A_LOOK, _two(percent(trivial), "measured", "number"), share_of(trivial, teacher), ""))
     return rows(("weights", metric, "of the teacher's", "uniform sparsity"), body, 3)
 
 
@@ -113,12 +118,12 @@ def _heat(build: BuildFacts, block: str, variant: str, how: str) -> Element:
 
 
 def selections(build: BuildFacts, land: Landscape) -> Element:
-    """Every selection in the charts but those drawn at random."""
-    seconds = {land.key(p.selection): s for p, s in zip(build.timed, build.timing.seconds, strict=True)}
+    """Every selection in the charts but those drawn at random; without times where nothing was to be timed."""
+    seconds = {land.key(p.selection): s for p, s in build.seconds}
     points = {land.key(p.selection): p for p in [*land.chosen, *land.uniform, *build.timed, land.teacher]}
     body = []
     for key, point in sorted(points.items(), key=lambda pair: pair[1].weight_bytes):
-        time = seconds.get(key)
+        time = [format_seconds(seconds[key]) if key in seconds else ""] if build.timing else []
         body.append(
             (
                 land.kind(point),
@@ -127,10 +132,12 @@ def selections(build: BuildFacts, land: Landscape) -> Element:
                 f"{point.flops / 1e6:,.1f}",
                 percent(point.predicted),
                 percent(point.measured) if point.measured is not None else "",
-                format_seconds(time) if time is not None else "",
+                *time,
             )
         )
-    return rows(("", "sparsity, block by block", "weights", "MFLOP", "predicted", "measured", "time"), body, 5)
+    times = ["time"] if build.timing else []
+    heads = ("", "sparsity, block by block", "weights", "MFLOP", "predicted", "measured", *times)
+    return rows(heads, body, len(heads) - 2)
 
 
 def network(build: BuildFacts) -> Element:

@@ -12,6 +12,9 @@ from legodnn.shared.tables import ORIGINAL
 
 MINUS = "\N{MINUS SIGN}"
 
+WITHOUT_A_LOOK = "without a look at the input"
+"""What the trivial answer is called."""
+
 
 def percent(share: float, digits: int = 2) -> str:
     """A fraction in percent."""
@@ -63,4 +66,9 @@ def setting(value: Any) -> str:
 
 def of_teacher(point: Point, teacher: Point) -> str:
     """What a selection keeps of the teacher's accuracy."""
-    return percent(point.accuracy / teacher.accuracy, 1) if teacher.accuracy else "-"
+    return share_of(point.accuracy, teacher)
+
+
+def share_of(accuracy: float, teacher: Point) -> str:
+    """An accuracy as a share of the teacher's."""
+    return percent(accuracy / teacher.accuracy, 1) if teacher.accuracy else "-"

@@ -91,7 +91,7 @@ class Evaluation:
             "task": self._task.name,
             "examples": len(self._seconds),
             "figures": figures,
-            "trivial": {self._task.metric: self._meter.trivial()},
+            "trivial": self._meter.trivial(),
             "predicted": {self._network.manifest.metric: choice.accuracy},
             "prediction_error": choice.accuracy_error,
             "teacher": {self._network.manifest.metric: predictor.teacher_accuracy},

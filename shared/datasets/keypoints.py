@@ -1,7 +1,8 @@
 """Pose estimation: COCO's keypoints, one example for every annotation.
 
 The network sees the annotation's box, widened or heightened about its middle to the shape of the network's input, so
-that nothing is distorted; what lies outside the picture is black. Poses are measured in the longer side of the box.
+that nothing is distorted; what lies outside the picture is black. Poses are measured in the longer side of the box, or,
+where the annotation has a ``size``, in so many pixels of the picture.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from legodnn.shared.datasets.boxes import Box, clipped
 from legodnn.shared.datasets.coco import Coco, Picture, is_crowd, json_file, numbers_of, read_coco
 from legodnn.shared.datasets.dataset import Dataset, Example, Loaded, Skipped, few
 from legodnn.shared.datasets.paths import require_some
+from legodnn.shared.datasets.regions import finite
 from legodnn.shared.errors import DataError, InputError
 from legodnn.shared.fit import Fit, file_image
 from legodnn.shared.images import require_pillow
@@ -112,10 +114,20 @@ def _load(picture: Picture, annotation: Mapping[str, Any], points: Tensor, fit: 
     seen, corner = _crop(image, (left, top, right, bottom), fit.size[0] / fit.size[1])
     scale = torch.tensor([fit.size[1] / seen.shape[2], fit.size[0] / seen.shape[1]], dtype=torch.float64)
     places = (torch.stack([x, y], 1) - torch.tensor(corner, dtype=torch.float64)) * scale
-    size = max((right - left) * float(scale[0]), (bottom - top) * float(scale[1]))
+    if "size" in annotation:
+        size = _size(annotation) * float(scale.max())
+    else:
+        size = max((right - left) * float(scale[0]), (bottom - top) * float(scale[1]))
     truths = (torch.cat([places, visible.unsqueeze(1)], 1).float().unsqueeze(0), torch.tensor([size]))
     remarks = (f"{gone} keypoints outside the picture, taken for invisible",) if gone else ()
     return Loaded(fit(seen), truths, remarks)
+
+
+def _size(annotation: Mapping[str, Any]) -> float:
+    size = annotation["size"]
+    if not finite(size) or size <= 0:
+        raise InputError(f"annotation {annotation['id']}: size is no number above 0")
+    return float(size)
 
 
 def _crop(image: Tensor, box: Box, shape: float) -> Tuple[Tensor, Tuple[float, float]]:

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from legodnn.shared.errors import DataError
 from legodnn.shared.tasks.task import Meaning, Meter, Task
+from legodnn.shared.tasks.trivial import Trivial
+
+
+class OneScore(Trivial):
+    """The same score for every input."""
+
+    def __init__(self) -> None:
+        self._truths: List[Tensor] = []
+
+    def add(self, truths: Sequence[Any]) -> None:
+        """See `Trivial.add`."""
+        self._truths.append(truths[0].flatten().cpu() != 0)
+
+    def figures(self) -> Dict[str, float]:
+        """See `Trivial.figures`."""
+        return _figures([torch.zeros(len(part), dtype=torch.float64) for part in self._truths], self._truths)
 
 
 class AnomalyMeter(Meter):
     """Areas under the receiver operating characteristic and under the curve of precision over recall."""
 
     def __init__(self) -> None:
+        super().__init__(OneScore())
         self._scores: List[Tensor] = []
         self._truths: List[Tensor] = []
 
@@ -22,24 +39,22 @@ class AnomalyMeter(Meter):
         """See `Meter.add`; outputs are scores (n, 1)."""
         self._scores.append(outputs[0].detach().double().flatten().cpu())
         self._truths.append(truths[0].flatten().cpu() != 0)
+        self.constant.add(truths)
 
     def figures(self) -> Dict[str, float]:
         """See `Meter.figures`."""
-        scores, abnormal = self._all()
-        return {"AUROC": auroc(scores, abnormal), "AUPR": average_precision(scores, abnormal)}
+        return _figures(self._scores, self._truths)
 
-    def trivial(self) -> float:
-        """One score for all."""
-        return 0.5
 
-    def _all(self) -> Tuple[Tensor, Tensor]:
-        if not self._scores:
-            raise DataError("nothing to judge: no inputs")
-        scores, abnormal = torch.cat(self._scores), torch.cat(self._truths)
-        if bool(abnormal.all()) or not bool(abnormal.any()):
-            kind = "abnormal" if bool(abnormal.all()) else "normal"
-            raise DataError(f"all {len(abnormal)} inputs are {kind}: without the other kind nothing can be judged")
-        return scores, abnormal
+def _figures(scores_of: Sequence[Tensor], truths: Sequence[Tensor]) -> Dict[str, float]:
+    """The metrics of batches of scores, float64 (n,), for inputs that are abnormal or not, bool (n,)."""
+    if not scores_of:
+        raise DataError("nothing to judge: no inputs")
+    scores, abnormal = torch.cat(list(scores_of)), torch.cat(list(truths))
+    if bool(abnormal.all()) or not bool(abnormal.any()):
+        kind = "abnormal" if bool(abnormal.all()) else "normal"
+        raise DataError(f"all {len(abnormal)} inputs are {kind}: without the other kind nothing can be judged")
+    return {"AUROC": auroc(scores, abnormal), "AUPR": average_precision(scores, abnormal)}
 
 
 def auroc(scores: Tensor, abnormal: Tensor) -> float:
@@ -69,6 +84,10 @@ class Anomaly(Task):
     def meter(self) -> AnomalyMeter:
         """See `Task.meter`."""
         return AnomalyMeter()
+
+    def trivial(self) -> OneScore:
+        """See `Task.trivial`."""
+        return OneScore()
 
     def reads(self, outputs: Sequence[Tensor]) -> bool:
         """See `Task.reads`."""

@@ -4,22 +4,44 @@ from __future__ import annotations
 
 from typing import Any, Dict, Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from legodnn.shared.errors import DataError
 from legodnn.shared.tasks.task import Meaning, Meter, Task
+from legodnn.shared.tasks.trivial import Frequencies, Trivial
 
 TOP = 5
 """How many of the highest scores the second figure looks at."""
+
+NOTHING = "nothing to judge: no inputs with labels"
+
+
+class MostFrequent(Trivial):
+    """The most frequent class for every input, the next most frequent in the places behind it."""
+
+    def __init__(self, metric: str, second: str) -> None:
+        self._metric, self._second = metric, second
+        self._labels = Frequencies()
+
+    def add(self, truths: Sequence[Any]) -> None:
+        """See `Trivial.add`."""
+        self._labels.add(truths[0])
+
+    def figures(self) -> Dict[str, float]:
+        """See `Trivial.figures`."""
+        total = self._labels.total
+        if not total:
+            raise DataError(NOTHING)
+        counts = self._labels.counts.sort(descending=True)[0]
+        return {self._metric: int(counts[0]) / total, self._second: int(counts[:TOP].sum()) / total}
 
 
 class ClassificationMeter(Meter):
     """The share of inputs whose label has the highest score (of equals the first), or one of the five highest."""
 
     def __init__(self, metric: str, second: str) -> None:
+        super().__init__(MostFrequent(metric, second))
         self._metric, self._second = metric, second
-        self._counts: Dict[int, int] = {}
         self._first = self._among = self._total = 0
 
     def add(self, outputs: Sequence[Tensor], truths: Sequence[Any]) -> None:
@@ -32,19 +54,13 @@ class ClassificationMeter(Meter):
         self._first += int(right[:, 0].sum())
         self._among += int(right.sum())
         self._total += len(labels)
-        values, counts = torch.unique(labels, return_counts=True)
-        for value, count in zip(values.tolist(), counts.tolist()):
-            self._counts[value] = self._counts.get(value, 0) + count
+        self.constant.add(truths)
 
     def figures(self) -> Dict[str, float]:
         """See `Meter.figures`."""
         if not self._total:
-            raise DataError("nothing to judge: no inputs with labels")
+            raise DataError(NOTHING)
         return {self._metric: self._first / self._total, self._second: self._among / self._total}
-
-    def trivial(self) -> float:
-        """The share of the most frequent class."""
-        return max(self._counts.values()) / self._total if self._total else 0.0
 
 
 class Classification(Task):
@@ -56,6 +72,10 @@ class Classification(Task):
     def meter(self) -> ClassificationMeter:
         """See `Task.meter`."""
         return ClassificationMeter(self.metric, self._second)
+
+    def trivial(self) -> MostFrequent:
+        """See `Task.trivial`."""
+        return MostFrequent(self.metric, self._second)
 
     def reads(self, outputs: Sequence[Tensor]) -> bool:
         """See `Task.reads`."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from legodnn.shared.errors import DataError
 from legodnn.shared.tasks.average_precision import AveragePrecision
 from legodnn.shared.tasks.task import Meaning, Meter, Task
+from legodnn.shared.tasks.trivial import Trivial
 
 SHOWN = 0.5
 """The score from which on an object is worth a word."""
@@ -38,10 +39,34 @@ class Boxes:
         return Boxes(boxes, labels, torch.zeros(len(labels), dtype=torch.bool))
 
 
+class MeanBox(Trivial):
+    """In every image one object of the most frequent class, where those of the class are on average."""
+
+    def __init__(self) -> None:
+        self._truths: List[Boxes] = []
+
+    def add(self, truths: Sequence[Any]) -> None:
+        """See `Trivial.add`."""
+        self._truths += truths[0]
+
+    def figures(self) -> Dict[str, float]:
+        """See `Trivial.figures`."""
+        boxes = torch.cat([torch.zeros(0, 4), *(truth.boxes[~truth.crowd] for truth in self._truths)])
+        labels = torch.cat([torch.zeros(0, dtype=torch.long), *(truth.labels[~truth.crowd] for truth in self._truths)])
+        precision = AveragePrecision()
+        if len(labels):
+            label = torch.bincount(labels).argmax().view(1)
+            box, score = boxes[labels == label].mean(0, keepdim=True), torch.ones(1)
+            for truth in self._truths:
+                precision.add(box, score, label, truth.boxes, truth.labels, truth.crowd)
+        return _figures(precision)
+
+
 class DetectionMeter(Meter):
     """Mean average precision at an overlap of 0.5, and averaged over overlaps from 0.5 to 0.95."""
 
     def __init__(self) -> None:
+        super().__init__(MeanBox())
         self._precision = AveragePrecision()
 
     def add(self, outputs: Sequence[Tensor], truths: Sequence[Any]) -> None:
@@ -52,17 +77,18 @@ class DetectionMeter(Meter):
             self._precision.add(
                 boxes[i][there], scores[i][there], labels[i][there], truth.boxes, truth.labels, truth.crowd
             )
+        self.constant.add(truths)
 
     def figures(self) -> Dict[str, float]:
         """See `Meter.figures`."""
-        by_overlap = self._precision.mean()
-        if by_overlap is None:
-            raise DataError("nothing to judge: no objects in any image")
-        return {"mAP@.5": float(by_overlap[0]), "mAP@[.5:.95]": float(by_overlap.mean())}
+        return _figures(self._precision)
 
-    def trivial(self) -> float:
-        """No box is right without a look at the image."""
-        return 0.0
+
+def _figures(precision: AveragePrecision) -> Dict[str, float]:
+    by_overlap = precision.mean()
+    if by_overlap is None:
+        raise DataError("nothing to judge: no objects in any image")
+    return {"mAP@.5": float(by_overlap[0]), "mAP@[.5:.95]": float(by_overlap.mean())}
 
 
 class Detection(Task):
@@ -73,6 +99,10 @@ class Detection(Task):
     def meter(self) -> DetectionMeter:
         """See `Task.meter`."""
         return DetectionMeter()
+
+    def trivial(self) -> MeanBox:
+        """See `Task.trivial`."""
+        return MeanBox()
 
     def reads(self, outputs: Sequence[Tensor]) -> bool:
         """See `Task.reads`."""

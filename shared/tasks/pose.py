@@ -14,19 +14,41 @@ from torch import Tensor
 
 from legodnn.shared.errors import DataError
 from legodnn.shared.tasks.task import Meaning, Meter, Task
+from legodnn.shared.tasks.trivial import Trivial
 
 NEAR, VERY_NEAR = 0.1, 0.05
 """Distances, in sizes of what the pose is of, within which a keypoint is found (PCK: Yang, Ramanan, 2013)."""
+
+
+class MeanPose(Trivial):
+    """Every keypoint where it is on average of the times it is visible."""
+
+    def __init__(self) -> None:
+        self._keypoints: List[Tensor] = []
+        self._sizes: List[Tensor] = []
+
+    def add(self, truths: Sequence[Any]) -> None:
+        """See `Trivial.add`."""
+        keypoints, sizes = truths
+        self._keypoints.append(keypoints.cpu().float())
+        self._sizes.append(sizes.cpu().float())
+
+    def figures(self) -> Dict[str, float]:
+        """See `Trivial.figures`."""
+        if not self._keypoints:
+            return _figures(torch.zeros(0))
+        keypoints, sizes = torch.cat(self._keypoints), torch.cat(self._sizes)
+        weight = (keypoints[..., 2:] > 0).float()
+        mean = (keypoints[..., :2] * weight).sum(0) / weight.sum(0).clamp(min=1)
+        return _figures(_distances(mean.expand(len(keypoints), -1, -1), keypoints, sizes))
 
 
 class PoseMeter(Meter):
     """The share of visible keypoints found within a tenth and a twentieth of the size, and the mean distance."""
 
     def __init__(self) -> None:
+        super().__init__(MeanPose())
         self._distances: List[Tensor] = []
-        self._places: List[Tensor] = []
-        self._visible: List[Tensor] = []
-        self._sizes: List[Tensor] = []
 
     def add(self, outputs: Sequence[Tensor], truths: Sequence[Any]) -> None:
         """See `Meter.add`."""
@@ -36,34 +58,23 @@ class PoseMeter(Meter):
             raise DataError(f"{wanted.shape[1]} keypoints in the data, {found.shape[1]} in the network's answer")
         if not bool((sizes > 0).all()):
             raise DataError("a pose without a size: errors cannot be measured in it")
-        distances = (found[..., :2] - wanted[..., :2]).norm(dim=2) / sizes.unsqueeze(1)
-        visible = wanted[..., 2] > 0
-        self._distances.append(distances[visible])
-        self._places.append(wanted[..., :2])
-        self._visible.append(visible)
-        self._sizes.append(sizes)
+        self._distances.append(_distances(found[..., :2], wanted, sizes))
+        self.constant.add(truths)
 
     def figures(self) -> Dict[str, float]:
         """See `Meter.figures`; the error is in sizes of what the poses are of."""
-        return _figures(self._counted())
+        return _figures(torch.cat([torch.zeros(0), *self._distances]))
 
-    def trivial(self) -> float:
-        """Every keypoint where it is on average."""
-        self._counted()
-        places, visible, sizes = torch.cat(self._places), torch.cat(self._visible), torch.cat(self._sizes)
-        weight = visible.unsqueeze(2).float()
-        mean = (places * weight).sum(0) / weight.sum(0).clamp(min=1)
-        distances = (places - mean).norm(dim=2) / sizes.unsqueeze(1)
-        return _figures(distances[visible])["PCK@0.1"]
 
-    def _counted(self) -> Tensor:
-        distances = torch.cat(self._distances) if self._distances else torch.zeros(0)
-        if not len(distances):
-            raise DataError("nothing to judge: no visible keypoints")
-        return distances
+def _distances(found: Tensor, wanted: Tensor, sizes: Tensor) -> Tensor:
+    """How far places (n, k, 2) are from the visible ones of keypoints (n, k, 3), in sizes (n,), as one list."""
+    distances: Tensor = (found - wanted[..., :2]).norm(dim=2) / sizes.unsqueeze(1)
+    return distances[wanted[..., 2] > 0]
 
 
 def _figures(distances: Tensor) -> Dict[str, float]:
+    if not len(distances):
+        raise DataError("nothing to judge: no visible keypoints")
     return {
         f"PCK@{NEAR:g}": float((distances <= NEAR).double().mean()),
         f"PCK@{VERY_NEAR:g}": float((distances <= VERY_NEAR).double().mean()),
@@ -79,6 +90,10 @@ class Pose(Task):
     def meter(self) -> PoseMeter:
         """See `Task.meter`."""
         return PoseMeter()
+
+    def trivial(self) -> MeanPose:
+        """See `Task.trivial`."""
+        return MeanPose()
 
     def reads(self, outputs: Sequence[Tensor]) -> bool:
         """See `Task.reads`."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from legodnn.shared.errors import DataError
 from legodnn.shared.tasks.task import Meaning, Meter, Task
+from legodnn.shared.tasks.trivial import Frequencies, Trivial
 
 IGNORED = 255
 """The label of pixels that nothing is said about."""
@@ -17,10 +18,30 @@ LEAST_SHARE = 0.005
 """Share of the image from which on a class is worth a word."""
 
 
+class MostFrequentEverywhere(Trivial):
+    """The most frequent class at every pixel."""
+
+    def __init__(self) -> None:
+        self._pixels = Frequencies()
+
+    def add(self, truths: Sequence[Any]) -> None:
+        """See `Trivial.add`."""
+        self._pixels.add(truths[0][truths[0] != IGNORED])
+
+    def figures(self) -> Dict[str, float]:
+        """See `Trivial.figures`."""
+        counts = self._pixels.counts
+        confusion = torch.zeros(len(counts), len(counts), dtype=torch.long)
+        if len(counts):
+            confusion[:, counts.argmax()] = counts
+        return _figures(confusion)
+
+
 class SegmentationMeter(Meter):
     """Mean intersection over union of all classes that are there or were found, and the share of right pixels."""
 
     def __init__(self) -> None:
+        super().__init__(MostFrequentEverywhere())
         self._confusion: Optional[Tensor] = None
 
     def add(self, outputs: Sequence[Tensor], truths: Sequence[Any]) -> None:
@@ -36,25 +57,22 @@ class SegmentationMeter(Meter):
             raise DataError(f"a mask holds class {int(truth.max())}, the network knows 0 to {classes - 1}")
         counts = torch.bincount(truth * classes + found, minlength=classes * classes).view(classes, classes).cpu()
         self._confusion = counts if self._confusion is None else self._confusion + counts
+        self.constant.add(truths)
 
     def figures(self) -> Dict[str, float]:
         """See `Meter.figures`."""
-        confusion = self._counted()
-        right = confusion.diagonal().double()
-        union = confusion.sum(0) + confusion.sum(1) - right
-        there = union > 0
-        iou = float((right[there] / union[there]).mean())
-        return {"mean IoU": iou, "pixel accuracy": float(right.sum() / confusion.sum())}
+        return _figures(self._confusion if self._confusion is not None else torch.zeros(0, 0, dtype=torch.long))
 
-    def trivial(self) -> float:
-        """The most frequent class everywhere."""
-        truth = self._counted().sum(1)
-        return float(truth.max() / truth.sum() / int((truth > 0).sum()))
 
-    def _counted(self) -> Tensor:
-        if self._confusion is None or not int(self._confusion.sum()):
-            raise DataError("nothing to judge: no pixels with labels")
-        return self._confusion
+def _figures(confusion: Tensor) -> Dict[str, float]:
+    """The metrics of pixels counted by class, int64 (true, found)."""
+    if not int(confusion.sum()):
+        raise DataError("nothing to judge: no pixels with labels")
+    right = confusion.diagonal().double()
+    union = confusion.sum(0) + confusion.sum(1) - right
+    there = union > 0
+    iou = float((right[there] / union[there]).mean())
+    return {"mean IoU": iou, "pixel accuracy": float(right.sum() / confusion.sum())}
 
 
 class Segmentation(Task):
@@ -65,6 +83,10 @@ class Segmentation(Task):
     def meter(self) -> SegmentationMeter:
         """See `Task.meter`."""
         return SegmentationMeter()
+
+    def trivial(self) -> MostFrequentEverywhere:
+        """See `Task.trivial`."""
+        return MostFrequentEverywhere()
 
     def reads(self, outputs: Sequence[Tensor]) -> bool:
         """See `Task.reads`."""

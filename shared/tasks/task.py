@@ -9,6 +9,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 from torch import Tensor
 
 from legodnn.shared.tables import Manifest
+from legodnn.shared.tasks.trivial import Trivial
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,15 @@ class Meaning:
 
 
 class Meter(ABC):
-    """A metric over any number of batches."""
+    """A metric over any number of batches; ``constant`` is the trivial answer it is compared with."""
+
+    def __init__(self, constant: Trivial) -> None:
+        self.constant = constant
 
     @abstractmethod
     def add(self, outputs: Sequence[Tensor], truths: Sequence[Any]) -> None:
-        """Count a batch: the network's outputs, and what a batch of the loader holds behind the inputs.
+        """Count a batch: the network's outputs, and what a batch of the loader holds behind the inputs; the latter for
+        ``constant`` too.
 
         Raises `DataError` where the truths are not what the application needs.
         """
@@ -47,9 +52,9 @@ class Meter(ABC):
     def figures(self) -> Dict[str, float]:
         """The metrics by name, the application's own first. Raises `DataError` where nothing can be said."""
 
-    @abstractmethod
-    def trivial(self) -> float:
-        """What the application's metric would be of the best answer that never looks at the input."""
+    def trivial(self) -> Dict[str, float]:
+        """What the trivial answer would have got in the place of the network's. Raises as `figures` does."""
+        return self.constant.figures()
 
 
 class Task(ABC):
@@ -61,6 +66,10 @@ class Task(ABC):
     @abstractmethod
     def meter(self) -> Meter:
         """A new metric that has counted nothing."""
+
+    @abstractmethod
+    def trivial(self) -> Trivial:
+        """A new trivial answer that has counted nothing."""
 
     @abstractmethod
     def reads(self, outputs: Sequence[Tensor]) -> bool:

@@ -2,8 +2,9 @@
 
 Each recipe is built as `legodnn-build NAME` does it, in a process of its own, with the networks of the table in their
 turns. The bundle is then judged by the runtime on held-out data that no stage has seen: the teacher, the best selection
-within 80, 60, 40 and 25 % of the teacher's parameter bytes, and beside it the mildest single sparsity that fits. The
-trivial predictor is the best answer that never looks at the input.
+within 80, 60, 40 and 25 % of the teacher's parameter bytes, and beside it the mildest single sparsity that fits. Rows
+show beside the teacher's metric what an answer gets that never looks at the input (`legodnn.shared.tasks.trivial`);
+`--json` has all the application's metrics of both.
 """
 
 from __future__ import annotations
@@ -134,8 +135,17 @@ def held_out(case: Case, settings: Sequence[str]) -> list[Any]:
 
 def judged(network: Network, loader: Sequence[Any]) -> dict[str, Any]:
     """The metric of the teacher, of what is chosen for each share of its bytes, and of the uniform baseline."""
-    metric, trivial = figures(network, network.manifest.original_selection, loader)
-    row: dict[str, Any] = {"metric": network.manifest.metric, "teacher": metric, "trivial": trivial, "shares": []}
+    name = network.manifest.metric
+    teacher, trivial = figures(network, network.manifest.original_selection, loader)
+    metric = teacher[name]
+    row: dict[str, Any] = {
+        "metric": name,
+        "teacher": metric,
+        "trivial": trivial[name],
+        "teacher_figures": teacher,
+        "trivial_figures": trivial,
+        "shares": [],
+    }
     optimizer = ScalingOptimizer(network, count_activations=False)
     short = False
     for share in SHARES:
@@ -146,16 +156,18 @@ def judged(network: Network, loader: Sequence[Any]) -> dict[str, Any]:
             row["shares"].append({"share": share, "mine": None, "predicted": None, "uniform": None})
             short = short or share in AT_LEAST
             continue
-        mine, _ = figures(network, choice.selection, loader)
+        mine = figures(network, choice.selection, loader)[0][name]
         plain = uniform(network, limit)
-        base = figures(network, plain, loader)[0] if plain is not None else None
+        base = figures(network, plain, loader)[0][name] if plain is not None else None
         row["shares"].append({"share": share, "mine": mine, "predicted": choice.accuracy, "uniform": base})
         short = short or mine < AT_LEAST.get(share, 0.0) * metric or (base is not None and mine < base)
     return {**row, "short": short}
 
 
-def figures(network: Network, selection: dict[str, str], loader: Sequence[Any]) -> tuple[float, float]:
-    """The application's metric of a selection, and that of the trivial predictor."""
+def figures(
+    network: Network, selection: dict[str, str], loader: Sequence[Any]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The application's metrics of a selection, and those of an answer that never looks at the input."""
     task = task_named(network.manifest.task)
     assert task is not None, "built-in recipes have applications LegoDNN knows"
     network.select(selection)
@@ -164,7 +176,7 @@ def figures(network: Network, selection: dict[str, str], loader: Sequence[Any]) 
         for inputs, *truths in loader:
             meter.add(tensors(network(inputs)), truths)
     try:
-        return meter.figures()[task.metric], meter.trivial()
+        return meter.figures(), meter.trivial()
     except DataError as error:
         sys.exit(str(error))
 
@@ -181,7 +193,7 @@ def uniform(network: Network, limit: float) -> dict[str, str] | None:
 
 def text(row: dict[str, Any]) -> str:
     """A row of the README's table."""
-    cells = [row["recipe"], row["network"], f"{row['metric']} {row['teacher']:.3f} ({row['trivial']:.3f})"]
+    cells = [row["recipe"], row["network"], f"{row['metric']} {row['teacher']:.3f}", f"{row['trivial']:.3f}"]
     for found in row["shares"]:
         base = f" ({found['uniform']:.3f})" if found["uniform"] is not None else ""
         cells.append(f"{found['mine']:.3f}{base}" if found["mine"] is not None else "-")

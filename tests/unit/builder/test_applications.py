@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from legodnn.builder import AutoBlockManager, BlockRetrainer
 from legodnn.builder.data import anomalies, clips, poses, scenes
 from legodnn.builder.data.checked import CheckedLoader
-from legodnn.builder.data.garments import garments
+from legodnn.builder.data.garments import drawn, garments
 from legodnn.builder.managers import ActionManager, AnomalyManager, PoseManager
 from legodnn.builder.managers.pose import Peaks
 from legodnn.builder.progress import progress
@@ -68,6 +68,36 @@ def test_boxes_are_those_of_what_masks_show():
             assert not ((mask == label) & ~covered).any()
 
 
+def test_garments_are_put_in_one_by_one_where_each_still_leaves_enough_of_the_others(monkeypatch):
+    source, n, size = garments("test"), 80, 48
+    seen = []
+    monkeypatch.setattr(scenes, "drawn", lambda *given: (seen.append(drawn(*given)), seen[-1])[1])
+    ground = torch.full((n, 3, size, size), 0.125)
+    picture = ground.clone()
+    owner, classes = scenes._fill(picture, source, torch.Generator().manual_seed(3))
+    wanted = torch.randint(1, scenes.MOST_GARMENTS + 1, (n,), generator=torch.Generator().manual_seed(3))
+    layers = [iter(part) for part in seen]
+    left_out = 0
+    for i, count in enumerate(wanted.tolist()):
+        shown, whole = torch.zeros(size, size, dtype=torch.uint8), {}
+        for number in range(1, count + 1):
+            there = next(layers[number - 1])[1] > 0.5
+            after = shown.masked_fill(there, number)
+            fits = bool(there.any()) and all((after == k).sum() >= 0.6 * whole[k] for k in whole)
+            left_out += not fits
+            if fits:
+                shown, whole[number] = after, there.sum()
+        assert torch.equal(owner[i], shown)
+        assert torch.equal(picture[i][:, shown == 0], ground[i][:, shown == 0])
+        [objects] = scenes._objects(owner[i : i + 1], classes[i : i + 1])
+        assert objects.labels.tolist() == [int(classes[i, k]) for k in sorted(whole)]
+        for k in whole:
+            coloured = picture[i][:, shown == k]
+            assert torch.allclose(coloured / coloured[:1], (coloured / coloured[:1])[:, :1], atol=1e-4)
+    assert all(next(part, None) is None for part in layers)
+    assert left_out > 5
+
+
 def test_motions_are_what_their_class_says():
     classes = torch.arange(9).repeat(20)
     first, second = clips.motions(classes, 8, 48, torch.Generator().manual_seed(0))
@@ -116,7 +146,10 @@ def test_visible_keypoints_are_inside_and_sizes_are_those_of_the_garments():
 def test_every_second_image_is_abnormal_but_in_training_none():
     images, abnormal = anomalies.images("test", 40)
     assert abnormal.tolist() == [0, 1] * 20
-    assert (images.amin(), images.amax()) == (-1.0, pytest.approx(1.0, abs=0.05))
+    assert images.dtype == torch.uint8
+    inputs, truths = next(iter(anomalies.loader("test", 40, batch=40)))
+    assert (inputs.amin(), inputs.amax()) == (-1.0, pytest.approx(1.0, abs=0.05))
+    assert torch.equal(truths, abnormal)
 
 
 # ---- teachers -------------------------------------------------------------------------------------------------------

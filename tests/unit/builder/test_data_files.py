@@ -1,22 +1,32 @@
 """Data sets named by their paths, and the built-in data written as files."""
 
+import json
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn as nn
 
-from legodnn.builder.data import fashion_mnist, scenes, write
+from legodnn.builder.data import anomalies, clips, fashion_mnist, poses, scenes, write
 from legodnn.builder.data.files import FilesLoader, described, loader, with_labels
-from legodnn.builder.managers import CommonModelManager, SegmentationManager, TaskManager
+from legodnn.builder.managers import (
+    ActionManager,
+    AnomalyManager,
+    CommonModelManager,
+    SegmentationManager,
+    TaskManager,
+)
 from legodnn.builder.pipeline import build
 from legodnn.builder.recipe import load_recipe
 from legodnn.builder.resolve import build_loaders
 from legodnn.builder.sections import DATA_FILES, Call
 from legodnn.shared.bundle.reader import BundleReader
+from legodnn.shared.clips import usual_layout
 from legodnn.shared.datasets.opening import open_dataset
 from legodnn.shared.errors import DataError, RecipeError
 from legodnn.shared.tables import InputSpec
 from legodnn.shared.tasks.detection import Detection
+from legodnn.shared.tasks.pose import Pose
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -169,8 +179,15 @@ def written(fashion, tmp_path, monkeypatch, capsys):
 
 
 def from_files(manager, path, shape, mean, std, labels):
-    data = open_dataset(manager.task, path, InputSpec(shape, "float32", "NCHW", (mean,) * 3, (std,) * 3, tuple(labels)))
+    layout = usual_layout(shape)
+    data = open_dataset(manager.task, path, InputSpec(shape, "float32", layout, (mean,) * 3, (std,) * 3, tuple(labels)))
     return FilesLoader(data, 16, False, "data")
+
+
+def by_number(files):
+    """What a data set in folders by classes holds, in the order of its files' names."""
+    loaded = sorted(files.dataset.examples, key=lambda example: example.name.split("/")[-1])
+    return joined([(found.inputs, *found.truths) for found in (example.load() for example in loaded)])
 
 
 def joined(batches):
@@ -226,13 +243,55 @@ def test_written_boxes_give_the_figures_of_those_in_memory(written):
     assert all(torch.equal(a.boxes, b.boxes) and torch.equal(a.labels, b.labels) for a, b in pairs)
 
 
-def test_what_is_written_is_the_same_every_time(written, tmp_path):
+def test_written_clips_are_those_in_memory(written):
+    files = from_files(ActionManager(), written("action-recognition", 20), (1, 8, 3, 48, 48), 0.45, 0.25, clips.LABELS)
+    (made, classes), (read, labels) = joined(clips.loader("held-out", 20)), by_number(files)
+    assert torch.equal(classes, labels)
+    assert made.shape == read.shape == (20, 8, 3, 48, 48)
+    assert torch.allclose(made, read, rtol=0, atol=1e-6)
+    assert not files.dataset.skipped
+
+
+def test_written_anomalies_are_those_in_memory(written):
+    files = from_files(AnomalyManager(), written("anomaly-detection", 30), (1, 3, 32, 32), 0.5, 0.5, ())
+    (images, abnormal), (read, kinds) = joined(anomalies.loader("held-out", 30)), by_number(files)
+    assert torch.equal(abnormal, kinds)
+    assert torch.allclose(images, read, rtol=0, atol=1e-6)
+
+
+def test_written_poses_are_those_in_memory_and_measured_alike(written):
+    manager = TaskManager(Pose())
+    path = written("pose-estimation", 60)
+    files = from_files(manager, path, (1, 3, 64, 64), 0.45, 0.25, poses.LABELS)
+    memory = list(poses.loader("held-out", 60))
+    images, keypoints, sizes = joined(memory)
+    seen = keypoints[..., 2] > 0
+    kept = seen.any(1)
+    read, found, measures = joined(files)
+    assert len(files.dataset.skipped) == int((~kept).sum())
+    assert torch.equal(found[..., 2] > 0, seen[kept])
+    assert 0.5 < seen.float().mean() < 1
+    assert torch.equal(found[..., :2][seen[kept]], keypoints[kept][..., :2][seen[kept]])
+    assert torch.equal(measures, sizes[kept])
+    assert torch.allclose(images[kept], read, rtol=0, atol=1e-6)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(192, 15), nn.Unflatten(1, (5, 3)))
+    model[2].bias.data.fill_(32)
+    expected = manager.get_model_figures(model, memory, "cpu")
+    assert manager.get_model_figures(model, files, "cpu") == pytest.approx(expected, abs=1e-6)
+    [category] = json.loads((Path(path) / "annotations.json").read_text())["categories"]
+    names = [[category["keypoints"][i - 1] for i in pair] for pair in category["skeleton"]]
+    assert names == [[poses.LABELS[i] for i in pair] for pair in poses.SKELETON]
+
+
+@pytest.mark.parametrize("application", list(write.WRITERS))
+def test_what_is_written_is_the_same_every_time(application, written, tmp_path):
     def content(path):
         return {str(p.relative_to(path)): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
 
-    written("object-detection", 3)
+    written(application, 3)
     (tmp_path / "data").rename(tmp_path / "before")
-    written("object-detection", 3)
+    written(application, 3)
     assert content(tmp_path / "data") == content(tmp_path / "before")
 
 

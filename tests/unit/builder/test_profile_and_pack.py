@@ -10,8 +10,9 @@ from legodnn.builder.compose import compose
 from legodnn.builder.distill import retrainer
 from legodnn.builder.distill.retrainer import trained_results
 from legodnn.builder.export import export, prepare
+from legodnn.builder.managers import AbstractModelManager
 from legodnn.builder.predictor import fit_predictor
-from legodnn.builder.profile import trained_stage
+from legodnn.builder.profile import Profile, trained_stage
 from legodnn.runtime import Network
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.errors import DataError, UsageError
@@ -79,6 +80,27 @@ def test_the_uniform_baseline_is_measured_and_the_predictor_does_not_see_it(trai
         assert row["accuracy"] == blocks.model_manager.get_model_acc(whole, loader(), "cpu")
     losses = [(row["cost"], profile.teacher_accuracy - row["accuracy"]) for row in profile.compositions]
     assert profile.predictor == fit_predictor(profile.teacher_accuracy, losses)
+
+
+def test_an_answer_without_a_look_at_the_input_is_judged_by_the_application_s_metric(profile):
+    labels = torch.cat([y for _, y in loader()])
+    assert profile.trivial_accuracy == int(torch.bincount(labels).max()) / len(labels)
+    assert 0 < profile.trivial_accuracy < 1
+    assert Profile.from_plain(profile.to_plain()) == profile
+
+    class Lenient(CommonModelManager):
+        def get_model_acc(self, model, test_loader, device):
+            return min(1.0, super().get_model_acc(model, test_loader, device) + 0.1)
+
+    class Bare(AbstractModelManager):
+        def forward_to_gen_mid_data(self, model, batch_data, device):
+            return model(batch_data)
+
+        def get_model_acc(self, model, test_loader, device):
+            return 1.0
+
+    assert Lenient().get_trivial_acc(loader()) is None
+    assert Bare().get_trivial_acc(loader()) is None
 
 
 def test_memory_for_recorded_activations_is_bounded(trained, profile, monkeypatch, tmp_path):

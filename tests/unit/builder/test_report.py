@@ -6,6 +6,7 @@ import shutil
 from dataclasses import fields, replace
 
 import pytest
+import torch
 
 from legodnn.builder import pipeline
 from legodnn.builder.__main__ import main
@@ -15,13 +16,13 @@ from legodnn.builder.graph.channels.map import Reason
 from legodnn.builder.plan import Stay
 from legodnn.builder.profile import Profile
 from legodnn.builder.report import seconds as seconds_module
-from legodnn.builder.report.chart import axis
-from legodnn.builder.report.markup import element, to_bytes
+from legodnn.builder.report.markup import to_bytes
 from legodnn.builder.report.network import drawing
 from legodnn.builder.report.page import page, report_path
 from legodnn.builder.report.seconds import Timing
-from legodnn.builder.report.selections import Landscape, spread
+from legodnn.builder.report.selections import Landscape
 from legodnn.builder.report.words import percent, selection_line, signed_points
+from legodnn.builder.resolve import build_loaders
 from legodnn.builder.sections import Call
 from legodnn.builder.store import Stage
 from legodnn.shared.units import format_bytes
@@ -296,6 +297,46 @@ def test_timing_ends_when_its_time_is_used_up(built, tmp_path, monkeypatch):
     assert f"{len(facts.timed) - 1} selections left out" in document.text
 
 
+def test_a_build_without_timing_is_the_same_and_its_report_has_no_times(built, tmp_path, monkeypatch):
+    folder, _ = built
+    monkeypatch.setattr(pipeline, "time_selections", lambda *_: pytest.fail("timed"))
+    out = shutil.copytree(folder.path, tmp_path / "untimed") / "small.lgb"
+    before, timed = out.read_bytes(), read(out.with_name("small.report.html"))
+    assert main([str(folder.recipe), "-o", str(out), *SETTINGS, "--no-timing"]) == 0
+    assert out.read_bytes() == before
+    document = read(out.with_name("small.report.html"))
+    memory, missing, predictor = document.all("figure")
+    assert document.all("h2", id="accuracy-title")[0].text == "Accuracy against memory"
+    assert missing.text == "Times were not measured: the build was run with --no-timing."
+    for figure, other in ((memory, timed.all("figure")[0]), (predictor, timed.all("figure")[2])):
+        assert [t.text for t in figure.all("title")] == [t.text for t in other.all("title")]
+    rows = {tuple(row) for row in selections(document)}
+    assert rows <= {tuple(row[:6]) for row in selections(timed)}
+    assert len(rows) > 4
+    assert "time" not in [row[0] for row in table(document, "making")]
+
+
+def test_an_answer_without_a_look_at_the_input_is_shown_beside_the_teacher(built):
+    _, facts = built
+    labels = torch.cat([y for _, y in build_loaders(facts.recipe)[1]])
+    trivial = facts.profile.trivial_accuracy
+    assert trivial == int(labels.bincount().max()) / len(labels)
+    document = shown(facts)
+    tiles = {tile.all("dt")[0].text: tile.all("dd")[0].text for tile in document.all("dl")[0].all("div")}
+    assert tiles[f"{facts.metric} without a look at the input"] == percent(trivial)
+    name, accuracy, share, _ = table(document, "budgets")[-1]
+    assert (name, accuracy) == ("without a look at the input", f"{percent(trivial)}measured")
+    assert share == percent(trivial / facts.profile.teacher_accuracy, 1)
+    for accuracy, inside in ((Landscape(facts.profile).frontier[0].accuracy, True), (-1.0, False)):
+        document = shown(replace(facts, profile=replace(facts.profile, trivial_accuracy=accuracy)))
+        for figure in document.all("figure")[:2]:
+            assert len(figure.all("polyline", class_="line trivial")) == inside
+            assert ("without a look at the input" in figure.text) == inside
+        assert ("Outside the charts" in document.all(id="accuracy")[0].text) == (not inside)
+    unknown = shown(replace(facts, profile=replace(facts.profile, trivial_accuracy=None)))
+    assert "without a look" not in unknown.text
+
+
 def test_a_report_that_cannot_be_written_is_known_before_the_work(folder, capsys):
     (folder.path / "small.report.html").mkdir()
     assert main([str(folder.recipe), "-o", str(folder.path / "small.lgb")]) == 2
@@ -344,20 +385,6 @@ def test_a_uniform_selection_keeps_the_original_where_a_variant_is_missing(built
     assert half == {first: "original", **dict.fromkeys(others, "sparsity=0.5")}
 
 
-def test_spread_keeps_both_ends():
-    assert spread(list(range(10)), 4) == [0, 3, 6, 9]
-    assert spread([1, 2], 4) == [1, 2]
-
-
-@pytest.mark.parametrize(("low", "high"), [(0.84, 0.91), (0.0, 1.0), (0.5, 0.5), (0.0, 0.0), (0.899, 0.9001)])
-def test_axes_cover_what_they_show_with_a_few_round_ticks(low, high):
-    made = axis("", low, high, 0.01)
-    assert made.low <= low + 1e-9
-    assert made.high >= high - 1e-9
-    assert 2 <= len(made.ticks) <= 8
-    assert all(abs(100 * value - float(text)) < 1e-6 for value, text in made.ticks)
-
-
 def test_values_that_pass_by_segments_at_once_have_lanes_of_their_own(built):
     _, facts = built
     one = facts.segments[0]
@@ -366,8 +393,3 @@ def test_values_that_pass_by_segments_at_once_have_lanes_of_their_own(built):
     starts = [path.get("d").split(" V")[0].split(" Q")[1].split()[0] for path in svg.iter("path")]
     assert len(starts) == 3
     assert len(set(starts)) == 3
-
-
-def test_texts_and_attributes_are_escaped_and_elements_follow_each_other():
-    made = element("p", "a<b", element("b", "&", title='"'), "c", None, class_="x", data_y=None)
-    assert to_bytes(made) == b'<!doctype html>\n<p class="x">a&lt;b<b title="&quot;">&amp;</b>c</p>\n'

@@ -323,6 +323,16 @@ def test_nothing_is_distorted_by_the_crop(tmp_path):
     assert close(loaded.inputs[0, 0, 10, 6:], [1.0] * 14)
 
 
+def test_a_pose_may_say_itself_what_it_is_measured_in(tmp_path):
+    row = {"bbox": [2, 4, 5, 5], "keypoints": [2, 4, 2, 7, 9, 1]}
+    (tmp_path / "good").mkdir()
+    assert pose_of(coco(tmp_path / "good", [{**row, "size": 2.5}], categories=POINTS)).truths[1].tolist() == [10]
+    for number, size in enumerate((0, -1, "5", None, float("inf"))):
+        (tmp_path / str(number)).mkdir()
+        with pytest.raises(InputError, match="annotation 0: size is no number above 0"):
+            pose_of(coco(tmp_path / str(number), [{**row, "size": size}], categories=POINTS))
+
+
 def test_poses_with_nothing_to_judge_are_left_out_by_name(tmp_path):
     good = {"bbox": [2, 4, 5, 5], "keypoints": [2, 4, 2, 7, 9, 0]}
     path = coco(tmp_path, [

@@ -34,6 +34,18 @@ def test_every_application_is_known_by_its_name_and_judged_by_its_metric():
 def test_a_metric_that_has_counted_nothing_says_so(name):
     with pytest.raises(DataError, match="nothing to judge"):
         TASKS[name].meter().figures()
+    with pytest.raises(DataError, match="nothing to judge"):
+        TASKS[name].meter().trivial()
+    with pytest.raises(DataError, match="nothing to judge"):
+        TASKS[name].trivial().figures()
+
+
+def trivial_of(name, *truths):
+    """What the trivial answer gets, from the truths alone."""
+    constant = TASKS[name].trivial()
+    for batch in truths:
+        constant.add(batch)
+    return constant.figures()
 
 
 # ---- classes --------------------------------------------------------------------------------------------------------
@@ -42,7 +54,16 @@ def test_top_one_and_top_five():
     first = ([scores[:3]], [torch.tensor([7, 3, 2])])
     meter = meter_of("image classification", first, ([scores[3:]], [torch.tensor([7])]))
     assert meter.figures() == {"top-1 accuracy": 0.5, "top-5 accuracy": 0.75}
-    assert meter.trivial() == 0.5
+    assert meter.trivial() == {"top-1 accuracy": 0.5, "top-5 accuracy": 1.0}
+
+
+def test_the_trivial_class_is_the_most_frequent_one():
+    labels = torch.tensor([0, 3, 3, 3, 9, 9, 1, 2, 4, 5])
+    wanted = {"clip top-1 accuracy": 0.3, "clip top-5 accuracy": 0.8}
+    assert trivial_of("action recognition", [labels]) == wanted
+    assert trivial_of("action recognition", [labels[:3]], [labels[3:]]) == wanted
+    meter = meter_of("action recognition", ([torch.randn(10, 12)], [labels]))
+    assert meter.trivial() == wanted
 
 
 def test_a_classifier_s_answer():
@@ -64,7 +85,10 @@ def test_mean_intersection_over_union_of_what_is_there_or_found():
     meter = meter_of("semantic segmentation", ([found], [truth]))
     # class 0: 4 of 5, class 1: 2 of 3; classes 2 and 3 are nowhere, and nothing is said about one pixel
     assert meter.figures() == pytest.approx({"mean IoU": (4 / 5 + 2 / 3) / 2, "pixel accuracy": 6 / 7})
-    assert meter.trivial() == pytest.approx(4 / 7 / 2)
+    assert meter.trivial() == pytest.approx({"mean IoU": 4 / 7 / 2, "pixel accuracy": 4 / 7})
+    assert trivial_of("semantic segmentation", [truth], [torch.full((1, 1, 6), 4)]) == pytest.approx(
+        {"mean IoU": 6 / 13 / 3, "pixel accuracy": 6 / 13}
+    )
 
 
 def test_a_mask_with_a_class_the_network_does_not_know_is_refused():
@@ -164,6 +188,22 @@ def test_images_without_objects_count_what_is_found_in_them():
         meter_of("object detection", (right, [[nothing]])).figures()
 
 
+def test_the_trivial_object_is_where_those_of_the_most_frequent_class_are_on_average():
+    rows = [[0.0, 0, 10, 10], [0, 0, 10, 14], [40, 40, 50, 50], [0, 0, 10, 99]]
+    first = Boxes(torch.tensor(rows), torch.tensor([2, 2, 1, 2]), torch.tensor([False, False, False, True]))
+    second = Boxes.of(torch.tensor([[0.0, 0, 10, 12], [60, 60, 70, 70]]), torch.tensor([2, 3]))
+    third = Boxes.of(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
+    # 10 x 12 in every image: on one of the first image's two, exactly on the second image's, on nothing in the third.
+    # Precision 1 up to recall 2/3, 67 of 101 steps. At 0.9 and 0.95 the first counts neither way, for it lies in a
+    # crowd: precision 1 up to recall 1/3, 34 steps. The other two of three classes are never found.
+    wanted = {"mAP@.5": 67 / 101 / 3, "mAP@[.5:.95]": (8 * 67 + 2 * 34) / 10 / 101 / 3}
+    assert trivial_of("object detection", [[first]], [[second, third]]) == pytest.approx(wanted)
+    nothing = [output.expand(3, *output.shape[1:]) for output in detections([])]
+    meter = meter_of("object detection", (nothing, [[first, second, third]]))
+    assert meter.trivial() == pytest.approx(wanted)
+    assert meter.figures()["mAP@.5"] == 0
+
+
 def test_a_detector_s_answer():
     task = TASKS["object detection"]
     outputs = detections([[1, 2, 11, 22, 0.75, 2], [0, 0, 5, 5, 0.25, 1]])
@@ -200,6 +240,13 @@ def test_inputs_of_one_kind_cannot_be_judged(kind):
         meter.figures()
 
 
+def test_the_trivial_score_is_the_same_for_all():
+    meter = meter_of("anomaly detection", ([torch.rand(8, 1)], [torch.tensor([0, 0, 1, 0, 0, 1, 0, 0])]))
+    assert meter.trivial() == {"AUROC": 0.5, "AUPR": 0.25}
+    with pytest.raises(DataError, match="all 2 inputs are normal"):
+        trivial_of("anomaly detection", [torch.zeros(2)])
+
+
 def test_a_score_is_called_abnormal_above_the_bundle_s_threshold():
     task = TASKS["anomaly detection"]
     assert task.facts([torch.tensor([[2.5]])], Meaning()) == {"score": 2.5}
@@ -221,8 +268,11 @@ def test_keypoints_are_judged_where_they_are_visible_in_sizes_of_the_pose():
 def test_the_trivial_pose_is_the_mean_one():
     wanted = torch.tensor([[[0.0, 0, 1]], [[10.0, 0, 1]], [[900.0, 0, 0]]])
     meter = meter_of("pose estimation", ([torch.zeros(3, 1, 3)], [wanted, torch.tensor([100.0, 100, 100])]))
-    assert meter.trivial() == 1.0
+    assert meter.trivial() == pytest.approx({"PCK@0.1": 1.0, "PCK@0.05": 1.0, "mean error": 0.05})
     assert meter.figures()["PCK@0.05"] == 0.5
+    apart = torch.tensor([[[0.0, 0, 1], [0, 0, 1]], [[30.0, 40, 1], [0, 0, 0]]])
+    wanted = {"PCK@0.1": 1 / 3, "PCK@0.05": 1 / 3, "mean error": (0.25 + 0.5) / 3}
+    assert trivial_of("pose estimation", [apart, torch.tensor([100.0, 50.0])]) == pytest.approx(wanted)
 
 
 def test_poses_nobody_can_see_or_without_a_size_are_refused():
