@@ -56,8 +56,10 @@ def teacher_training(recipe: Recipe) -> Callable[[nn.Module, CheckedLoader, Any]
     return train
 
 
-def build_loaders(recipe: Recipe) -> tuple[CheckedLoader, CheckedLoader]:
+def build_loaders(recipe: Recipe, task: str) -> tuple[CheckedLoader, CheckedLoader]:
     """The recipe's train and test loaders; the first batch of both has been looked at, the rest is checked when read.
+
+    ``task`` is the model manager's: it says what a data set in files is read as.
 
     Raises `RecipeError` where they are not named, `DataError` where they give nothing, or what the network cannot take.
     """
@@ -72,7 +74,6 @@ def build_loaders(recipe: Recipe) -> tuple[CheckedLoader, CheckedLoader]:
         missing.append(f"manager: missing; {DEFAULT_MANAGER} runs networks of one input, not {recipe.model.inputs}")
     if missing:
         raise RecipeError(missing)
-    task = build_manager(recipe).task
     train, test = (
         _loader(f"data.{key}", purposed(f"data.{key}", call, recipe, task), recipe)
         for key, call in calls.items()

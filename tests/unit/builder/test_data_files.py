@@ -1,5 +1,6 @@
 """Data sets named by their paths, and the built-in data written as files."""
 
+import sys
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from legodnn.builder.data.files import FilesLoader, described, loader, with_labe
 from legodnn.builder.managers import CommonModelManager, SegmentationManager, TaskManager
 from legodnn.builder.pipeline import build
 from legodnn.builder.recipe import load_recipe
-from legodnn.builder.resolve import build_loaders
+from legodnn.builder.resolve import build_loaders, build_manager
 from legodnn.builder.sections import DATA_FILES, Call
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.datasets.opening import open_dataset
@@ -59,7 +60,7 @@ def test_labels_come_from_the_data_where_the_recipe_has_none(folder, photos):
 
 def test_a_path_becomes_checked_loaders(folder, photos, capsys):
     paths = [f"data.train={photos}", f"data.test={photos}", "data.train.kwargs.batch=7"]
-    train, test = build_loaders(with_labels(load_recipe(str(folder.recipe), paths), IMAGES))
+    train, test = build_loaders(with_labels(load_recipe(str(folder.recipe), paths), IMAGES), IMAGES)
     images, labels = next(iter(test))
     assert images.shape == (19, 3, 8, 8)
     assert labels.tolist() == [0] * 4 + [1] * 5 + [2] * 5 + [3] * 5
@@ -78,8 +79,9 @@ def test_data_that_do_not_fit_are_refused_in_one_line(folder, photos, overrides,
     folder.write("mine.py", "from legodnn.builder.managers import CommonModelManager\n"
         "class Manager(CommonModelManager):\n    def __init__(self):\n        self.task = 'vision'\n")  # fmt: skip
     paths = [f"data.train={photos}", f"data.test={photos}"]
+    recipe = load_recipe(str(folder.recipe), paths + overrides)
     with pytest.raises(DataError, match=reason) as refusal:
-        build_loaders(load_recipe(str(folder.recipe), paths + overrides))
+        build_loaders(recipe, build_manager(recipe).task)
     assert "\n" not in str(refusal.value)
 
 
@@ -93,8 +95,11 @@ def test_results_of_other_data_are_not_taken_for_those_of_these(photos):
 
 
 def test_a_bundle_is_built_from_paths_alone_and_carries_the_labels(folder, photos, tmp_path):
-    recipe = load_recipe(str(folder.recipe), [f"data.train={photos}", f"data.test={photos}"])
-    build(recipe, tmp_path / "x.lgb", tmp_path / "work")
+    folder.write("mine.py", "from legodnn.builder.managers import CommonModelManager\n"
+        "made = []\ndef make():\n    made.append(CommonModelManager())\n    return made[-1]\n")  # fmt: skip
+    paths = [f"data.train={photos}", f"data.test={photos}"]
+    build(load_recipe(str(folder.recipe), [*paths, "manager=mine:make"]), tmp_path / "x.lgb", tmp_path / "work")
+    assert len(sys.modules["mine"].made) == 1
     with BundleReader(tmp_path / "x.lgb") as reader:
         assert reader.manifest.input.labels == ("ant", "bee", "cow", "dog")
         assert reader.manifest.self_test.labels[:5] == (0, 0, 0, 0, 1)
