@@ -111,6 +111,17 @@ def test_a_bundle_is_built_from_paths_alone_and_carries_the_labels(folder, photo
         assert reader.manifest.self_test.labels[:5] == (0, 0, 0, 0, 1)
 
 
+def test_results_of_a_list_are_those_of_its_data_set(tmp_path):
+    picture(tmp_path / "JPEGImages" / "a.png")
+    split = tmp_path / "ImageSets" / "train.txt"
+    split.parent.mkdir()
+    split.write_text("a")
+    call = Call(DATA_FILES, (), {"path": str(split)})
+    before = described(call)
+    picture(tmp_path / "JPEGImages" / "a.png", (9, 9))
+    assert described(call) != before
+
+
 def test_files_that_were_only_touched_give_the_same_bytes(folder, photos, tmp_path):
     recipe = load_recipe(str(folder.recipe), [f"data.train={photos}", f"data.test={photos}"])
     work = tmp_path / "work"

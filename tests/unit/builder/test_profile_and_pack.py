@@ -74,7 +74,8 @@ def test_costs_are_relative_to_the_variance_within_batches(trained, profile):
     blocks, folder = trained
     teacher = compose(blocks.graph, blocks.folded, {})
     block, variant = blocks.block_names[0], blocks.descendant_names[0]
-    alone = compose(blocks.graph, blocks.folded, {block: blocks.load(trained_stage(folder / "trained"), block, variant)})
+    module = blocks.load(trained_stage(folder / "trained"), block, variant)
+    alone = compose(blocks.graph, blocks.folded, {block: module})
     squared = variance = 0.0
     with torch.no_grad():
         for x, _ in loader():
