@@ -14,6 +14,7 @@ from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.data.files import described, with_labels
 from legodnn.builder.distill.retrainer import BlockRetrainer
 from legodnn.builder.graph.cuts import Cuts
+from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.packing import BundleOptions, left_out, pack
 from legodnn.builder.plan import Plan
 from legodnn.builder.profile import BlockProfiler, Profile
@@ -38,12 +39,14 @@ class BuildResult:
     report: Path
 
 
-def block_manager(recipe: Recipe, teacher: nn.Module, device: str) -> AutoBlockManager:
+def block_manager(
+    recipe: Recipe, teacher: nn.Module, model_manager: AbstractModelManager, device: str
+) -> AutoBlockManager:
     """The recipe's teacher with its blocks."""
     return AutoBlockManager(
         recipe.blocks.sparsity,
         teacher,
-        build_manager(recipe),
+        model_manager,
         [recipe.model.input] * recipe.model.inputs,
         recipe.blocks.max_ratio,
         device,
@@ -55,7 +58,7 @@ def block_manager(recipe: Recipe, teacher: nn.Module, device: str) -> AutoBlockM
 
 def plan(recipe: Recipe, device: str = "cpu", groups: bool = False) -> Plan:
     """What `build` would do; needs the recipe's ``[model]`` alone. ``groups`` adds which channels go together."""
-    return block_manager(recipe, build_model(recipe), device).plan(groups)
+    return block_manager(recipe, build_model(recipe), build_manager(recipe), device).plan(groups)
 
 
 def build(
@@ -68,14 +71,15 @@ def build(
     """
     clock = Clock()
     set_random_seed(seed)
-    recipe = with_labels(recipe, build_manager(recipe).task)
-    train, test = build_loaders(recipe)
+    manager = build_manager(recipe)
+    recipe = with_labels(recipe, manager.task)
+    train, test = build_loaders(recipe, manager.task)
     teacher = trained_teacher(recipe, train, work / "teacher", device, seed)
     if needs_training(recipe):
         clock.stored("teacher", work / "teacher")
     set_random_seed(seed)
     with clock.watch("cut"):
-        blocks = block_manager(recipe, teacher, device)
+        blocks = block_manager(recipe, teacher, manager, device)
     compressed, trained = work / "compressed", work / "trained"
     blocks.extract_all_blocks(compressed)
     clock.stored("extract", compressed)

@@ -40,6 +40,7 @@ class Recording:
         self.checks: list[float] = []
         self.values: list[Values | None] = []
         self.wanted: list[Values | None] = []
+        self.variance: dict[fx.Node, float] = {}
         self.compared = {n for b in blocks.block_names for n in compared(blocks, [b])}
         self.finite = True
         self.teacher_accuracy = self._accuracy(_FirstPass(self))
@@ -65,6 +66,9 @@ class Recording:
         self.finite = self.finite and all(bool(torch.isfinite(t).all()) for t in tensors_in(answer))
         values = dict(zip(self.blocks.graph.inputs, map(self.blocks.arrange, inputs), strict=True))
         wanted = {n: teachers[n] for n in self.compared}
+        for node, value in wanted.items():
+            exact = value.double()
+            self.variance[node] = self.variance.get(node, 0.0) + _squared(exact - exact.mean())
         room = RECORDED_BYTES - self._held()
         self.wanted.append(wanted if _bytes(wanted.values()) <= room / 2 else None)
         self.values.append(values if _bytes(values.values()) <= room / 2 else None)
@@ -108,6 +112,10 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)
 
 
+def _squared(difference: Tensor) -> float:
+    return float(difference.square().sum())
+
+
 def _check(inputs: Sequence[Tensor]) -> float:
     """A number that tells one batch from another."""
     return sum(float(x.double().sum()) + x.shape[0] for x in inputs)
@@ -139,11 +147,10 @@ class _Replay(nn.Module):
         self.compared = compared(blocks, list(chosen))
         self.number = 0
         self.squared = dict.fromkeys(self.compared, 0.0)
-        self.variance = dict.fromkeys(self.compared, 0.0)
 
     def moved(self) -> float:
         """How far all batches moved: squared, relative to the variance, the mean of what is compared."""
-        parts = [self.squared[n] / max(self.variance[n], 1e-30) for n in self.compared]
+        parts = [self.squared[n] / max(self.recording.variance[n], 1e-30) for n in self.compared]
         return sum(parts) / max(1, len(parts))
 
     def forward(self, *inputs: Tensor) -> Any:
@@ -158,8 +165,6 @@ class _Replay(nn.Module):
         if wanted is None:
             wanted = recording.teacher(images)
         for node in self.compared:
-            mine, teachers = values[node], wanted[node].double()
-            self.squared[node] += float((mine.double() - teachers).square().sum())
-            self.variance[node] += float((teachers - teachers.mean()).square().sum())
+            self.squared[node] += _squared(values[node].double() - wanted[node].double())
         self.number += 1
         return graph.answer(values)

@@ -22,6 +22,7 @@ from legodnn.builder.data.files import purposed
 from legodnn.builder.managers import AbstractModelManager
 from legodnn.builder.sections import DEFAULT_MANAGER, Call, Recipe
 from legodnn.shared.errors import DataError, LegoError, ModelError, RecipeError, one_line
+from legodnn.shared.naming import few
 
 
 def build_model(recipe: Recipe) -> nn.Module:
@@ -56,8 +57,10 @@ def teacher_training(recipe: Recipe) -> Callable[[nn.Module, CheckedLoader, Any]
     return train
 
 
-def build_loaders(recipe: Recipe) -> tuple[CheckedLoader, CheckedLoader]:
+def build_loaders(recipe: Recipe, task: str) -> tuple[CheckedLoader, CheckedLoader]:
     """The recipe's train and test loaders; the first batch of both has been looked at, the rest is checked when read.
+
+    ``task`` is the model manager's: it says what a data set in files is read as.
 
     Raises `RecipeError` where they are not named, `DataError` where they give nothing, or what the network cannot take.
     """
@@ -72,7 +75,6 @@ def build_loaders(recipe: Recipe) -> tuple[CheckedLoader, CheckedLoader]:
         missing.append(f"manager: missing; {DEFAULT_MANAGER} runs networks of one input, not {recipe.model.inputs}")
     if missing:
         raise RecipeError(missing)
-    task = build_manager(recipe).task
     train, test = (
         _loader(f"data.{key}", purposed(f"data.{key}", call, recipe, task), recipe)
         for key, call in calls.items()
@@ -170,7 +172,7 @@ def _load_weights(model: nn.Module, path: Path) -> None:
         raise ModelError(f"model.weights: {path}: does not fit the network: {reason}")
     bad = [n for n, v in state.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())]
     if bad:
-        raise ModelError(f"model.weights: {path}: numbers that are not finite in {_few(bad)}")
+        raise ModelError(f"model.weights: {path}: numbers that are not finite in {few(bad)}")
     model.load_state_dict(state)
 
 
@@ -183,8 +185,4 @@ def _misfit(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
         if name in found and found[name].shape != value.shape
     ]
     rows = (("missing", missing), ("unexpected", unexpected), ("wrong shape", misshapen))
-    return "; ".join(f"{label}: {_few(names)}" for label, names in rows if names)
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return "; ".join(f"{label}: {few(names)}" for label, names in rows if names)

@@ -28,9 +28,10 @@ accuracy on a data set of your own, or one that 'python -m legodnn.builder.data.
 
 DATA is a folder in a format of the field. Classification: a sub-folder for each class. Segmentation: images/ and masks/
 (PNG masks of class numbers, 255 is ignored), VOC's JPEGImages/ and SegmentationClass/, or COCO's JSON. Detection:
-COCO's JSON, or VOC's JPEGImages/ and Annotations/. Actions: a sub-folder for each class, with folders of frames or
-video files (these need PyAV). Anomalies: sub-folders, what is normal in one called good or normal. Poses: COCO's
-keypoints. Classes are known by the bundle's labels. What is broken is left out, counted and named.
+COCO's JSON, or VOC's JPEGImages/ and Annotations/. A part of VOC's is named by the path of its list, as in
+VOC2012/ImageSets/Main/val.txt. Actions: a sub-folder for each class, with folders of frames or video files (these need
+PyAV). Anomalies: sub-folders, what is normal in one called good or normal. Poses: COCO's keypoints. Classes are known
+by the bundle's labels. What is broken is left out, counted and named.
 
 video, from a file or a camera, through ffmpeg:
   ffmpeg -loglevel error -i clip.mp4 -f rawvideo -pix_fmt rgb24 -s 640x480 - |

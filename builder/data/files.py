@@ -14,6 +14,7 @@ import torch
 
 from legodnn.builder.sections import DATA_FILES, Call, Recipe
 from legodnn.shared.datasets.dataset import Dataset, Loaded, collated
+from legodnn.shared.datasets.lists import root_of
 from legodnn.shared.datasets.opening import labels_in, open_dataset
 from legodnn.shared.errors import InputError
 from legodnn.shared.tables import InputSpec
@@ -58,14 +59,17 @@ def with_labels(recipe: Recipe, task: str) -> Recipe:
 
 
 def described(call: Call | None) -> str:
-    """What a recipe says about its data, and of data in files the names and sizes: results of others are not theirs."""
+    """What a recipe says about its data, and of data in files their names, sizes and times: results of others are not
+    theirs. A file that is written anew with the same content costs a stage that is done again, to the same end."""
     if call is None or call.factory != DATA_FILES:
         return repr(call)
-    path = Path(call.kwargs["path"])
+    path = Path(root_of(call.kwargs["path"]))
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{file.relative_to(path)}\0{file.stat().st_size}\0".encode("utf-8", "surrogateescape"))
+        found = file.stat()
+        text = f"{file.relative_to(path)}\0{found.st_size}\0{found.st_mtime_ns}\0"
+        digest.update(text.encode("utf-8", "surrogateescape"))
     return f"{call!r} {digest.hexdigest()}"
 
 

@@ -23,6 +23,7 @@ from legodnn.builder.report.words import (
     short_variant,
     signed_points,
 )
+from legodnn.shared.naming import few
 from legodnn.shared.tables import ORIGINAL
 from legodnn.shared.units import format_bytes, format_seconds
 
@@ -160,13 +161,8 @@ def network(build: BuildFacts) -> Element:
 
 def stays(found: Sequence[Stay]) -> Element:
     """What keeps channels, the most channels first."""
-    body = [(str(stay.reason), _some(stay.layers), f"{stay.channels:,}") for stay in found]
+    body = [(str(stay.reason), few(stay.layers, SHOWN_LAYERS), f"{stay.channels:,}") for stay in found]
     return rows(("why", "layers", "channels"), body, 1)
-
-
-def _some(layers: Sequence[str]) -> str:
-    more = f" and {len(layers) - SHOWN_LAYERS:,} more" if len(layers) > SHOWN_LAYERS else ""
-    return f"{', '.join(layers[:SHOWN_LAYERS])}{more}"
 
 
 def stages(build: BuildFacts) -> Element:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from legodnn.builder.plan import BlockPlan, ModulePlan, Plan, Stay
-
-SHOWN_LAYERS = 4
-"""Layers named in one line; more are counted."""
+from legodnn.shared.naming import few
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
@@ -57,8 +55,7 @@ def _tree_lines(modules: Sequence[ModulePlan]) -> Iterator[str]:
 
 
 def _stay_line(stay: Stay) -> str:
-    more = f" and {len(stay.layers) - SHOWN_LAYERS} more" if len(stay.layers) > SHOWN_LAYERS else ""
-    return f"{_count(stay.channels, 'channel')} of {', '.join(stay.layers[:SHOWN_LAYERS])}{more}: {stay.reason}"
+    return f"{_count(stay.channels, 'channel')} of {few(stay.layers)}: {stay.reason}"
 
 
 def _count(number: int, what: str) -> str:

@@ -87,7 +87,7 @@ class Evaluation:
             raise DataError(f"{self._path}: {error}") from None
         choice, predictor = present(self._network), self._network.manifest.predictor
         return {
-            "data": self._dataset.path,
+            "data": self._path,
             "task": self._task.name,
             "examples": len(self._seconds),
             "figures": figures,

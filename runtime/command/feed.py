@@ -6,7 +6,7 @@ import statistics
 import time
 from collections import deque
 from contextlib import nullcontext, suppress
-from typing import Any, Deque, Dict, Optional
+from typing import TYPE_CHECKING, Any, Deque, Dict, Optional
 
 from legodnn.runtime.command.report import Reporter, answer_facts, answer_text, named
 from legodnn.runtime.command.stopping import StopAsked, Stopping
@@ -14,9 +14,11 @@ from legodnn.runtime.composition.agreement import tensors
 from legodnn.runtime.frames.pacing import Pace
 from legodnn.runtime.frames.source import Frame
 from legodnn.runtime.network import Network
-from legodnn.runtime.render.renderer import Renderer
 from legodnn.shared.errors import InputError
 from legodnn.shared.units import format_seconds
+
+if TYPE_CHECKING:
+    from legodnn.runtime.render.renderer import Renderer
 
 REMEMBERED = 10_000
 """Inferences whose seconds the median is taken of, the latest ones: a camera may run for months."""

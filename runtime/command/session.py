@@ -7,13 +7,12 @@ import os
 import sys
 import warnings
 from dataclasses import dataclass
-from typing import ContextManager, Optional, Sequence, Union
+from typing import TYPE_CHECKING, ContextManager, Optional, Sequence, Union
 
 import torch
 
 from legodnn.runtime.command.adapting import Adapting
 from legodnn.runtime.command.choosing import Alone, Shared
-from legodnn.runtime.command.evaluating import Evaluation
 from legodnn.runtime.command.feed import Feed
 from legodnn.runtime.command.live import Live, Subject
 from legodnn.runtime.command.report import Progress, Reporter, describe, info_text, self_test_facts
@@ -28,9 +27,11 @@ from legodnn.runtime.frames.source import Source
 from legodnn.runtime.growth import MemoryEstimator
 from legodnn.runtime.latency import LatencyEstimator
 from legodnn.runtime.network import Network
-from legodnn.runtime.render.renderer import Renderer
 from legodnn.runtime.view.terminal import usable
 from legodnn.shared.errors import BundleError
+
+if TYPE_CHECKING:
+    from legodnn.runtime.render.renderer import Renderer
 
 
 def run(request: Request) -> int:
@@ -71,6 +72,8 @@ def run(request: Request) -> int:
 
 def _evaluate(path: str, request: Request, member: "_Member", reporter: Reporter, stopping: Stopping) -> None:
     """Judge the best selection within the budgets on a data set."""
+    from legodnn.runtime.command.evaluating import Evaluation  # brings data sets, which other runs start sooner without
+
     evaluation = Evaluation(member.network, path, reporter)
     member.test(reporter, report=False)
     member.measure(reporter, request.measure)
@@ -140,6 +143,8 @@ class _Member:
         """What draws its answers where that is asked for, in a folder of its own where there are several networks."""
         if folder is None:
             return None
+        from legodnn.runtime.render.renderer import Renderer  # other runs start sooner without it
+
         return Renderer(folder if self.name is None else os.path.join(folder, self.name), self.network.manifest)
 
     def feed(self, source: Source, reporter: Reporter, renderer: Optional[Renderer]) -> Feed:

@@ -10,6 +10,7 @@
     boxes           object detection
     keypoints       pose estimation
     coco, voc       what is written in COCO's JSON and VOC's XML
+    lists           VOC's lists: parts of a data set, each named by its list's path
     regions         polygons and run lengths as masks
 
 An example that is broken raises `InputError` when it is loaded, and is left out; `DataError` says that the whole data

@@ -1,4 +1,4 @@
-"""Object detection: COCO's JSON, or VOC's XML.
+"""Object detection: COCO's JSON, or VOC's XML, all of it or what one of its lists names.
 
 Boxes are cut off at the edges of the picture. Those of which nothing is left there are left out.
 """
@@ -13,7 +13,8 @@ import torch
 
 from legodnn.shared.datasets.coco import Coco, Picture, is_crowd, json_file, numbers_of, read_coco
 from legodnn.shared.datasets.dataset import Classes, Dataset, Example, Loaded, Skipped
-from legodnn.shared.datasets.paths import files_in, require_some
+from legodnn.shared.datasets.lists import IMAGES, listed, root_of
+from legodnn.shared.datasets.paths import files_in, inside, require_some
 from legodnn.shared.datasets.voc import VocImage, read_voc
 from legodnn.shared.errors import DataError, InputError
 from legodnn.shared.fit import Fit, file_image
@@ -21,7 +22,7 @@ from legodnn.shared.images import require_pillow
 from legodnn.shared.tables import InputSpec
 from legodnn.shared.tasks.detection import Boxes
 
-_IMAGES, _ANNOTATIONS = "JPEGImages", "Annotations"
+_ANNOTATIONS = "Annotations"
 
 Box = Tuple[float, float, float, float]
 
@@ -34,18 +35,20 @@ def open_boxes(path: str, spec: InputSpec) -> Dataset:
     require_pillow()
     fit = Fit(spec)
     classes = Classes(spec.labels, first=1)
-    if _is_voc(path):
+    if _is_voc(root_of(path)):
         return _of_voc(path, fit, classes)
     file = json_file(path)
     if file is None:
-        raise DataError(f"{path}: no boxes found; a COCO JSON file, or {_IMAGES}/ and {_ANNOTATIONS}/ expected")
+        raise DataError(f"{path}: no boxes found; a COCO JSON file, or {IMAGES}/ and {_ANNOTATIONS}/ expected")
     return _of_coco(read_coco(file), fit, classes)
 
 
 def box_names(path: str) -> Sequence[str]:
-    """The names of the classes in the data, behind that of the background, label 0."""
-    if _is_voc(path):
-        found, _ = _voc_images(path)
+    """The names of the classes in the data, behind that of the background, label 0; of a list those of all its data
+    set, since parts of it may lack some."""
+    root = root_of(path)
+    if _is_voc(root):
+        found, _ = _voc_images(root, files_in(os.path.join(root, _ANNOTATIONS), (".xml",)))
         return ("background", *sorted({thing.name for _, image in found for thing in image.objects}))
     file = json_file(path)
     return () if file is None else ("background", *read_coco(file).names())
@@ -70,26 +73,31 @@ def _load_coco(picture: Picture, numbers: Mapping[int, int], fit: Fit) -> Loaded
 
 # ---- VOC ------------------------------------------------------------------------------------------------------------
 def _is_voc(path: str) -> bool:
-    return os.path.isdir(os.path.join(path, _ANNOTATIONS)) and os.path.isdir(os.path.join(path, _IMAGES))
+    return os.path.isdir(os.path.join(path, _ANNOTATIONS)) and os.path.isdir(os.path.join(path, IMAGES))
 
 
-def _voc_images(path: str) -> Tuple[List[Tuple[str, VocImage]], List[Skipped]]:
+def _voc_images(root: str, files: Sequence[str]) -> Tuple[List[Tuple[str, VocImage]], List[Skipped]]:
     found: List[Tuple[str, VocImage]] = []
     skipped: List[Skipped] = []
-    for name in files_in(os.path.join(path, _ANNOTATIONS), (".xml",)):
+    for name in files:
         try:
-            found.append((name, read_voc(os.path.join(path, _ANNOTATIONS, name), os.path.join(path, _IMAGES))))
+            found.append((name, read_voc(inside(os.path.join(root, _ANNOTATIONS), name), os.path.join(root, IMAGES))))
         except InputError as error:
             skipped.append(Skipped(name, str(error)))
     return found, skipped
 
 
 def _of_voc(path: str, fit: Fit, classes: Classes) -> Dataset:
-    found, skipped = _voc_images(path)
+    root, of_list = root_of(path), listed(path)
+    if of_list is None:
+        files, again = files_in(os.path.join(root, _ANNOTATIONS), (".xml",)), []
+    else:
+        files, again = [f"{name}.xml" for name in of_list[0]], of_list[1]
+    found, skipped = _voc_images(root, files)
     examples: List[Example] = []
     for name, image in found:
         picture = Picture(os.path.basename(image.file), image.file, image.size, ())
-        where = os.path.join(path, _ANNOTATIONS, name)
+        where = os.path.join(root, _ANNOTATIONS, name)
         rows: List[Row] = [
             # What nobody has to find counts neither for nor against, as a crowd does.
             (f"object {i}", thing.box, classes.number(thing.name, where), thing.difficult)
@@ -99,7 +107,7 @@ def _of_voc(path: str, fit: Fit, classes: Classes) -> Dataset:
     if not examples and skipped:
         raise DataError(f"{path}: none of {len(skipped)} annotations can be used, the first: {skipped[0].reason}")
     require_some(examples, path, f"XML files in {_ANNOTATIONS}/")
-    return Dataset(path, tuple(examples), tuple(skipped))
+    return Dataset(root, tuple(examples), (*skipped, *again))
 
 
 # ---- both -----------------------------------------------------------------------------------------------------------

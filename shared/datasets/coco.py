@@ -16,6 +16,7 @@ from legodnn.shared.datasets.dataset import Classes, Skipped
 from legodnn.shared.datasets.paths import files_in, inside
 from legodnn.shared.datasets.regions import finite
 from legodnn.shared.errors import DataError, InputError
+from legodnn.shared.naming import few
 
 _LOOKED_AT = 20
 """Images by which the folder they are in is known."""
@@ -64,7 +65,7 @@ def json_file(path: str) -> Optional[str]:
     for folder in (path, os.path.join(path, "annotations")):
         found = files_in(folder, (".json",)) if os.path.isdir(folder) else []
         if len(found) > 1:
-            raise DataError(f"{folder}: {len(found)} JSON files ({', '.join(found[:3])}, ...); name one of them")
+            raise DataError(f"{folder}: {len(found)} JSON files ({few(found)}); name one of them")
         if found:
             return os.path.join(folder, found[0])
     return None

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from legodnn.shared.errors import DataError, InputError
-
-_SHOWN = 6
+from legodnn.shared.naming import few
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,3 @@ class Classes:
             f"give it labels (bundle.labels), or name classes by number, from {self.first} on"
         )
 
-
-def few(names: Sequence[str]) -> str:
-    """Some of the names, and how many more there are."""
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

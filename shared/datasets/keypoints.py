@@ -16,12 +16,13 @@ from torch import Tensor
 
 from legodnn.shared.datasets.boxes import Box, clipped
 from legodnn.shared.datasets.coco import Coco, Picture, is_crowd, json_file, numbers_of, read_coco
-from legodnn.shared.datasets.dataset import Dataset, Example, Loaded, Skipped, few
+from legodnn.shared.datasets.dataset import Dataset, Example, Loaded, Skipped
 from legodnn.shared.datasets.paths import require_some
 from legodnn.shared.datasets.regions import finite
 from legodnn.shared.errors import DataError, InputError
 from legodnn.shared.fit import Fit, file_image
 from legodnn.shared.images import require_pillow
+from legodnn.shared.naming import few
 from legodnn.shared.tables import InputSpec
 
 

@@ -1,7 +1,8 @@
 """Semantic segmentation: a mask of class numbers for each image.
 
-Masks are PNG files of the images' names, in a folder ``masks`` beside ``images`` or as VOC has them, or they are drawn
-from COCO's regions: what belongs to none is class 0, and what belongs to several classes counts for none.
+Masks are PNG files of the images' names, in a folder ``masks`` beside ``images`` or as VOC has them (all of them, or
+what one of its lists names), or they are drawn from COCO's regions: what belongs to none is class 0, and what belongs
+to several classes counts for none.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from legodnn.shared.datasets.coco import Coco, Picture, json_file, read_coco
 from legodnn.shared.datasets.dataset import Classes, Dataset, Example, Loaded, Skipped
+from legodnn.shared.datasets.lists import IMAGES, listed, root_of
 from legodnn.shared.datasets.paths import files_in, require_some
 from legodnn.shared.datasets.regions import region_mask
 from legodnn.shared.errors import DataError, InputError
@@ -23,7 +25,7 @@ from legodnn.shared.images import IMAGE_SUFFIXES, read_mask, require_pillow
 from legodnn.shared.tables import InputSpec
 from legodnn.shared.tasks.segmentation import IGNORED
 
-_FOLDERS = (("images", "masks"), ("JPEGImages", "SegmentationClass"))
+_FOLDERS = (("images", "masks"), (IMAGES, "SegmentationClass"))
 """Where images and their masks are; the second pair is VOC's, where most images have no mask."""
 
 
@@ -32,7 +34,7 @@ def open_masks(path: str, spec: InputSpec) -> Dataset:
     require_pillow()
     fit = Fit(spec)
     for images, masks in _FOLDERS:
-        if os.path.isdir(os.path.join(path, masks)):
+        if os.path.isdir(os.path.join(root_of(path), masks)):
             return _of_files(path, images, masks, fit, spec.labels)
     file = json_file(path)
     if file is None:
@@ -43,31 +45,43 @@ def open_masks(path: str, spec: InputSpec) -> Dataset:
 
 def mask_names(path: str) -> Sequence[str]:
     """The names of the classes, where the data say them: COCO's do, behind a background."""
-    masks = any(os.path.isdir(os.path.join(path, name)) for _, name in _FOLDERS)
+    masks = any(os.path.isdir(os.path.join(root_of(path), name)) for _, name in _FOLDERS)
     file = None if masks else json_file(path)
     return () if file is None else ("background", *read_coco(file).names())
 
 
 # ---- masks in files -------------------------------------------------------------------------------------------------
 def _of_files(path: str, images: str, masks: str, fit: Fit, labels: Sequence[str]) -> Dataset:
-    if not os.path.isdir(os.path.join(path, images)):
+    root, of_list = root_of(path), listed(path)
+    if not os.path.isdir(os.path.join(root, images)):
         raise DataError(f"{path}: masks in {masks}/, but no folder {images}/")
-    pictures, numbers = _by_stem(os.path.join(path, images)), _by_stem(os.path.join(path, masks))
-    skipped = [Skipped(name, f"no image in {images}/") for stem, name in numbers.items() if stem not in pictures]
-    if masks == "masks":
-        skipped += [Skipped(name, "no mask in masks/") for stem, name in pictures.items() if stem not in numbers]
+    pictures, numbers = _by_stem(os.path.join(root, images)), _by_stem(os.path.join(root, masks))
+    if of_list is not None:
+        wanted, skipped = of_list
+        skipped += [Skipped(stem, f"no image in {images}/") for stem in wanted if stem not in pictures]
+        wanted = [stem for stem in wanted if stem in pictures]
+        skipped += [Skipped(stem, f"no mask in {masks}/") for stem in wanted if stem not in numbers]
+    else:
+        wanted = list(pictures)
+        skipped = [Skipped(name, f"no image in {images}/") for stem, name in numbers.items() if stem not in pictures]
+        if masks == "masks":
+            skipped += [Skipped(name, "no mask in masks/") for stem, name in pictures.items() if stem not in numbers]
     examples = [
         Example(
-            name,
+            pictures[stem],
             functools.partial(
-                _load, os.path.join(path, images, name), os.path.join(path, masks, numbers[stem]), fit, len(labels)
+                _load,
+                os.path.join(root, images, pictures[stem]),
+                os.path.join(root, masks, numbers[stem]),
+                fit,
+                len(labels),
             ),
         )
-        for stem, name in pictures.items()
+        for stem in wanted
         if stem in numbers
     ]
     require_some(examples, path, f"image in {images}/ that has a mask of its name in {masks}/")
-    return Dataset(path, tuple(examples), tuple(skipped))
+    return Dataset(root, tuple(examples), tuple(skipped))
 
 
 def _by_stem(folder: str) -> Dict[str, str]:

@@ -50,6 +50,8 @@ def read_voc(path: str, images: str) -> VocImage:
 
 
 def _root(path: str) -> ElementTree.Element:
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: no such file")
     with open(path, "rb") as file:
         data = file.read()
     # Nothing of VOC's declares types or entities; what does might be made to grow without end.

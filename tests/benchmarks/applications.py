@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from legodnn.builder.recipe import load_recipe
-from legodnn.builder.resolve import build_loaders
+from legodnn.builder.resolve import build_loaders, build_manager
 from legodnn.builder.sections import Recipe
 from legodnn.runtime import Network, ScalingOptimizer
 from legodnn.runtime.composition import tensors
@@ -130,7 +130,7 @@ def held_out(case: Case, settings: Sequence[str]) -> list[Any]:
     if case.recipe == "image-classification":
         split = [f"{data}.first=2000", f"{data}.last={2000 + case.held_out}"]
     recipe: Recipe = load_recipe(case.recipe, [*settings, *split, "data.train.kwargs.count=128"])
-    return list(build_loaders(recipe)[1])
+    return list(build_loaders(recipe, build_manager(recipe).task)[1])
 
 
 def judged(network: Network, loader: Sequence[Any]) -> dict[str, Any]:

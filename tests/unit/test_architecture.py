@@ -117,6 +117,35 @@ sys.exit(main([{str(tmp_path / "small.lgb")!r}, "--memory", "1MiB"]))
     assert "of 6 samples right" in result.stdout
 
 
+def loaded_by(tmp_path, *arguments):
+    """The modules of ours that a run of `legodnn-run` with these arguments has imported, however it ended."""
+    body = f"""
+import os
+os.environ["XDG_CACHE_HOME"] = {str(tmp_path)!r}
+from legodnn.runtime.cli import main
+try:
+    main({[str(argument) for argument in arguments]!r})
+finally:
+    print("loaded", *(name for name in sys.modules if name.startswith("legodnn.")))
+"""
+    [loaded] = [line for line in interpret(body).stdout.splitlines() if line.startswith("loaded legodnn.")]
+    return set(loaded.split()[1:])
+
+
+def test_data_sets_and_drawing_are_imported_where_they_are_asked_for(tmp_path):
+    from tests import bundles
+
+    small = tmp_path / "small.lgb"
+    bundles.write(small)
+    evaluating = {"legodnn.runtime.command.evaluating", "legodnn.shared.datasets.opening"}
+    drawing = {"legodnn.runtime.render", "legodnn.shared.drawing"}
+    assert not loaded_by(tmp_path, "--help") & (evaluating | drawing)
+    assert not loaded_by(tmp_path, small) & (evaluating | drawing)
+    # Neither gets far: there is no such data set, and a file is where the folder should be.
+    assert evaluating <= loaded_by(tmp_path, small, "--evaluate", tmp_path / "nothing")
+    assert drawing <= loaded_by(tmp_path, small, "--render", small)
+
+
 def test_pillow_is_not_loaded_until_there_are_images_to_read_or_draw():
     body = "import legodnn.runtime.cli, legodnn.shared.drawing"
     result = interpret(body, blocked=("torchvision", "numpy", "PIL"))

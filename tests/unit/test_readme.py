@@ -30,6 +30,12 @@ def fences(language):
     return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
 
 
+def file_shown(name, language):
+    """A whole file that the README shows, which begins with its name."""
+    [text] = [text for text in fences(language) if text.startswith(f"# {name}\n")]
+    return text
+
+
 def documented():
     """Keys of the recipe table with their defaults as text."""
     table = TEXT.partition("## Recipes")[2].partition("\n## ")[0]
@@ -55,7 +61,7 @@ def test_the_recipe_table_has_every_key_and_its_default():
 
 
 def test_its_recipe_is_one(tmp_path):
-    text, cuts = fences("toml")
+    text, cuts = file_shown("my.toml", "toml"), next(text for text in fences("toml") if "whole = " in text)
     path = tmp_path / "my.toml"
     path.write_text(text + cuts)
     recipe = load_recipe(str(path))
@@ -108,7 +114,8 @@ def test_its_python_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     exec(PARTS, parts)
     loader = parts["batches"](shape=(3, 32, 32))
     names = {"teacher_model": resnet18(8, 4).eval(), "train_loader": loader, "test_loader": loader}
-    for code in fences("python")[1:]:
+    whole_files = [file_shown("own.py", "python")]
+    for code in [code for code in fences("python")[1:] if code not in whole_files]:
         exec(code, names)
     [decision] = (tmp_path / "decisions.jsonl").read_text().splitlines()
     assert json.loads(decision)["reason"] == "start"

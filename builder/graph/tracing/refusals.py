@@ -14,6 +14,7 @@ from torch.nn.parameter import UninitializedTensorMixin
 from legodnn.builder.graph.tracing.state import restored
 from legodnn.builder.graph.values import tensors_in
 from legodnn.shared.errors import ModelError, one_line
+from legodnn.shared.naming import few
 
 _QUANTISED = (".quantized", ".qat", ".fake_quantize", ".observer")
 _FLOATING = ("FloatFunctional", "FXFloatFunctional")
@@ -65,8 +66,7 @@ def _refuse_bad_weights(model: nn.Module) -> None:
     with torch.no_grad():
         bad = [name for name, v in _weights(model) if v.is_floating_point() and not torch.isfinite(v).all()]
     if bad:
-        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-        raise ModelError(f"weights that are not finite numbers in {', '.join(bad[:3])}{more}; train or load them again")
+        raise ModelError(f"weights that are not finite numbers in {few(bad)}; train or load them again")
 
 
 def refuse_inputs(model: nn.Module, inputs: Sequence[Tensor]) -> None:

@@ -100,8 +100,13 @@ def fashion(tmp_path_factory):
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(60, 256, (10_000, 28, 28), dtype=torch.uint8, generator=generator)
     pixels[:, :6] = pixels[:, 22:] = pixels[:, :, :8] = pixels[:, :, 20:] = 0
-    labels = torch.arange(10_000).remainder(10).byte()
+    write_garments(folder, pixels)
+    return folder
+
+
+def write_garments(folder: Path, pixels: torch.Tensor) -> None:
+    """Write images, uint8 (n, 28, 28), as Fashion-MNIST's test images, of all ten classes in turn."""
+    labels = torch.arange(len(pixels)).remainder(10).byte()
     for name, values in (("images-idx3", pixels), ("labels-idx1", labels)):
         head = struct.pack(f">BBBB{values.dim()}I", 0, 0, 8, values.dim(), *values.shape)
         (folder / f"t10k-{name}-ubyte").write_bytes(head + values.numpy().tobytes())
-    return folder

@@ -1,6 +1,8 @@
 """Data sets named by their paths, and the built-in data written as files."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,9 @@ from legodnn.builder.managers import (
 )
 from legodnn.builder.pipeline import build
 from legodnn.builder.recipe import load_recipe
-from legodnn.builder.resolve import build_loaders
+from legodnn.builder.resolve import build_loaders, build_manager
 from legodnn.builder.sections import DATA_FILES, Call
+from legodnn.builder.store import Stage
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.clips import usual_layout
 from legodnn.shared.datasets.opening import open_dataset
@@ -69,7 +72,7 @@ def test_labels_come_from_the_data_where_the_recipe_has_none(folder, photos):
 
 def test_a_path_becomes_checked_loaders(folder, photos, capsys):
     paths = [f"data.train={photos}", f"data.test={photos}", "data.train.kwargs.batch=7"]
-    train, test = build_loaders(with_labels(load_recipe(str(folder.recipe), paths), IMAGES))
+    train, test = build_loaders(with_labels(load_recipe(str(folder.recipe), paths), IMAGES), IMAGES)
     images, labels = next(iter(test))
     assert images.shape == (19, 3, 8, 8)
     assert labels.tolist() == [0] * 4 + [1] * 5 + [2] * 5 + [3] * 5
@@ -88,8 +91,9 @@ def test_data_that_do_not_fit_are_refused_in_one_line(folder, photos, overrides,
     folder.write("mine.py", "from legodnn.builder.managers import CommonModelManager\n"
         "class Manager(CommonModelManager):\n    def __init__(self):\n        self.task = 'vision'\n")  # fmt: skip
     paths = [f"data.train={photos}", f"data.test={photos}"]
+    recipe = load_recipe(str(folder.recipe), paths + overrides)
     with pytest.raises(DataError, match=reason) as refusal:
-        build_loaders(load_recipe(str(folder.recipe), paths + overrides))
+        build_loaders(recipe, build_manager(recipe).task)
     assert "\n" not in str(refusal.value)
 
 
@@ -97,17 +101,51 @@ def test_results_of_other_data_are_not_taken_for_those_of_these(photos):
     call = Call(DATA_FILES, (), {"path": str(photos)})
     before = described(call)
     assert described(call) == before
+    edited = photos / "bee" / "1.png"
+    edited.write_bytes(bytes(reversed(edited.read_bytes())))
+    after = described(call)
+    assert after != before
     (photos / "bee" / "0.png").unlink()
-    assert described(call) != before
+    assert described(call) not in (before, after)
     assert described(Call("parts:batches")) == repr(Call("parts:batches"))
 
 
 def test_a_bundle_is_built_from_paths_alone_and_carries_the_labels(folder, photos, tmp_path):
-    recipe = load_recipe(str(folder.recipe), [f"data.train={photos}", f"data.test={photos}"])
-    build(recipe, tmp_path / "x.lgb", tmp_path / "work")
+    folder.write("mine.py", "from legodnn.builder.managers import CommonModelManager\n"
+        "made = []\ndef make():\n    made.append(CommonModelManager())\n    return made[-1]\n")  # fmt: skip
+    paths = [f"data.train={photos}", f"data.test={photos}"]
+    build(load_recipe(str(folder.recipe), [*paths, "manager=mine:make"]), tmp_path / "x.lgb", tmp_path / "work")
+    assert len(sys.modules["mine"].made) == 1
     with BundleReader(tmp_path / "x.lgb") as reader:
         assert reader.manifest.input.labels == ("ant", "bee", "cow", "dog")
         assert reader.manifest.self_test.labels[:5] == (0, 0, 0, 0, 1)
+
+
+def test_results_of_a_list_are_those_of_its_data_set(tmp_path):
+    picture(tmp_path / "JPEGImages" / "a.png")
+    split = tmp_path / "ImageSets" / "train.txt"
+    split.parent.mkdir()
+    split.write_text("a")
+    call = Call(DATA_FILES, (), {"path": str(split)})
+    before = described(call)
+    picture(tmp_path / "JPEGImages" / "a.png", (9, 9))
+    assert described(call) != before
+
+
+def test_files_that_were_only_touched_give_the_same_bytes(folder, photos, tmp_path):
+    recipe = load_recipe(str(folder.recipe), [f"data.train={photos}", f"data.test={photos}"])
+    work = tmp_path / "work"
+
+    def built(name):
+        build(recipe, tmp_path / name, work)
+        return (tmp_path / name).read_bytes(), Stage(work / "trained", "").finished_by
+
+    first, trained = built("a.lgb")
+    assert built("b.lgb") == (first, trained)
+    os.utime(photos / "bee" / "1.png")
+    again, trained_again = built("c.lgb")
+    assert again == first
+    assert trained_again.ended > trained.ended
 
 
 # ---- loaders ------------------------------------------------------------------------------------------------------

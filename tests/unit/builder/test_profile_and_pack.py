@@ -71,6 +71,21 @@ def test_every_variant_is_judged_as_if_run_by_itself(trained, profile):
             assert profile.cost[block][variant] == pytest.approx(float(moved), rel=0.05)
 
 
+def test_costs_are_relative_to_the_variance_within_batches(trained, profile):
+    blocks, folder = trained
+    teacher = compose(blocks.graph, blocks.folded, {})
+    block, variant = blocks.block_names[0], blocks.descendant_names[0]
+    module = blocks.load(trained_stage(folder / "trained"), block, variant)
+    alone = compose(blocks.graph, blocks.folded, {block: module})
+    squared = variance = 0.0
+    with torch.no_grad():
+        for x, _ in loader():
+            wanted = teacher(x).double()
+            squared += float((alone(x).double() - wanted).square().sum())
+            variance += float(wanted.var(correction=0)) * wanted.numel()
+    assert profile.cost[block][variant] == pytest.approx(squared / variance, rel=1e-5)
+
+
 def test_the_uniform_baseline_is_measured_and_the_predictor_does_not_see_it(trained, profile):
     blocks, folder = trained
     assert [set(row["selection"].values()) for row in profile.uniform] == [{v} for v in blocks.descendant_names]

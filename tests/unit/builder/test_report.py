@@ -22,7 +22,7 @@ from legodnn.builder.report.page import page, report_path
 from legodnn.builder.report.seconds import Timing
 from legodnn.builder.report.selections import Landscape
 from legodnn.builder.report.words import percent, selection_line, signed_points
-from legodnn.builder.resolve import build_loaders
+from legodnn.builder.resolve import build_loaders, build_manager
 from legodnn.builder.sections import Call
 from legodnn.builder.store import Stage
 from legodnn.shared.units import format_bytes
@@ -318,7 +318,7 @@ def test_a_build_without_timing_is_the_same_and_its_report_has_no_times(built, t
 
 def test_an_answer_without_a_look_at_the_input_is_shown_beside_the_teacher(built):
     _, facts = built
-    labels = torch.cat([y for _, y in build_loaders(facts.recipe)[1]])
+    labels = torch.cat([y for _, y in build_loaders(facts.recipe, build_manager(facts.recipe).task)[1]])
     trivial = facts.profile.trivial_accuracy
     assert trivial == int(labels.bincount().max()) / len(labels)
     document = shown(facts)

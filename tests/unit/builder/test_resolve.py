@@ -164,8 +164,12 @@ def test_the_manager_must_be_one(folder):
         build_manager(recipe_of(folder))
 
 
+def loaders_of(recipe):
+    return build_loaders(recipe, build_manager(recipe).task)
+
+
 def test_loaders_are_made_and_looked_at(folder):
-    train, test = build_loaders(recipe_of(folder, 'data.train={ factory = "parts:batches", kwargs = { count = 2 } }'))
+    train, test = loaders_of(recipe_of(folder, 'data.train={ factory = "parts:batches", kwargs = { count = 2 } }'))
     assert (len(train), len(test)) == (2, 4)
     assert next(iter(test))[0].shape == (8, 3, 8, 8)
 
@@ -173,13 +177,13 @@ def test_loaders_are_made_and_looked_at(folder):
 def test_both_missing_loaders_are_named_at_once(folder):
     path = folder.write("least.toml", '[model]\nfactory = "parts:network"\ninput = [1, 3, 8, 8]\n')
     with pytest.raises(RecipeError) as caught:
-        build_loaders(load_recipe(str(path)))
+        loaders_of(load_recipe(str(path)))
     assert [line.partition(":")[0] for line in caught.value.mistakes] == ["data.train", "data.test"]
 
 
 def test_a_network_of_several_inputs_needs_a_manager_of_its_own(folder):
     with pytest.raises(RecipeError, match="runs networks of one input, not 2"):
-        build_loaders(recipe_of(folder, "model.inputs=2"))
+        loaders_of(recipe_of(folder, "model.inputs=2"))
 
 
 @pytest.mark.parametrize(
@@ -196,5 +200,5 @@ def test_a_network_of_several_inputs_needs_a_manager_of_its_own(folder):
 def test_loaders_the_network_cannot_use_are_found_before_any_training(folder, code, text):
     folder.write("loaders.py", f"import torch\ndef make():\n    {code}\n")
     with pytest.raises(DataError) as caught:
-        build_loaders(recipe_of(folder, "data.test=loaders:make"))
+        loaders_of(recipe_of(folder, "data.test=loaders:make"))
     assert text in reason(caught)

@@ -115,6 +115,15 @@ def test_masks_are_judged_pixel_by_pixel(tmp_path, capsys):
     mask(tmp_path / "data" / "masks" / "x.png", found.tolist())
     result = evaluation(capsys, path, "--evaluate", tmp_path / "data")
     assert result["figures"]["pixel accuracy"] == pytest.approx(12 / 14)
+    (tmp_path / "data" / "images").rename(tmp_path / "data" / "JPEGImages")
+    (tmp_path / "data" / "masks").rename(tmp_path / "data" / "SegmentationClass")
+    (tmp_path / "data" / "val.txt").write_text("x\ny\n")
+    listed = evaluation(capsys, path, "--evaluate", tmp_path / "data" / "val.txt")
+    assert listed["figures"] == result["figures"]
+    assert listed["data"] == str(tmp_path / "data" / "val.txt")
+    assert listed["skipped"] == [{"name": "y", "reason": "no image in JPEGImages/"}]
+    (tmp_path / "data" / "JPEGImages").rename(tmp_path / "data" / "images")
+    (tmp_path / "data" / "SegmentationClass").rename(tmp_path / "data" / "masks")
     mask(tmp_path / "data" / "masks" / "x.png", [[5] * 16] * 16)
     assert main([str(path), "--evaluate", str(tmp_path / "data")]) == 2
     assert "x.png: class 5, but the network's labels are for 0 to 4" in capsys.readouterr().err
