@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,9 +45,13 @@ Loss = Callable[[nn.Module, Any], Tensor]
 
 
 def run_epochs(
-    loader: CheckedLoader, settings: Settings, parts: Mapping[str, Stateful], step: Callable[[Any], None]
+    loader: CheckedLoader,
+    settings: Settings,
+    parts: Mapping[str, Stateful],
+    step: Callable[[Any], None],
+    begin: Callable[[int], None] = lambda epoch: None,
 ) -> None:
-    """Call ``step`` with every batch of every epoch.
+    """Call ``begin`` with the number of every epoch, and ``step`` with every batch of it.
 
     The state of all ``parts`` is written down after each epoch, and random numbers start anew from the seed and the
     epoch, so that an interrupted training ends as one that was not.
@@ -62,11 +65,19 @@ def run_epochs(
     with progress("teacher", max(0, settings.epochs - first) * len(loader)) as bar:
         for epoch in range(first, settings.epochs):
             torch.manual_seed(settings.seed * 10_007 + epoch)
+            begin(epoch)
             for batch in loader:
                 step(batch)
                 bar.advance()
             states = {name: part.state_dict() for name, part in parts.items()}
             save_tensors(settings.checkpoint, {"epoch": epoch + 1, **states})
+
+
+def finite(loss: Tensor) -> Tensor:
+    """The loss as it is. Raises `ModelError` for one that is not finite."""
+    if not bool(loss.detach().isfinite().all()):
+        raise ModelError("the teacher's training diverged; try a smaller teacher.learning_rate")
+    return loss
 
 
 def fit(model: nn.Module, loader: CheckedLoader, loss: Loss, settings: Settings) -> None:
@@ -80,9 +91,7 @@ def fit(model: nn.Module, loader: CheckedLoader, loss: Loss, settings: Settings)
     model.train()
 
     def step(batch: Any) -> None:
-        value = loss(model, batch)
-        if not math.isfinite(float(value.detach())):
-            raise ModelError("the teacher's training diverged; try a smaller teacher.learning_rate")
+        value = finite(loss(model, batch))
         optimizer.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
