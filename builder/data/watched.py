@@ -83,10 +83,11 @@ def footage(split: str = "train", count: int = 4000, size: int = 64, seed: int =
     intruders = _intruding(clothes, strange, INTRUDED[split], turns, generator)
     light = _light(count, generator)
     frames = torch.empty(count, 3, size, size, dtype=torch.uint8)
-    for moments in torch.arange(count).split(256):
+    for first in range(0, count, 256):
+        moments = torch.arange(first, min(count, first + 256))
         pictures = ground.repeat(len(moments), 1, 1, 1)
-        for turns in (*passing, intruders):
-            turns.draw(pictures, moments)
+        for some in (*passing, intruders):
+            some.draw(pictures, moments)
         noise = _NOISE * torch.randn(pictures.shape, generator=generator)
         frames[moments] = ((pictures * light[moments] + noise).clamp(0, 1) * 255).round().byte()
     return frames, intruders.there[intruders.at(torch.arange(count))].long()

@@ -34,6 +34,11 @@ Frames = Callable[[], Iterable[Tensor]]
 class FirstLook(nn.Module):
     """Scores frames of the height and width ``size`` by their strangest window; `learn` first."""
 
+    usual: Tensor
+    noise: Tensor
+    mean: Tensor
+    often: Tensor
+
     def __init__(self, size: tuple[int, int]) -> None:
         super().__init__()
         features = BINS * WINDOW**2

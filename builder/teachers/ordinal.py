@@ -3,14 +3,14 @@
 Pang, Yan, Shen, van den Hengel, Bai, *Self-trained deep ordinal regression for end-to-end video anomaly detection*,
 CVPR 2020: the strangest frames by the scores so far are called abnormal, the most usual ones normal, a network learns
 to tell the ones from the others, its scores are the next ones. First scores are those of `FirstLook` here, which needs
-no pretrained network.
+no pretrained network; later ones are taken together with all before them, so that no mistake feeds itself.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -20,99 +20,134 @@ from torch import Tensor
 
 from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.teachers.first_look import FirstLook
-from legodnn.builder.teachers.training import WEIGHT_DECAY, Settings, finite, run_epochs
+from legodnn.builder.teachers.training import WEIGHT_DECAY, Settings, Stateful, finite, run_epochs
 
-ABNORMAL, NORMAL = 0.1, 0.5
-"""The shares of all frames, of the highest scores and of the lowest, that are learned from."""
+ABNORMAL, NORMAL = 0.1, 0.8
+"""The shares of all frames, of the highest scores and of the lowest, that may be learned from. With less of the lowest,
+a network would learn that nothing may be in a frame: first scores are the higher, the more is going on."""
+
+MORE = 3
+"""So many times as many normal frames as abnormal ones are learned from in a round, drawn at random."""
 
 SHAKE = 4
 """By how many pixels frames are moved, at most, as if the camera shook: so that no frame is learned by heart."""
 
+KEPT_BYTES = 2 * 1024**3
+"""Memory for the frames a round learns from; fewer are kept where more would be needed."""
 
-class Judge:
-    """Says which frames are taken for abnormal and which for normal: a scorer, and from which scores on."""
 
-    def __init__(self, model: nn.Module, loader: CheckedLoader, device: torch.device) -> None:
-        self.loader, self.device = loader, device
-        self.first: nn.Module = FirstLook((loader.shape[-2], loader.shape[-1])).to(device)
-        self.later = copy.deepcopy(model)
-        self.round = -1
-        self.low = self.high = math.nan
+class Chosen:
+    """The frames that a round learns from: batches (frames, whether they count as abnormal), shuffled each time.
 
-    @property
-    def scorer(self) -> nn.Module:
-        """What gives the scores of the present round."""
-        return self.first if self.round < 1 else self.later
+    Frames are known by their places in the loader, whose order is made the same each time it is read.
+    """
 
-    def next_round(self, model: nn.Module) -> None:
-        """Score all frames anew: by a first look, later by the network as it is now."""
-        self.round += 1
-        if self.round == 0:
-            self.first.learn(self._frames)
-        else:
-            self.later.load_state_dict(model.state_dict())
-        self.scorer.eval()
-        with torch.no_grad():
-            scores = torch.cat([self.scorer(frames).flatten() for frames in self._frames()]).double().cpu()
-        self.low, self.high = finite(scores).quantile(torch.tensor([NORMAL, 1 - ABNORMAL]).double()).tolist()
+    def __init__(self, loader: CheckedLoader, settings: Settings) -> None:
+        self.loader, self.settings = loader, settings
+        self.ranks = torch.zeros(0)
+        self.places = torch.zeros(0, dtype=torch.long)
+        self.abnormal = torch.zeros(0, dtype=torch.bool)
+        self._frames = torch.zeros(0)
 
-    def verdict(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Which frames (n, 3, h, w) count as abnormal, and which as normal, both bool (n,); no frame counts as both."""
-        with torch.no_grad():
-            scores = self.scorer(frames).flatten()
-        abnormal = scores > self.high
-        return abnormal, (scores <= self.low) & ~abnormal
+    def choose(self, model: nn.Module | None) -> None:
+        """Score all frames, by a first look where there is no model, and choose those that the next round learns from.
+
+        Raises `ModelError` for scores that are not finite.
+        """
+        with self._apart():
+            scores = self._scores(self._first_look() if model is None else model)
+            ranks = scores.argsort(stable=True).argsort() / len(scores)
+            self.ranks = ranks if len(self.ranks) == 0 else self.ranks + ranks
+            order = self.ranks.argsort(stable=True)
+            count = max(1, round(ABNORMAL * len(order)))
+            high, low = order[len(order) - count :], order[: len(order) - count][: round(NORMAL * len(order))]
+            low = low[torch.randperm(len(low))[: MORE * count]]
+        self.places, origin = torch.cat([high, low]).sort()
+        self.abnormal = origin < count
+        self._frames = torch.zeros(0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything a resumed training needs of the present round."""
-        return {
-            "round": self.round,
-            "bounds": [self.low, self.high],
-            "first": self.first.state_dict(),
-            "later": self.later.state_dict(),
-        }
+        """The scores so far, and what was chosen by them."""
+        return {"ranks": self.ranks, "places": self.places, "abnormal": self.abnormal}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on in the round that `state_dict` told of."""
-        self.round = state["round"]
-        self.low, self.high = state["bounds"]
-        self.first.load_state_dict(state["first"])
-        self.later.load_state_dict(state["later"])
-        self.scorer.eval()
+        """Go on with what was chosen."""
+        self.ranks, self.places, self.abnormal = state["ranks"], state["places"], state["abnormal"]
+        self._frames = torch.zeros(0)
 
-    def _frames(self) -> Iterator[Tensor]:
-        return (batch[0].to(self.device) for batch in self.loader)
+    def __len__(self) -> int:
+        """How many batches there are, about as large as the loader's."""
+        return math.ceil(ABNORMAL * (1 + MORE) * len(self.loader))
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches."""
+        if len(self._frames) == 0:
+            with self._apart():
+                self._frames = self._kept()
+        for part in torch.tensor_split(torch.randperm(len(self._frames)), len(self)):
+            yield self._frames[part], self.abnormal[part]
+
+    def _first_look(self) -> FirstLook:
+        look = FirstLook((self.loader.shape[-2], self.loader.shape[-1])).to(self.settings.device)
+        look.learn(self._read)
+        return look
+
+    def _scores(self, model: nn.Module) -> Tensor:
+        """The scores (n,) of all frames."""
+        model.eval()
+        with torch.no_grad():
+            return finite(torch.cat([model(frames).flatten().cpu() for frames in self._read()]))
+
+    def _kept(self) -> Tensor:
+        """The chosen frames, in the order of their places; the first of them where there is no room for all."""
+        kept: list[Tensor] = []
+        first = size = 0
+        for frames in self._read():
+            here = self.places[(self.places >= first) & (self.places < first + len(frames))] - first
+            kept.append(frames[here.to(frames.device)].cpu())
+            first, size = first + len(frames), size + kept[-1].numel() * kept[-1].element_size()
+            if size > KEPT_BYTES:
+                break
+        return torch.cat(kept)
+
+    def _read(self) -> Iterator[Tensor]:
+        torch.manual_seed(self.settings.seed)
+        for batch in self.loader:
+            yield batch[0].to(self.settings.device)
+
+    def _apart(self) -> AbstractContextManager[None]:
+        """Numbers drawn in the ``with`` block make no difference to those drawn after it."""
+        device = self.settings.device
+        return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
-def train(model: nn.Module, loader: CheckedLoader, settings: Settings, *, each: int = 4) -> None:
+def train(model: nn.Module, loader: CheckedLoader, settings: Settings, *, each: int = 16) -> None:
     """Batches (frames (n, 3, h, w), ...) of a camera that does not move, most of them normal; labels are not looked at.
 
     ``model`` gives scores (n, 1), which are to be 1 for abnormal frames and 0 for normal ones. A round takes ``each``
-    epochs. Raises `ModelError` where the training diverges.
+    epochs, passes over what was chosen for it. Raises `ModelError` where the training diverges.
     """
-    judge = Judge(model, loader, settings.device)
+    chosen = Chosen(loader, settings)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, each * len(loader))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, each * len(chosen))
 
     def begin(epoch: int) -> None:
         if epoch % each == 0:
-            judge.next_round(model.eval())
+            chosen.choose(model if epoch else None)
         model.train()
 
     def step(batch: Any) -> None:
-        frames = batch[0].to(settings.device)
-        abnormal, normal = judge.verdict(frames)
-        taken = abnormal | normal
-        if int(taken.sum()) > 1:  # a single frame has no statistics to be normalised with
-            scores = model(_shaken(frames[taken]).contiguous(memory_format=torch.channels_last)).flatten()
-            loss = finite(ordinal_error(scores, abnormal[taken]))
+        frames, abnormal = (item.to(settings.device) for item in batch)
+        if len(frames) > 1:  # a single frame has no statistics to be normalised with
+            scores = model(_shaken(frames).contiguous(memory_format=torch.channels_last)).flatten()
+            loss = finite(ordinal_error(scores, abnormal))
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         schedule.step()
 
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule, "judge": judge}
-    run_epochs(loader, settings, parts, step, begin)
+    parts: dict[str, Stateful] = {"model": model, "optimizer": optimizer, "schedule": schedule, "chosen": chosen}
+    run_epochs(chosen, settings, parts, step, begin)
     model.eval()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,6 +30,16 @@ class Settings:
     checkpoint: Path
 
 
+class Batches(Protocol):
+    """A loader that knows how many batches it has."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """The batches, from the first on each time."""
+
+
 class Stateful(Protocol):
     """What a training goes on from: networks, optimisers, schedules."""
 
@@ -45,7 +55,7 @@ Loss = Callable[[nn.Module, Any], Tensor]
 
 
 def run_epochs(
-    loader: CheckedLoader,
+    loader: Batches,
     settings: Settings,
     parts: Mapping[str, Stateful],
     step: Callable[[Any], None],

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn as nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from legodnn.builder.data import garments, watched
 from legodnn.builder.data.checked import CheckedLoader
@@ -104,7 +105,8 @@ def area(scorer, frames, abnormal):
 
 
 def unlabelled(frames, batch=32):
-    return CheckedLoader([(part,) for part in frames.split(batch)], (1, 3, SIZE, SIZE), "data.train")
+    shuffled = DataLoader(TensorDataset(frames), batch, shuffle=True)
+    return CheckedLoader(shuffled, (1, 3, SIZE, SIZE), "data.train")
 
 
 def small():
@@ -146,9 +148,43 @@ def test_a_network_learns_without_labels_to_find_more_than_the_first_look(tmp_pa
     set_random_seed(0)
     model = small()
     before = area(model.eval(), unseen, lying)
-    ordinal.train(model, unlabelled(frames), settings_in(tmp_path, 24), each=8)
+    ordinal.train(model, unlabelled(frames), settings_in(tmp_path, 30), each=15)
     assert not model.training
     assert area(model, unseen, lying) > max(before, area(look, unseen, lying))
+
+
+def test_the_strangest_frames_are_chosen_and_thrice_as_many_of_the_others(tmp_path):
+    frames, lying = bars()
+    chosen = ordinal.Chosen(unlabelled(frames), settings_in(tmp_path, 1))
+    chosen.choose(None)
+    kept, called = (torch.cat(parts) for parts in zip(*chosen, strict=True))
+    assert (int(called.sum()), int((~called).sum())) == (38, 114)
+    truths = torch.tensor([int(lying[(frames == frame).flatten(1).all(1)]) for frame in kept])
+    assert truths[called].float().mean() > 0.5
+    assert truths[~called].float().mean() < 0.08
+    assert sum(len(frames) for frames, _ in chosen) == len(kept)
+    assert len(list(chosen)) == len(chosen) == 5
+
+
+def test_where_there_is_no_room_for_all_fewer_frames_are_kept(tmp_path, monkeypatch):
+    frames, _ = bars()
+    chosen = ordinal.Chosen(unlabelled(frames), settings_in(tmp_path, 1))
+    chosen.choose(None)
+    whole = {frame.numpy().tobytes(): bool(called) for batch in chosen for frame, called in zip(*batch, strict=True)}
+    monkeypatch.setattr(ordinal, "KEPT_BYTES", 60 * frames[0].numel() * 4)
+    chosen.load_state_dict(chosen.state_dict())
+    few = {frame.numpy().tobytes(): bool(called) for batch in chosen for frame, called in zip(*batch, strict=True)}
+    assert 60 < len(few) < 100
+    assert few.items() <= whole.items()
+
+
+def test_reading_frames_makes_no_difference_to_what_is_drawn_later(tmp_path):
+    chosen = ordinal.Chosen(unlabelled(bars(64)[0]), settings_in(tmp_path, 1))
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    chosen.choose(None)
+    assert torch.equal(torch.rand(1), expected)
 
 
 def test_a_self_training_that_was_interrupted_ends_as_one_that_was_not(tmp_path, monkeypatch):
@@ -171,7 +207,7 @@ def test_a_self_training_that_was_interrupted_ends_as_one_that_was_not(tmp_path,
         return torch.cat([p.detach().flatten() for p in model.parameters()])
 
     whole = trained(tmp_path / "whole")
-    for number, stop_after in enumerate((5, 7, 11)):  # three batches an epoch, two epochs a round
+    for number, stop_after in enumerate((3, 5, 8)):  # of eight: two batches an epoch, two epochs a round
         broken = tmp_path / f"broken{number}"
         with pytest.raises(KeyboardInterrupt):
             trained(broken, stop_after)
