@@ -25,7 +25,7 @@ INTRUDED = {"train": 0.12, "test": 0.4, "held-out": 0.4}
 LYING = 0.25
 """The share of intruders that are clothes on their side."""
 
-STAY = 5
+STAY = 4
 """Frames from when somebody comes to when somebody else may."""
 
 _LANES, _BUSY = 2, 0.75
@@ -60,7 +60,7 @@ class Turns:
         moments, size = moments[shown], pictures.shape[-1]
         turn, gone = self.at(moments), ((moments + self.late) % STAY / (STAY - 1)).unsqueeze(1)
         place = self.comes[turn] + (self.goes - self.comes)[turn] * gone
-        scale = (0.5 + 0.7 * place[:, 1]) * size / 64  # who is further up is further away
+        scale = (0.6 + 0.7 * place[:, 1]) * size / 64  # who is further up is further away
         maps = placements(self.angle[turn], scale, place[:, 0] * size, place[:, 1] * size)
         who = self.garments.take(turn)
         layers = drawn(torch.stack([who.brightness, who.opacity], 1), maps, size, size)

@@ -29,8 +29,8 @@ a network would learn that nothing may be in a frame: first scores are the highe
 MORE = 3
 """So many times as many normal frames as abnormal ones are learned from in a round, drawn at random."""
 
-SHAKE = 4
-"""By how many pixels frames are moved, at most, as if the camera shook: so that no frame is learned by heart."""
+SHAKE, FLICKER = 6, 0.15
+"""By how many pixels frames are moved and by how much their colours change, at most: none shall be known by heart."""
 
 KEPT_BYTES = 2 * 1024**3
 """Memory for the frames a round learns from; fewer are kept where more would be needed."""
@@ -139,7 +139,7 @@ def train(model: nn.Module, loader: CheckedLoader, settings: Settings, *, each: 
     def step(batch: Any) -> None:
         frames, abnormal = (item.to(settings.device) for item in batch)
         if len(frames) > 1:  # a single frame has no statistics to be normalised with
-            scores = model(_shaken(frames).contiguous(memory_format=torch.channels_last)).flatten()
+            scores = model(_altered(frames).contiguous(memory_format=torch.channels_last)).flatten()
             loss = finite(ordinal_error(scores, abnormal))
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -158,9 +158,13 @@ def ordinal_error(scores: Tensor, abnormal: Tensor) -> Tensor:
     return high.sum() / max(1, len(high)) + low.sum() / max(1, len(low))
 
 
-def _shaken(frames: Tensor) -> Tensor:
-    """Frames moved by some pixels, all in the same way; what comes in at the edges is what was there."""
-    height, width = frames.shape[2:]
+def _altered(frames: Tensor) -> Tensor:
+    """Frames as if the camera shook, the light changed and, every other time, the place were mirrored; what comes in at
+    the edges is what was there."""
+    count, colours, height, width = frames.shape
     down, right = torch.randint(2 * SHAKE + 1, (2,)).tolist()
     padded = F.pad(frames, (SHAKE, SHAKE, SHAKE, SHAKE), mode="replicate")
-    return padded[:, :, down : down + height, right : right + width]
+    moved = padded[:, :, down : down + height, right : right + width]
+    stronger, lighter = (FLICKER * (2 * torch.rand(2, count, colours, 1, 1) - 1)).to(frames.device)
+    lit = moved * (1 + stronger) + lighter
+    return lit.flip(3) if torch.rand(1).item() < 0.5 else lit
