@@ -8,5 +8,6 @@
     clips           garments in motion
     poses           shirts under known transforms: keypoints
     anomalies       trousers, and what is none
+    watched         a place watched by a camera: passers-by, and intruders
     write           the built-in data as files
 """

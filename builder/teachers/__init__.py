@@ -6,6 +6,8 @@
     segmentation    cross entropy of every pixel
     pose            coordinates and heat maps
     ganomaly        GANomaly's adversarial training
+    ordinal         self-training of scores for frames that nobody has labelled
+    first_look      the first of these scores
     detection       detectors by their own losses
     yolo            the loss of YOLOv3
 """

@@ -5,7 +5,6 @@ Akcay, Atapour-Abarghouei, Breckon, *GANomaly: semi-supervised anomaly detection
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from legodnn.builder.data.checked import CheckedLoader
-from legodnn.builder.teachers.training import Settings, run_epochs
+from legodnn.builder.teachers.training import Settings, finite, run_epochs
 from legodnn.builder.zoo.anomaly import Discriminator, GANomaly
 from legodnn.shared.errors import ModelError
 
@@ -40,9 +39,7 @@ def train(model: nn.Module, loader: CheckedLoader, settings: Settings) -> None:
         with torch.no_grad():
             wanted = discriminator(images)[1]
         loss = F.mse_loss(discriminator(again)[1], wanted) + IMAGE * F.l1_loss(again, images)
-        loss = loss + CODE * F.mse_loss(second, code)
-        if not math.isfinite(float(loss.detach())):
-            raise ModelError("the teacher's training diverged; try a smaller teacher.learning_rate")
+        loss = finite(loss + CODE * F.mse_loss(second, code))
         makers.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         makers.step()

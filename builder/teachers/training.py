@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +30,16 @@ class Settings:
     checkpoint: Path
 
 
+class Batches(Protocol):
+    """A loader that knows how many batches it has."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """The batches, from the first on each time."""
+
+
 class Stateful(Protocol):
     """What a training goes on from: networks, optimisers, schedules."""
 
@@ -46,9 +55,13 @@ Loss = Callable[[nn.Module, Any], Tensor]
 
 
 def run_epochs(
-    loader: CheckedLoader, settings: Settings, parts: Mapping[str, Stateful], step: Callable[[Any], None]
+    loader: Batches,
+    settings: Settings,
+    parts: Mapping[str, Stateful],
+    step: Callable[[Any], None],
+    begin: Callable[[int], None] = lambda epoch: None,
 ) -> None:
-    """Call ``step`` with every batch of every epoch.
+    """Call ``begin`` with the number of every epoch, and ``step`` with every batch of it.
 
     The state of all ``parts`` is written down after each epoch, and random numbers start anew from the seed and the
     epoch, so that an interrupted training ends as one that was not.
@@ -62,11 +75,19 @@ def run_epochs(
     with progress("teacher", max(0, settings.epochs - first) * len(loader)) as bar:
         for epoch in range(first, settings.epochs):
             torch.manual_seed(settings.seed * 10_007 + epoch)
+            begin(epoch)
             for batch in loader:
                 step(batch)
                 bar.advance()
             states = {name: part.state_dict() for name, part in parts.items()}
             save_tensors(settings.checkpoint, {"epoch": epoch + 1, **states})
+
+
+def finite(loss: Tensor) -> Tensor:
+    """The loss as it is. Raises `ModelError` for one that is not finite."""
+    if not bool(loss.detach().isfinite().all()):
+        raise ModelError("the teacher's training diverged; try a smaller teacher.learning_rate")
+    return loss
 
 
 def fit(model: nn.Module, loader: CheckedLoader, loss: Loss, settings: Settings) -> None:
@@ -80,9 +101,7 @@ def fit(model: nn.Module, loader: CheckedLoader, loss: Loss, settings: Settings)
     model.train()
 
     def step(batch: Any) -> None:
-        value = loss(model, batch)
-        if not math.isfinite(float(value.detach())):
-            raise ModelError("the teacher's training diverged; try a smaller teacher.learning_rate")
+        value = finite(loss(model, batch))
         optimizer.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -1,13 +1,14 @@
 """Image classification and anomaly detection: a folder with a sub-folder for each class, or each kind.
 
-Classes are sub-folders by their names. Of kinds, `NORMAL` hold what is normal, all others what is not.
+Classes are sub-folders by their names. Of kinds, `NORMAL` hold what is normal, all others what is not; a folder without
+sub-folders holds what nobody has sorted, to be learned from.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-from typing import Callable, List
+from typing import Callable, List, Sequence
 
 import torch
 
@@ -25,16 +26,21 @@ NORMAL = ("good", "normal")
 def open_classes(path: str, spec: InputSpec) -> Dataset:
     """Images in a folder with a sub-folder for each class; truths are labels, int64 (1,)."""
     classes = Classes(spec.labels)
-    return _opened(path, spec, lambda name: classes.number(name, path))
+    return _opened(path, spec, class_names(path), lambda name: classes.number(name, path))
 
 
 def open_kinds(path: str, spec: InputSpec) -> Dataset:
     """Images in a folder with a sub-folder of normal ones, and others of abnormal ones; truths are int64 (1,), 1 for
-    abnormal."""
+    abnormal.
+
+    Where there are no sub-folders, no image is called abnormal: they can be learned from, and nothing judged by them.
+    """
     kinds = sub_folders(path)
+    if not kinds and files_in(path, IMAGE_SUFFIXES):
+        return _opened(path, spec, [""], lambda name: 0)
     if not any(kind in NORMAL for kind in kinds):
         raise DataError(f"{path}: no sub-folder of normal images, called {' or '.join(NORMAL)}")
-    return _opened(path, spec, lambda name: int(name not in NORMAL))
+    return _opened(path, spec, kinds, lambda name: int(name not in NORMAL))
 
 
 def class_names(path: str) -> List[str]:
@@ -44,17 +50,18 @@ def class_names(path: str) -> List[str]:
     return names
 
 
-def _opened(path: str, spec: InputSpec, number: Callable[[str], int]) -> Dataset:
+def _opened(path: str, spec: InputSpec, folders: Sequence[str], number: Callable[[str], int]) -> Dataset:
     require_pillow()
     fit = Fit(spec)
     examples: List[Example] = []
-    for name in class_names(path):
+    for name in folders:
         truth = number(name)
         for file in files_below(os.path.join(path, name), IMAGE_SUFFIXES):
             whole = os.path.join(name, file)
             examples.append(Example(whole, functools.partial(_load, os.path.join(path, whole), fit, truth)))
     require_some(examples, path, f"images in its sub-folders ({', '.join(IMAGE_SUFFIXES)})")
-    beside = tuple(Skipped(name, "it is in no sub-folder") for name in files_in(path, IMAGE_SUFFIXES))
+    outside = files_in(path, IMAGE_SUFFIXES) if "" not in folders else []
+    beside = tuple(Skipped(name, "it is in no sub-folder") for name in outside)
     return Dataset(path, tuple(examples), beside)
 
 

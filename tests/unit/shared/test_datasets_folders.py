@@ -11,6 +11,7 @@ from legodnn.shared.datasets.dataset import Classes, collated
 from legodnn.shared.datasets.opening import labels_in, open_dataset
 from legodnn.shared.datasets.paths import in_order, inside
 from legodnn.shared.errors import DataError, InputError, MissingExtra
+from legodnn.shared.tasks.anomaly import Anomaly
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -144,6 +145,23 @@ def test_without_normal_ones_nothing_says_what_is_abnormal(tmp_path):
     picture(tmp_path / "train" / "x.png")
     with pytest.raises(DataError, match="no sub-folder of normal images, called good or normal"):
         open_dataset(ANOMALIES, str(tmp_path), spec())
+
+
+def test_images_that_nobody_has_sorted_can_be_learned_from_and_nothing_judged_by_them(tmp_path):
+    for name in ("1.png", "2.PNG", ".3.png"):
+        picture(tmp_path / name)
+    dataset = open_dataset(ANOMALIES, str(tmp_path), spec())
+    assert [e.name for e in dataset.examples] == ["1.png", "2.PNG"]
+    assert dataset.skipped == ()
+    meter = Anomaly().meter()
+    for example in dataset.examples:
+        meter.add([torch.rand(1, 1)], example.load().truths)
+    with pytest.raises(DataError, match="nothing can be judged"):
+        meter.figures()
+    picture(tmp_path / "normal" / "4.png")
+    sorted_now = open_dataset(ANOMALIES, str(tmp_path), spec())
+    assert [e.name for e in sorted_now.examples] == ["normal/4.png"]
+    assert [s.name for s in sorted_now.skipped] == ["1.png", "2.PNG"]
 
 
 # ---- clips --------------------------------------------------------------------------------------------------------
