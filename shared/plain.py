@@ -6,6 +6,7 @@ Plain values are what msgpack and JSON can hold: dicts with string keys, lists, 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import Any, Dict, List, Type, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -50,7 +51,7 @@ def _read(kind: Any, plain: Any, path: str) -> Any:
 def _read_dataclass(kind: Any, plain: Any, path: str) -> Any:
     if not isinstance(plain, dict):
         raise _misfit(path, "a table", plain)
-    hints = get_type_hints(kind)
+    hints = _types(kind)
     fields = dataclasses.fields(kind)
     missing = [f.name for f in fields if f.name not in plain and not _optional(f)]
     if missing:
@@ -66,6 +67,12 @@ def _read_dataclass(kind: Any, plain: Any, path: str) -> Any:
         return kind(**values)
     except BundleError as error:
         raise BundleError(f"{path or 'manifest'}: {error}") from None
+
+
+@functools.lru_cache(maxsize=None)
+def _types(kind: Any) -> Dict[str, Any]:
+    """The types of a dataclass's fields. Finding them takes longer than reading a table."""
+    return get_type_hints(kind)
 
 
 def _optional(field: "dataclasses.Field[Any]") -> bool:
