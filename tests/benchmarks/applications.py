@@ -61,9 +61,28 @@ R3D = (
 SSDLITE = (f"model.factory={ZOO}.ssdlite:ssdlite_mobilenet_v3", "model.kwargs={ width = 0.5, classes = 6 }")
 YOLO = (f"model.factory={ZOO}.yolov3:yolov3", "model.kwargs={ width = 0.25, classes = 5, detections = 20 }")
 
+CLASSIFIERS = {
+    "VGG-16": ("vgg_cifar:vgg16", "{ width = 16 }"),
+    "MobileNetV2": ("mobilenet_v2_cifar:mobilenet_v2", "{ width = 0.5 }"),
+    "ResNeXt-29": ("resnext_cifar:resnext29", "{ cardinality = 4, width = 8, stem = 16 }"),
+    "WRN-16-2": ("wide_resnet:wide_resnet", "{ depth = 16, widen = 2 }"),
+    "SE-ResNet-18": ("senet_cifar:se_resnet18", "{ width = 16 }"),
+    "CBAM-ResNet-18": ("cbam:cbam_resnet18", "{ width = 16 }"),
+    "Attention-56": ("residual_attention:attention56", "{ width = 8 }"),
+    "Inception v3": ("inception_v3:inception_v3", "{ width = 2 }"),
+}
+"""Factories in the zoo, and how narrow two cores need them."""
+
+
+def classifier(network: str) -> Case:
+    """The row of one of `CLASSIFIERS`."""
+    factory, kwargs = CLASSIFIERS[network]
+    return Case("image-classification", network, (f"model.factory={ZOO}.{factory}", f"model.kwargs={kwargs}"), 5000)
+
+
 CASES = (
     Case("image-classification", "ResNet-18", held_out=5000),
-    Case("image-classification", "SE-ResNet-18", (f"model.factory={ZOO}.senet_cifar:se_resnet18",), 5000),
+    *map(classifier, CLASSIFIERS),
     Case("semantic-segmentation", "FCN-R18", held_out=500),
     Case(
         "semantic-segmentation",
