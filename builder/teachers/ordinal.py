@@ -152,9 +152,13 @@ def train(model: nn.Module, loader: CheckedLoader, settings: Settings, *, each: 
 
 
 def ordinal_error(scores: Tensor, abnormal: Tensor) -> Tensor:
-    """The mean distance of scores (n,) from 1 where ``abnormal``, bool (n,), and from 0 elsewhere; both count the same,
-    however few there are of one."""
-    high, low = (scores - 1).abs()[abnormal], scores.abs()[~abnormal]
+    """The mean squared distance of scores (n,) from 1 where ``abnormal``, bool (n,), and from 0 elsewhere; both count
+    the same, however few there are of one.
+
+    The paper's distance is not squared. Then nearly all scores end at 0 or 1, and what little sets them apart there is
+    lost in descendants; squared, a score is the share of abnormal ones among frames alike.
+    """
+    high, low = (scores - 1).square()[abnormal], scores.square()[~abnormal]
     return high.sum() / max(1, len(high)) + low.sum() / max(1, len(low))
 
 
