@@ -91,9 +91,9 @@ def build(
     set_random_seed(seed)
     with clock.watch("pack"):
         size = pack(out, blocks, trained, profile, test, _bundle_options(recipe))
-    timed = selections_to_time(profile) if timing else []
-    seconds = None
+    timed, seconds = [], None
     if timing:
+        timed = selections_to_time(profile)
         with clock.watch("time"):
             seconds = time_selections(blocks, trained, [p.selection for p in timed], recipe.bundle.precision)
     facts = BuildFacts(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from legodnn.builder.data.garments import drawn, garments, grounds, normalised, placements, uniform
+from legodnn.builder.data.garments import drawn, garments, grounds, normalised, placements, tinted, uniform
 
 LABELS = (
     "moves left", "moves right", "moves up", "moves down", "turns clockwise", "turns anticlockwise", "grows", "shrinks",
@@ -50,7 +50,7 @@ def clips(
             layers = torch.stack([chosen.brightness, chosen.opacity * there[:, None, None]], 1)
             layers = drawn(layers.repeat_interleave(frames, 0), maps.flatten(0, 1), size, size)
             layers = layers.reshape(n, frames, 2, size, size)
-            picture = torch.where(layers[:, :, 1:] > 0.5, (0.25 + 0.75 * layers[:, :, :1]) * tint, picture)
+            picture = torch.where(layers[:, :, 1:] > 0.5, tinted(layers[:, :, :1], tint), picture)
         made[first : first + n] = (picture * 255).round().byte()
     return made, classes
 

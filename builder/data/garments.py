@@ -99,6 +99,11 @@ def drawn(layers: Tensor, to_picture: Tensor, height: int, width: int) -> Tensor
     )
 
 
+def tinted(brightness: Tensor, tint: Tensor) -> Tensor:
+    """Garments (..., 1, h, w) in the colours of tints (..., 3, 1, 1), which the darkest have a quarter of."""
+    return (0.25 + 0.75 * brightness) * tint
+
+
 def grounds(generator: torch.Generator, count: int, height: int, width: int) -> Tensor:
     """Textured, coloured grounds (count, 3, height, width) in [0, 0.7]: noise of three sizes, and stripes."""
     tint = uniform(generator, 0.1, 0.5, count, 3, 1, 1)

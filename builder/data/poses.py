@@ -12,7 +12,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from legodnn.builder.data.garments import SIDE, Garments, drawn, garments, grounds, normalised, placements, uniform
+from legodnn.builder.data.garments import (
+    SIDE,
+    Garments,
+    drawn,
+    garments,
+    grounds,
+    normalised,
+    placements,
+    tinted,
+    uniform,
+)
 
 LABELS = ("neck", "left cuff", "right cuff", "left hem", "right hem")
 SKELETON = ((0, 1), (0, 2), (0, 3), (0, 4), (3, 4))
@@ -92,10 +102,10 @@ def _pictures(
     layers = drawn(torch.stack([chosen.brightness, chosen.opacity], 1), maps, size, size)
     there = layers[:, 1:] > 0.5
     tint = uniform(generator, 0.4, 1.0, n, 3, 1, 1)
-    picture = torch.where(there, (0.25 + 0.75 * layers[:, :1]) * tint, grounds(generator, n, size, size))
+    picture = torch.where(there, tinted(layers[:, :1], tint), grounds(generator, n, size, size))
     cover, tint = _covers(n, others, size, generator), uniform(generator, 0.4, 1.0, n, 3, 1, 1)
     hidden = cover[:, 1:] > 0.5
-    picture = torch.where(hidden, (0.25 + 0.75 * cover[:, :1]) * tint, picture)
+    picture = torch.where(hidden, tinted(cover[:, :1], tint), picture)
 
     flat = keypoints_of(chosen.opacity)
     placed = torch.cat([flat, torch.ones(n, len(LABELS), 1)], 2) @ maps.transpose(1, 2)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from legodnn.builder.data.garments import Garments, drawn, garments, grounds, normalised, placements, uniform
+from legodnn.builder.data.garments import Garments, drawn, garments, grounds, normalised, placements, tinted, uniform
 from legodnn.shared.tasks.detection import Boxes
 
 LABELS = ("background", "top", "trousers", "dress", "shoe", "bag")
@@ -87,7 +87,7 @@ def _fill(picture: Tensor, source: Garments, generator: torch.Generator) -> tupl
         whole[to_fill[~fits], i + 1] = 0
         to_fill, there, after, brightness = to_fill[fits], there[fits], after[fits], brightness[fits]
         owner[to_fill] = after
-        coloured = (0.25 + 0.75 * brightness.unsqueeze(1)) * tint[to_fill, i]
+        coloured = tinted(brightness.unsqueeze(1), tint[to_fill, i])
         picture[to_fill] = torch.where(there.unsqueeze(1), coloured, picture[to_fill])
     classes = torch.tensor(_CLASS_OF_KIND, dtype=torch.uint8)[source.kinds[chosen]]
     return owner, torch.cat([torch.zeros(n, 1, dtype=torch.uint8), classes], 1)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from legodnn.builder.data.garments import Garments, drawn, garments, grounds, normalised, placements, uniform
+from legodnn.builder.data.garments import Garments, drawn, garments, grounds, normalised, placements, tinted, uniform
 
 CLOTHES, STRANGE = (0, 1, 2, 3, 4, 6), (5, 7, 8, 9)
 """The kinds of garments that pass by, and those that never do."""
@@ -64,7 +64,7 @@ class Turns:
         maps = placements(self.angle[turn], scale, place[:, 0] * size, place[:, 1] * size)
         who = self.garments.take(turn)
         layers = drawn(torch.stack([who.brightness, who.opacity], 1), maps, size, size)
-        colours = (0.25 + 0.75 * layers[:, :1]) * self.tint[turn]
+        colours = tinted(layers[:, :1], self.tint[turn])
         pictures[shown] = torch.where(layers[:, 1:] > 0.5, colours, pictures[shown])
 
 

@@ -213,11 +213,11 @@ def uniform(network: Network, limit: float) -> dict[str, str] | None:
 
 def text(row: dict[str, Any]) -> str:
     """A row of the README's table."""
-    cells = [row["recipe"], row["network"], f"{row['metric']} {row['teacher']:.3f}", f"{row['trivial']:.3f}"]
+    cells = [row["recipe"], row["network"], row["metric"], f"{row['teacher']:.3f} ({row['trivial']:.3f})"]
     for found in row["shares"]:
         base = f" ({found['uniform']:.3f})" if found["uniform"] is not None else ""
         cells.append(f"{found['mine']:.3f}{base}" if found["mine"] is not None else "-")
-    cells += [f"{row['seconds']:.0f} s", f"{row['bytes'] / 2**20:.1f} MiB"]
+    cells += [f"{row['bytes'] / 2**20:.1f} MiB", f"{row['seconds']:.0f} s"]
     return f"| {' | '.join(cells)} |{' short' if row['short'] else ''}"
 
 
