@@ -9,8 +9,10 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator, Optional, Tuple
 
-NICENESS = 5
-"""How far a background thread stands back where threads outnumber cores: it gets a quarter of what another one gets."""
+NICENESS = 10
+"""How far a background thread stands back where threads outnumber cores: it gets a tenth of what another one gets. With
+more, it would hold Python's interpreter for long where other processes want all cores; with half as much, twice as many
+inferences were late while two networks were switched that keep two cores busy."""
 
 TURN_SECONDS = 1e-4
 """How long a thread may keep Python's interpreter from others while something is made, where it can be stopped at all.

@@ -31,8 +31,9 @@ class Controller(Looking):
     - What runs is replaced by something more accurate once it has run for ``dwell`` seconds, and if the better
       selection leaves ``hysteresis`` of what it needs free: budgets that go to and fro change nothing.
     - Where the median of recent inferences is off the prediction by more than ``tolerance`` for ``patience`` looks with
-      new inferences in a row, all predictions are corrected by that factor. Half of it is forgotten after every
-      ``forget`` seconds without inferences. An inference is one call of the network, whatever the size of its batch.
+      new inferences in a row, all predictions are corrected by that factor, which is remembered for each slowdown of
+      the device. Half of it is forgotten after every ``forget`` seconds without inferences. An inference is one call of
+      the network, whatever the size of its batch.
     - What fails leaves the old selection running, and is tried again after pauses that grow to a minute.
     - However often budgets change, there is one look an interval, at the latest of them, and at most one decision.
       Only monotonic time counts; changes of the wall clock change nothing.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
+from dataclasses import dataclass
 from typing import Callable, List, Optional, Sequence
 
 FEWEST = 5
 """Inferences that say something about the next ones."""
 
-FEWEST_OF_MOST = 60
+FEWEST_OF_MOST = 40
 """Inferences that say something about what most of the next ones stay within."""
 
 _MOST = 0.95
@@ -17,14 +18,52 @@ _MOST = 0.95
 _SAME = 0.1
 """Share by which two slowdowns may differ and be taken for the same."""
 
+_LEVELS = 8
+"""Slowdowns for which what was found is remembered."""
+
+
+def _same(one: float, other: float) -> bool:
+    return 1 / (1 + _SAME) <= one / other <= 1 + _SAME
+
 
 def most(seconds: Sequence[float]) -> float:
     """What nineteen of twenty inferences stay within."""
     return sorted(seconds)[math.ceil(_MOST * len(seconds)) - 1]
 
 
+@dataclass(frozen=True)
+class _Level:
+    """What was found while the device was so many times slower, in terms of the prediction for that: what inferences
+    come to by the measure, and what they usually take."""
+
+    slowdown: float
+    scale: float
+    usual: float
+
+    def at(self, slowdown: float) -> float:
+        """The scale that is to be expected at another slowdown.
+
+        What is there beyond the usual comes from elsewhere: it is neither multiplied by a slowdown, nor less without.
+        Inferences that were faster than predicted because a slowdown was overestimated say nothing about a device that
+        is not slowed down, or is more so: it is not taken to be faster than when it was measured, or than it should be.
+        """
+        beyond = (self.scale - self.usual) * min(1.0, self.slowdown / slowdown)
+        if self.usual < 1 and slowdown > self.slowdown:
+            return 1.0 + beyond
+        return max(self.usual, min(1.0, self.usual * self.slowdown) / slowdown) + beyond
+
+    def faded(self, tolerance: float) -> _Level:
+        """With half of the correction, or none where little is left."""
+        scale, usual = (1 + (value - 1) / 2 for value in (self.scale, self.usual))
+        if abs(scale - 1) <= tolerance / 2:
+            return _Level(self.slowdown, 1.0, 1.0)
+        return _Level(self.slowdown, scale, usual)
+
+
 class Drift:
     """Finds the scale: how many times longer than predicted inferences take.
+
+    It is remembered for each slowdown of the device, for what is the matter then is likely to be so the next time.
 
     Args:
         tolerance: the share by which recent inferences may be off.
@@ -48,26 +87,22 @@ class Drift:
         self._tolerance, self._patience, self._forget = tolerance, patience, forget
         self._relief = relief or patience
         self._measure, self._fewest = measure, fewest
-        self._scale, self._slowdown = 1.0, 1.0
+        self._levels: List[_Level] = []  # the one found last at the end
         self._now: Optional[float] = None
-        self._off: List[float] = []  # what was found in the last looks, all of them too fast or all too slow
+        self._off: List[_Level] = []  # what was found in the last looks, all of them too fast or all too slow
         self._seen: List[float] = []
         self._heard: Optional[float] = None
 
     def scale(self, slowdown: float) -> float:
-        """How many times longer than predicted inferences take on a device that is so many times slower.
-
-        Inferences that were faster than predicted because a slowdown was overestimated say nothing about a device that
-        is not slowed down, or is more so: it is not taken to be faster than when it was measured, or than it should be.
-        """
-        if self._scale < 1 and slowdown > self._slowdown * (1 + self._tolerance):
-            return 1.0
-        return max(self._scale, min(1.0, self._scale * self._slowdown) / slowdown)
+        """How many times longer than predicted inferences take on a device that is so many times slower."""
+        for level in reversed(self._levels):
+            if _same(level.slowdown, slowdown):
+                return level.scale
+        return self._levels[-1].at(slowdown) if self._levels else 1.0
 
     def outdated(self, slowdown: float) -> bool:
         """Whether inferences up to now say nothing, since the device was so many times slower only from now on."""
-        near = self._now is not None and 1 / (1 + _SAME) <= slowdown / self._now <= 1 + _SAME
-        if near:
+        if self._now is not None and _same(self._now, slowdown):
             return False
         known, self._now = self._now is not None, slowdown
         self.restart()
@@ -85,17 +120,19 @@ class Drift:
             self._heard = now
         if predicted is None or predicted <= 0 or not fresh or len(recent) < self._fewest:
             return self._fade(now)
-        found = self._measure(recent) / (predicted * slowdown)
+        found, usual = (m(recent) / (predicted * slowdown) for m in (self._measure, statistics.median))
         times = found / self.scale(slowdown)
         if found <= 0 or 1 / (1 + self._tolerance) <= times <= 1 + self._tolerance:
             self._off = []
             return False
-        if self._off and (self._off[-1] > self.scale(slowdown)) != (times > 1):
+        if self._off and (self._off[-1].scale > self.scale(slowdown)) != (times > 1):
             self._off = []
-        self._off.append(found)
+        self._off.append(_Level(slowdown, found, min(found, usual)))
         if len(self._off) < (self._patience if times > 1 else self._relief):
             return False
-        self._scale, self._slowdown, self._off = found if times > 1 else max(self._off), slowdown, []
+        believed = self._off[-1] if times > 1 else max(self._off, key=lambda level: level.scale)
+        others = [level for level in self._levels if not _same(level.slowdown, slowdown)]
+        self._levels, self._off = [*others, believed][-_LEVELS:], []
         return True
 
     def restart(self) -> None:
@@ -103,10 +140,10 @@ class Drift:
         self._off, self._seen = [], []
 
     def _fade(self, now: float) -> bool:
-        if self._scale == 1 or self._heard is None or now - self._heard < self._forget:
+        corrected = any(level.scale != 1 for level in self._levels)
+        if not corrected or self._heard is None or now - self._heard < self._forget:
             return False
         self._heard = now
         # In steps, since every change of the scale may cost a choice.
-        left = 1 + (self._scale - 1) / 2
-        self._scale = left if abs(left - 1) > self._tolerance / 2 else 1.0
+        self._levels = [level.faded(self._tolerance) for level in self._levels]
         return True

@@ -44,9 +44,9 @@ _HAIR = 1e-9
 _RISE = 1.1
 """How many times its last value a slowdown is that has not come to its end."""
 
-_TOLERANCE, _FORGET = 0.2, 60.0
+_TOLERANCE, _FORGET = 0.1, 60.0
 
-_PATIENCE, _RELIEF = 1.0, 10.0
+_PATIENCE, _RELIEF = 2.0, 3.0
 """Seconds for which inferences must be slower or faster than thought before that is believed: what is late now and then
 is not late all the time."""
 

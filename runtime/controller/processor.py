@@ -19,7 +19,8 @@ _WINDOW = 0.3
 come and go in less."""
 
 _LEAST, _ENOUGH = 0.1, 0.2
-"""Cores' worth of others that are not noticed, and that the slowest inferences meet as if it were a whole core's."""
+"""Cores' worth of others that are not noticed, and that the slowest inferences meet as if it were a whole core's. What
+is between is taken for what it was before: a slowdown that comes bit by bit would be answered by a switch for each."""
 
 _GREEDY = 0.9
 """Others that get this share of what is theirs in fairness may want more than they get."""
@@ -60,6 +61,7 @@ class Processor(Source):
         self._root, self._clock = root, clock
         self._seen: Deque[CpuSeconds] = deque([clock()])
         self._others = 0.0
+        self._met = False  # whether the slowest inferences meet one more than those who are always there
         self._frequencies: Deque[float] = deque(maxlen=_READINGS)
         self._usual = self._usable(cpu_quota(root))
 
@@ -77,7 +79,7 @@ class Processor(Source):
         if whole and others >= _GREEDY * self._cores * whole / (threads + whole):
             others = whole
         elif self._worst:
-            others = math.floor(others) + min(1.0, max(0.0, (others % 1 - _LEAST) / (_ENOUGH - _LEAST)))
+            others = math.floor(others) + self._met
         fewer, more = (math.ceil((threads + n) / self._cores) for n in (math.floor(others), math.ceil(others)))
         return fewer + (more - fewer) * (others - math.floor(others))
 
@@ -95,3 +97,5 @@ class Processor(Source):
         if total >= _WINDOW * self._cores:
             busy = (now.busy - seen[0].busy) - (now.own - seen[0].own)
             self._others = self._cores * min(1.0, max(0.0, busy / total))
+            now_and_then = self._others % 1
+            self._met = now_and_then >= _ENOUGH or (self._met and now_and_then > _LEAST)

@@ -9,13 +9,15 @@ first second after each change is left out.
 
 Runs of the same length compare the controller with the full networks, the smallest, and the best fixed selections for
 the tightest memory and several shares of the cores. Accuracy is what the bundles predict of what runs, averaged over
-all frames; a missed frame counts as none.
+all frames; a missed frame counts as none. What the machine itself contributes is measured beside it: the frames that
+the full networks miss without any load and with all the memory there is.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -61,6 +63,7 @@ CORES = (0.7, 0.5, 0.35, 0.25)
 MOST_CORES, SLACK = 0.9, 0.85
 """What the controller is told there is of the cores, and of the time between two frames: the rest is the system's."""
 MOST_MISSED = 0.02
+ALONE = "full, nothing beside it"
 
 
 @dataclass
@@ -106,11 +109,14 @@ class Memory:
 
     def __init__(self, streams: Sequence[Stream]) -> None:
         self._streams = streams
+        self.unlimited = False
         self._least = sum(ScalingOptimizer(s.network).minimum_bytes() for s in streams)
         self._full = sum(ScalingOptimizer(s.network).choose().memory_bytes for s in streams)
 
     def limit(self, elapsed: float) -> float:
         """Bytes there are some seconds after the start."""
+        if self.unlimited:
+            return math.inf
         return self.within(MEMORY_SHARES[int(elapsed / MEMORY_SECONDS) % len(MEMORY_SHARES)])
 
     def within(self, share: float) -> float:
@@ -140,12 +146,16 @@ def main() -> int:
         rows = {"controller": controlled(ready, memory, options.seconds)}
         for name, selections in fixed(ready, memory).items():
             rows[name] = run(ready, memory, options.seconds, selections)
+        memory.unlimited = True
+        full = [s.network.manifest.original_selection for s in ready]
+        rows[ALONE] = run(ready, memory, options.seconds / 3, full, loads=[0.0])
     for name, row in rows.items():
         facts = f"missed {row['missed']:6.1%}   accuracy {row['accuracy']:.4f}   {row['selections']} selections"
         print(f"{name:24} {facts}")
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     mine = rows.pop("controller")
+    del rows[ALONE]
     rivals = [row["accuracy"] for row in rows.values() if row["missed"] <= max(MOST_MISSED, mine["missed"])]
     return int(mine["missed"] > MOST_MISSED or mine["accuracy"] <= max(rivals, default=0.0))
 
@@ -200,6 +210,7 @@ def run(
     seconds: float,
     selections: Sequence[dict[str, str]] | None,
     started: float = 0.0,
+    loads: Sequence[float] = LOADS,
 ) -> dict[str, Any]:
     """Both networks at their rates beside the load; what became of their frames."""
     for stream, selection in zip(streams, selections or [None] * len(streams), strict=True):
@@ -209,7 +220,7 @@ def run(
             stream.network.select(selection)
     started = started or time.perf_counter() + 1.0
     clock = time.time() + started - time.perf_counter()  # the one that processes share
-    command = [sys.executable, "-m", "tests.benchmarks.load", clock, seconds, LOAD_SECONDS, *LOADS]
+    command = [sys.executable, "-m", "tests.benchmarks.load", clock, seconds, LOAD_SECONDS, *loads]
     load = subprocess.Popen([str(word) for word in command])
     seen: set[tuple[str, ...]] = set()
     threads = [threading.Thread(target=s.run, args=(memory, started, seconds)) for s in streams]

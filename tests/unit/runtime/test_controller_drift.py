@@ -45,6 +45,45 @@ def test_a_device_faster_than_it_was_measured_is_known_to_be():
     assert drift.scale(1.0) == pytest.approx(0.5)
 
 
+def test_each_slowdown_has_a_scale_of_its_own_that_is_remembered():
+    drift = Drift(0.2, 3, 60.0)
+    assert looks(drift, 1.5, times=3)
+    assert looks(drift, 2.0, slowdown=2.0, times=3)
+    assert drift.scale(2.0) == pytest.approx(1.0)
+    assert drift.scale(1.0) == pytest.approx(1.5)
+    assert looks(drift, 1.0, times=3)
+    assert drift.scale(1.05) == pytest.approx(1.0)
+    assert drift.scale(2.0) == pytest.approx(1.0)
+
+
+def spread(usual, longest):
+    return [usual] * 18 + [longest] * 2
+
+
+def test_what_is_late_now_and_then_is_not_later_on_a_slower_device():
+    drift = Drift(0.2, 1, 60.0, most, 20)
+    assert drift.look(0.0, spread(1.1, 1.5), 1.0, 1.0)
+    assert drift.scale(1.0) == pytest.approx(1.5)
+    assert drift.scale(2.0) == pytest.approx(1.1 + 0.4 / 2)
+
+
+def test_what_is_late_now_and_then_on_a_slower_device_may_be_so_on_a_fast_one():
+    drift = Drift(0.2, 1, 60.0, most, 20)
+    assert drift.look(0.0, spread(1.6, 2.6), 1.0, 2.0)
+    assert drift.scale(2.0) == pytest.approx(1.3)
+    assert drift.scale(1.0) == pytest.approx(1.0 + 0.5)
+
+
+def test_without_inferences_what_was_found_is_forgotten_by_halves():
+    drift = Drift(0.3, 3, 60.0)
+    assert looks(drift, 1.4, times=3)
+    scales = []
+    for times in range(1, 4):
+        drift.look(times * 100.0, [], 1.0, 1.0)
+        scales.append(drift.scale(1.0))
+    assert scales == pytest.approx([1.2, 1.0, 1.0], abs=1e-6)
+
+
 def test_what_was_seen_is_outdated_once_the_slowdown_is_another():
     drift = Drift(0.2, 3, 60.0)
     assert not drift.outdated(1.0)  # nothing was seen before
