@@ -80,9 +80,9 @@ selection runs. Something better comes once what runs has run for five seconds, 
 On a terminal one screen shows what runs, what it needs and what was decided; --plain prints lines instead, as is done
 in a pipe. The last lines follow once the screen is gone. There are no colours where the variable NO_COLOR is set.
 
-Latencies are measured on the first run and remembered per device, bundle and number of threads. Memory is the weights
-and the peak of activations that the bundle names; once --measure has run (Linux), it is what the process grows by at
-most while frames flow.
+Latencies and memory are measured on the first run and remembered per device, bundle and number of threads. Memory is
+what the process grows by at most while frames flow; where no process can tell (all but Linux), it is the weights and
+the peak of activations that the bundle names.
 
 Ctrl-C and SIGTERM finish the frames that are underway and print a summary; a second one ends at once.
 exit status: 0 done, or ended by SIGTERM; 2 something was wrong (one line on stderr says what); 130 interrupted with
@@ -108,8 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--memory", metavar="SIZE", help="budget for memory, see below: 4.5MiB, 800kB")
     add("--threads", metavar="N", type=int, help="CPU threads to use (default: torch's choice)")
     add("--frames", metavar="N", type=int, help="stop after N frames (of each network)")
-    measure = "measure this device anew, and also what memory is really needed; remembered"
-    add("--measure", action="store_true", help=measure)
+    add("--measure", action="store_true", help="measure this device anew")
     add("--info", action="store_true", help="show what is in the bundle, and what was measured here, and stop")
     add("--self-test", action="store_true", help="compare with the builder's results and stop")
     add("--evaluate", metavar="DATA", help="judge what is chosen on a data set, see below, and stop")

@@ -133,10 +133,7 @@ class _Member:
     def measure(self, reporter: Reporter, again: bool) -> None:
         """Know what variants take here, from measurements made before where they need not be made ``again``."""
         LatencyEstimator(self.network).profile_all_blocks(Progress("latencies", self.name), again)
-        memory = MemoryEstimator(self.network)
-        if not again:
-            memory.remembered()
-        elif memory.profile_all_blocks(Progress("memory", self.name), again) is None:
+        if MemoryEstimator(self.network).profile_all_blocks(Progress("memory", self.name), again) is None:
             reporter.complain("memory cannot be measured here: it is counted by the bundle's tables")
 
     def renderer(self, folder: Optional[str]) -> Optional[Renderer]:

@@ -110,7 +110,7 @@ def test_a_whole_run_needs_neither_torchvision_nor_numpy(tmp_path):
 import os
 os.environ["XDG_CACHE_HOME"] = {str(tmp_path)!r}
 from legodnn.runtime.cli import main
-sys.exit(main([{str(tmp_path / "small.lgb")!r}, "--memory", "1MiB"]))
+sys.exit(main([{str(tmp_path / "small.lgb")!r}, "--memory", "1GiB"]))
 """
     result = interpret(body)
     assert result.returncode == 0, result.stderr

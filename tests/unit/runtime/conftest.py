@@ -4,11 +4,21 @@ import pytest
 
 from legodnn.runtime import Network
 from tests import bundles
+from tests.unit.runtime.commands import memory_by_tables
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def common_cache(own_cache, tmp_path_factory, path, monkeypatch):
+    """One cache for all tests that ask for it, as a user has one: a network is measured once."""
+    folder = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    if not folder.exists():
+        memory_by_tables(path)
 
 
 @pytest.fixture(scope="session")

@@ -12,13 +12,9 @@ from legodnn.runtime import ScalingOptimizer
 from legodnn.runtime.cli import main
 from tests.unit.runtime.commands import WITH_CTRL_C, command
 
+pytestmark = pytest.mark.usefixtures("common_cache")
+
 ENDLESS = ["--frames", "10000000"]
-
-
-@pytest.fixture(autouse=True)
-def common_cache(tmp_path_factory, monkeypatch):
-    """Latencies are measured once for all tests here, as they are for a user."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture

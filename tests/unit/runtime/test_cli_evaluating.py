@@ -16,11 +16,13 @@ from legodnn.shared.bundle.writer import write_bundle
 from legodnn.shared.datasets.opening import open_dataset
 from legodnn.shared.tables import ORIGINAL, InputSpec, TensorSpec
 from tests import bundles
-from tests.unit.runtime.commands import WITH_CTRL_C, command
+from tests.unit.runtime.commands import WITH_CTRL_C, command, memory_by_tables
 
 Image = pytest.importorskip("PIL.Image")
 
 from tests.unit.shared.data_sets import mask, picture  # noqa: E402  (needs Pillow)
+
+pytestmark = pytest.mark.usefixtures("common_cache")
 
 PER_CLASS = 6
 
@@ -101,6 +103,7 @@ def pixels_bundle(path, task):
     manifest = maker.manifest()
     test = replace(manifest.self_test, labels=(), output_specs=(TensorSpec("scores", (6, 5, 16, 16), "float32"),))
     write_bundle(path, replace(manifest, task=task, metric="mean IoU", self_test=test), maker.blobs)
+    memory_by_tables(path)
     return maker
 
 

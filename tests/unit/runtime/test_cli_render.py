@@ -17,14 +17,11 @@ from legodnn.shared.tables import AnswerSpec
 from legodnn.shared.tasks.known import TASKS
 from tests import bundles
 from tests.benchmarks.untrained import untrained_bundle
+from tests.unit.runtime.commands import memory_by_tables
 
 Image = pytest.importorskip("PIL.Image")
 
-
-@pytest.fixture(autouse=True)
-def common_cache(tmp_path_factory, monkeypatch):
-    """Latencies are measured once for all tests here, as they are for a user."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+pytestmark = pytest.mark.usefixtures("common_cache")
 
 
 # ---- networks that answer what is expected ------------------------------------------------------------------------
@@ -147,7 +144,7 @@ def half(shade):
     ("pose estimation", {(100, 75): colour(1), (300, 75): colour(2), (200, 75): colour(2), (200, 150): (128,) * 3}),
 ])  # fmt: skip
 def test_answers_are_drawn_over_the_photos_they_are_about(tmp_path, photos, capsys, task, places):
-    found = run(capsys, bundle(tmp_path, task), "--input", photos, "--render", tmp_path / "out")
+    found = run(capsys, memory_by_tables(bundle(tmp_path, task)), "--input", photos, "--render", tmp_path / "out")
     assert [e["event"] for e in found] == ["choice", "frame", "frame", "summary"]
     pictures = rendered(tmp_path / "out")
     assert list(pictures) == ["000000-cat.png", "000001-dog.png"]
@@ -170,6 +167,7 @@ def test_what_is_said_and_timed_is_the_same_with_and_without(path, tmp_path, cap
 
 def test_several_networks_have_a_folder_each(path, tmp_path, capsys):
     bundles.write(tmp_path / "other.lgb", seed=3)
+    memory_by_tables(tmp_path / "other.lgb")
     run(capsys, path, tmp_path / "other.lgb", "--rate", 50, "--frames", 2, "--render", tmp_path / "out")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["other", "small"]
     assert len(rendered(tmp_path / "out" / "other")) == len(rendered(tmp_path / "out" / "small")) == 2
@@ -216,9 +214,14 @@ CLIP = (1, 4, 3, 16, 16)
 
 
 @pytest.fixture(scope="module")
-def clips_bundle(tmp_path_factory):
+def for_clips(tmp_path_factory):
     folder, task = tmp_path_factory.mktemp("clips"), "action recognition"
     return bundle(folder, task, lambda: TimeLast(HEADS[task]()), CLIP)
+
+
+@pytest.fixture
+def clips_bundle(for_clips):
+    return memory_by_tables(for_clips)
 
 
 def write_clip(folder, values):
@@ -250,7 +253,7 @@ def test_a_window_slides_over_raw_pixels(clips_bundle, tmp_path, capsys):
 
 def test_networks_that_take_channels_first_read_clips_too(tmp_path, capsys):
     write_clip(tmp_path / "walk", range(0, 80, 10))
-    path = bundle(tmp_path, "action recognition", size=(1, 3, 4, 16, 16))
+    path = memory_by_tables(bundle(tmp_path, "action recognition", size=(1, 3, 4, 16, 16)))
     [facts] = run(capsys, path, "--info")
     assert facts["input"]["layout"] == "NCTHW"
     run(capsys, path, "--input", tmp_path / "walk", "--render", tmp_path / "out")

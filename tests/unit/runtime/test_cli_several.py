@@ -11,15 +11,11 @@ import torch
 from legodnn.runtime.cli import main
 from legodnn.shared.bundle.tensors import tensor_to_bytes
 from tests import bundles
-from tests.unit.runtime.commands import WITH_CTRL_C, command
+from tests.unit.runtime.commands import WITH_CTRL_C, command, memory_by_tables
+
+pytestmark = pytest.mark.usefixtures("common_cache")
 
 FRAME_BYTES = 3 * 16 * 16 * 4
-
-
-@pytest.fixture(autouse=True)
-def common_cache(tmp_path_factory, monkeypatch):
-    """Latencies are measured once for all tests here, as they are for a user."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +27,7 @@ def other(tmp_path_factory):
 
 @pytest.fixture
 def both(path, other):
-    return [str(path), str(other[1])]
+    return [str(path), str(memory_by_tables(other[1]))]
 
 
 def events(output, kind=None, network=None):

@@ -16,16 +16,13 @@ from legodnn.runtime.cli import main
 from legodnn.shared.bundle.tensors import tensor_to_bytes
 from legodnn.shared.bundle.writer import write_bundle
 from tests import bundles
-from tests.unit.runtime.commands import WITH_CTRL_C, command, refused, run
+from tests.unit.runtime.commands import WITH_CTRL_C, command, memory_by_tables, refused, run
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
+
+pytestmark = pytest.mark.usefixtures("common_cache")
+
 FRAME = bytes(3 * 16 * 16 * 4)
-
-
-@pytest.fixture(autouse=True)
-def common_cache(tmp_path_factory, monkeypatch):
-    """Latencies are measured once for all tests here, as they are for a user."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 def events(output, kind=None):
@@ -59,6 +56,7 @@ def normalised(tmp_path_factory):
     manifest = maker.manifest()
     spec = dataclasses.replace(manifest.input, mean=MEAN, std=STD)
     write_bundle(path, dataclasses.replace(manifest, input=spec), maker.blobs)
+    memory_by_tables(path)
     return maker, path
 
 

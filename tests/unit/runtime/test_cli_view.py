@@ -20,13 +20,9 @@ from legodnn.runtime.view.terminal import ENTER, LEAVE
 from legodnn.shared.units import format_bytes
 from tests.unit.runtime.commands import WITH_CTRL_C, command
 
+pytestmark = pytest.mark.usefixtures("common_cache")
+
 ENDLESS = ["--frames", "10000000"]
-
-
-@pytest.fixture(autouse=True)
-def common_cache(tmp_path_factory, monkeypatch):
-    """Latencies are measured once for all tests here, as they are for a user."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 class OnTerminal:
