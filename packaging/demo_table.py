@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from legodnn.builder.data import fashion_mnist
 from legodnn.runtime import Network
 from legodnn.runtime.command.report import table
-from legodnn.runtime.memory import give_back
+from legodnn.runtime.growth import measure_growth
 from legodnn.shared.bundle.tensors import tensor_to_bytes
 from legodnn.shared.files import atomic_write
-from legodnn.shared.host import process_memory
 from legodnn.shared.units import format_bytes, format_seconds
 
 FIRST, LAST = 2000, 4000
@@ -29,9 +25,8 @@ TIME_STEPS = (0.25, 0.6)
 
 HEADING = (
     ("budget", "sparsities in percent", "time", "", "memory", "", "accuracy", ""),
-    ("", "block by block", "predicted", "measured", "predicted", "process", "predicted", "measured"),
+    ("", "block by block", "predicted", "measured", "predicted", "measured", "predicted", "measured"),
 )
-INFERENCES = 20
 
 
 def run(command: str, bundle: str, *options: str) -> list[dict[str, Any]]:
@@ -59,22 +54,6 @@ def budgets(offers: list[dict[str, Any]]) -> list[list[str]]:
     return [[], *memory, *time, [*memory[1], *time[-1]]]
 
 
-def growth(bundle: str, selection: dict[str, str]) -> int:
-    """Bytes by which this process grows when it makes a composition and runs it."""
-    with Network.open(bundle) as network:
-        inputs = network.sample_inputs()
-        with torch.no_grad():
-            # Libraries torch loads on first use are not the network's.
-            torch.nn.Conv2d(inputs[0].shape[1], 8, 3)(inputs[0])
-        give_back()
-        before = process_memory()
-        network.select(selection)
-        for _ in range(INFERENCES):
-            network(*inputs)
-        give_back()
-        return process_memory() - before
-
-
 def main(bundle: str, command: str, unseen: str) -> None:
     """Write the unseen images as frames, run every budget on them, print the table."""
     images, labels = fashion_mnist.images("test", FIRST, LAST)
@@ -82,32 +61,31 @@ def main(bundle: str, command: str, unseen: str) -> None:
         atomic_write(unseen, tensor_to_bytes(images))
     offers = event(run(command, bundle, "--frames", "1"), "offers")["offers"]
     rows: list[tuple[str, ...]] = [*HEADING]
-    # A process of its own for each: what one composition leaves behind must not count for the next.
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        for budget in budgets(offers):
-            events = run(command, bundle, *budget, "--input", unseen)
-            choice, summary = event(events, "choice"), event(events, "summary")
-            answers = [e["class"] for e in events if e["event"] == "frame"]
-            right = sum(int(a == b) for a, b in zip(answers, labels.tolist(), strict=True))
-            grown = pool.apply(growth, (bundle, choice["selection"]))
-            percents = [f"{100 * float(v.partition('=')[2] or 0):.0f}" for v in choice["selection"].values()]
-            rows.append(
-                (
-                    " ".join(value for value in budget if not value.startswith("--")) or "none",
-                    " ".join(percents),
-                    format_seconds(choice["predicted_seconds"]),
-                    format_seconds(summary["median_seconds"]),
-                    format_bytes(choice["memory_bytes"]),
-                    f"+{format_bytes(grown)}",
-                    f"{choice['predicted_accuracy']:.2%}",
-                    f"{right / len(answers):.2%}",
-                )
+    with Network.open(bundle) as network:
+        way, batch = network.find_way(), network.batch
+    for budget in budgets(offers):
+        events = run(command, bundle, *budget, "--input", unseen)
+        choice, summary = event(events, "choice"), event(events, "summary")
+        answers = [e["class"] for e in events if e["event"] == "frame"]
+        right = sum(int(a == b) for a, b in zip(answers, labels.tolist(), strict=True))
+        grown = measure_growth(Path(bundle), way, choice["selection"], batch)
+        percents = [f"{100 * float(v.partition('=')[2] or 0):.0f}" for v in choice["selection"].values()]
+        rows.append(
+            (
+                " ".join(value for value in budget if not value.startswith("--")) or "none",
+                " ".join(percents),
+                format_seconds(choice["predicted_seconds"]),
+                format_seconds(summary["median_seconds"]),
+                format_bytes(choice["memory_bytes"]),
+                format_bytes(grown.peak) if grown is not None else "?",
+                f"{choice['predicted_accuracy']:.2%}",
+                f"{right / len(answers):.2%}",
             )
+        )
     print(table(rows))
     print(
         f"\nMeasured accuracy: on {len(labels)} test images no stage has seen; predicted: for the {FIRST} the builder "
-        "has seen.\nPredicted memory: weights and peak activations; process: by how much one grows that makes this "
-        "network and runs it,\nthe code that torch compiles and its libraries' buffers included."
+        "has seen.\nMemory: by how much a process grows, at most, that makes this network and runs it."
     )
 
 

@@ -16,7 +16,7 @@ NAME = "legodnn-run"
 _EXAMPLES = """
 examples:
   legodnn-run fashion.lgb                              the most accurate network, and what else can be had
-  legodnn-run fashion.lgb --time 5ms --memory 1.5MiB   the best within a budget, run on the bundle's samples
+  legodnn-run fashion.lgb --time 5ms --memory 11MiB    the best within a budget, run on the bundle's samples
   legodnn-run fashion.lgb --input photos               the image files in a folder (needs Pillow)
   legodnn-run fashion.lgb --input clip.raw             raw tensors from a file, one after the other
   legodnn-run scenes.lgb --input photos --render out   also draw the boxes, masks or keypoints into pictures
@@ -24,7 +24,7 @@ examples:
   legodnn-run fashion.lgb --self-test                  does this device compute what the builder computed?
 
 accuracy on a data set of your own, or one that 'python -m legodnn.builder.data.write' has written (needs Pillow):
-  legodnn-run fashion.lgb --evaluate photos --memory 1.5MiB
+  legodnn-run fashion.lgb --evaluate photos --memory 11MiB
 
 DATA is a folder in a format of the field. Classification: a sub-folder for each class. Segmentation: images/ and masks/
 (PNG masks of class numbers, 255 is ignored), VOC's JPEGImages/ and SegmentationClass/, or COCO's JSON. Detection:
@@ -70,9 +70,9 @@ share memory (--memory is for all together, as if all ran at the same moment) an
 chosen has the largest sum of accuracies, each times its --weight.
 
 resources that change:
-  legodnn-run fashion.lgb --memory 4MiB --adapt        also leave other processes what they need
-  legodnn-run fashion.lgb --schedule budgets.csv       lines like 30s,5ms,4.5MiB under the line at,time,memory
-  legodnn-run fashion.lgb --step 4MiB --step 5ms,1MiB  SIGUSR1 goes to the next
+  legodnn-run fashion.lgb --memory 12MiB --adapt       also leave other processes what they need
+  legodnn-run fashion.lgb --schedule budgets.csv       lines like 30s,5ms,12MiB under the line at,time,memory
+  legodnn-run fashion.lgb --step 12MiB --step 5ms,11MiB  SIGUSR1 goes to the next
 
 All that is given holds at once. What no longer fits is replaced within half a second; where nothing fits, the nearest
 selection runs. Something better comes once what runs has run for five seconds, and if a tenth is left to spare.
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("bundles", metavar="[NAME=]FILE", nargs="+", help="a *.lgb file; several of them run side by side")
     add("--time", metavar="TIME", help="budget per inference: 5ms, 0.2s, 800us")
-    add("--memory", metavar="SIZE", help="budget for memory, see below: 4.5MiB, 800kB")
+    add("--memory", metavar="SIZE", help="budget for memory, see below: 12MiB, 800kB")
     add("--threads", metavar="N", type=int, help="CPU threads to use (default: torch's choice)")
     add("--frames", metavar="N", type=int, help="stop after N frames (of each network)")
     add("--measure", action="store_true", help="measure this device anew")

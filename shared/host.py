@@ -78,11 +78,6 @@ def free_memory(root: Union[str, Path] = "/") -> int:
     return available_memory() if left is None else min(left, available_memory())
 
 
-def process_memory() -> int:
-    """Bytes of physical memory this process holds."""
-    return int(_psutil().Process().memory_info().rss)
-
-
 def cpu_cores() -> int:
     """How many cores the machine has."""
     return _psutil().cpu_count(logical=True) or 1

@@ -103,7 +103,7 @@ def test_its_format_table_is_the_format():
 
 def test_its_schedule_is_one(tmp_path):
     (tmp_path / "budgets.csv").write_text(fences("csv")[0])
-    assert Schedule.from_file(tmp_path / "budgets.csv").read() == Budget(0.01, int(4.5 * 2**20))
+    assert Schedule.from_file(tmp_path / "budgets.csv").read() == Budget(0.01, int(12.5 * 2**20))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -46,5 +46,5 @@ def test_the_network_of_the_readme_is_built_runs_and_finds_garments_again(own, c
     assert teacher > 0.4
     assert found > max(0.4, teacher - 0.15)
     capsys.readouterr()
-    assert run(["own.lgb", "--memory", "320KiB", "--frames", "2"]) == 0
+    assert run(["own.lgb", "--frames", "2"]) == 0
     assert "frame 1: 1x64 in [" in capsys.readouterr().out

@@ -147,31 +147,31 @@ def test_pages_of_the_bundle_do_not_stay_in_memory(network, path):
 
 _SWITCH = """
 import json, sys
+import psutil
 from legodnn.runtime import Network
 from legodnn.runtime.composition import Way
 from legodnn.runtime.composition.composer import Composer
 from legodnn.runtime.composition.small import touch
 from legodnn.runtime.memory import give_back
-from legodnn.shared.host import process_memory
 
 network, way = Network.open(sys.argv[1], cache=False), Way.from_text(sys.argv[2])
 network._composer = Composer(network.reader, network.sample_inputs())
 network._composer.way, network.keep_within = way, 0.0
-x, held = network.sample_inputs(), []
+x, held, process = network.sample_inputs(), [], psutil.Process()
 
 def hold(variant):
     network.select({block.name: variant for block in network.blocks})
     for _ in range(3):
         network(*x)
     give_back()
-    held.append(process_memory())
+    held.append(process.memory_info().rss)
 
 for variant in ["sparsity=0.75", "original", "sparsity=0.75", "original", "sparsity=0.75"]:
     hold(variant)
 for _ in range(int(sys.argv[3])):
     network._composer.compose(network.selection)
 give_back()
-print(json.dumps([*held, process_memory()]))
+print(json.dumps([*held, process.memory_info().rss]))
 """
 
 

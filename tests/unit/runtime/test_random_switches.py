@@ -9,12 +9,12 @@ import threading
 import time
 from collections import deque
 
+import psutil
 import pytest
 import torch
 
 from legodnn.runtime import Network, switching
 from legodnn.runtime.memory import needed_together, trim
-from legodnn.shared.host import process_memory
 from tests.bundles import BLOCKS, WIDTHS
 
 THREADS, EVERY = 4, 20
@@ -69,7 +69,7 @@ def switch_at_random(network, count, workers, log):
         else:
             network.select_later(SELECTIONS[number]).result(timeout=120)
         log.append((asked, time.perf_counter(), number))
-        memory.append(process_memory())
+        memory.append(psutil.Process().memory_info().rss)
         if done % EVERY == EVERY - 1:
             for worker in workers:
                 worker.check(log)
