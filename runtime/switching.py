@@ -24,7 +24,7 @@ Again = Callable[[], Selection]
 INFERENCES_BETWEEN = 800
 """Inferences let through between two segments, where that does not take too long: each delays five or six of them."""
 
-LONGEST_PAUSE = 0.6
+LONGEST_PAUSE = 0.8
 """Seconds. Inferences so long that fewer fit in are not helped by pauses, and the switch would take long."""
 
 _Key = Tuple[Tuple[str, str], ...]
