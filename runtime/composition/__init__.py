@@ -3,7 +3,9 @@
     ways       the ways to run there are: how images lie in memory, and which engine computes
     loading    a variant in the bundle -> a checked program whose weights are constants
     joining    the programs of all segments -> one, so that operations fuse across their borders
-    prepacked  programs in fused operators with weights reordered beforehand, where torch has them
+    prepacked  programs in oneDNN's fused operators with weights reordered beforehand, where torch has them
+    xnnpack    the same with XNNPACK's
+    engines    what each engine does to programs
     compiled   programs of which oneDNN compiles whole stretches, where torch has that
     paged      weights that are on disk until somebody reads them
     composer   Composer: compositions of a bundle, checked, in the fastest way there is here

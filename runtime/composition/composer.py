@@ -5,16 +5,15 @@ from __future__ import annotations
 import statistics
 import time
 from collections import deque
-from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Callable, ContextManager, Deque, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence
 
 import torch
 from torch import Tensor
 
-from legodnn.runtime.composition import compiled, prepacked
 from legodnn.runtime.composition.agreement import require_agreement, tensors
 from legodnn.runtime.composition.denormals import run_flushing
+from legodnn.runtime.composition.engines import ENGINES
 from legodnn.runtime.composition.joining import function_of, joined, quiet
 from legodnn.runtime.composition.loading import Part, SegmentLoader
 from legodnn.runtime.composition.timing import time_turns
@@ -149,28 +148,3 @@ class Composer:
 
 def _nothing() -> None:
     """What is done between segments where nobody asks for more."""
-
-
-def _plain(graph: Any) -> None:
-    """What was exported runs as it is."""
-
-
-def _optimized(graph: Any) -> None:
-    """torch's own passes for inference."""
-    torch._C._jit_pass_convert_frozen_ops_to_mkldnn(graph)
-    torch._C._jit_pass_transpose_frozen_linear(graph)
-
-
-class _Engine(NamedTuple):
-    """What is done to a joined program before it is a function, and around that function's first runs."""
-
-    lower: Callable[[Any], None]
-    warming: Callable[[], ContextManager[None]] = nullcontext
-
-
-ENGINES: Mapping[str, _Engine] = {
-    "plain": _Engine(_plain),
-    "optimized": _Engine(_optimized),
-    "prepacked": _Engine(prepacked.fuse),
-    "compiled": _Engine(compiled.prepare, compiled.compiling),
-}

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO, Iterator, Mapping, MutableMapping, Optional, S
 import torch
 from torch import Tensor, nn
 
-from legodnn.runtime.composition import prepacked
 from legodnn.runtime.composition.agreement import require_agreement, tensors
+from legodnn.runtime.composition.engines import ENGINES
 from legodnn.runtime.composition.joining import function_of, quiet
 from legodnn.runtime.composition.paged import Paged, paged
 from legodnn.runtime.composition.ways import Way
@@ -34,7 +34,7 @@ class Part:
 
     def __init__(self, graph: Any, pages: Optional[Paged] = None) -> None:
         self.graph = graph
-        self._pages = pages
+        self.pages = pages
 
     def __call__(self, *inputs: Tensor) -> Any:
         """What the segment returns."""
@@ -43,8 +43,8 @@ class Part:
 
     def rest(self) -> None:
         """The weights are not read for now."""
-        if self._pages is not None:
-            self._pages.rest()
+        if self.pages is not None:
+            self.pages.rest()
 
 
 class SegmentLoader:
@@ -95,11 +95,12 @@ class SegmentLoader:
             graph = graph_of(module, self.way)
         if graph is None:
             raise CompositionError(f"{what}: it has attributes that cannot be made constants")
-        plain = Part(graph, paged(graph) if self.way.engine == "compiled" else None)
-        if self.way.engine != "prepacked":
+        engine = ENGINES[self.way.engine]
+        plain = Part(graph, paged(graph) if engine.keeps else None)
+        if engine.pack is None:
             return plain
         with quiet():
-            packed = Part(prepacked.packed(graph, inputs))
+            packed = Part(engine.pack(graph, inputs), plain.pages)
             require_agreement(tensors(packed(*inputs)), tensors(plain(*inputs)), f"{what}, {self.way},")
         return packed
 

@@ -1,8 +1,8 @@
 """Weights that are kept on disk rather than in memory until somebody reads them.
 
-What oneDNN compiles computes with weights of its own; those it was compiled from are read again only when a batch of
-another size comes, or another composition is compiled. So they lie in a file without a name, mapped into memory, and
-after compiling the system is told that they are not needed for now.
+What oneDNN compiles computes with weights of its own, as what XNNPACK packs does; those it was made from are read again
+only when a batch of another size comes, or another composition is compiled, or never. So they lie in a file without a
+name, mapped into memory, and once a composition has been made the system is told that they are not needed for now.
 """
 
 from __future__ import annotations

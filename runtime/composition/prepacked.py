@@ -54,7 +54,7 @@ def packed(graph: Any, inputs: Sequence[Tensor]) -> Any:
     graph = graph.copy()
     _note_shapes(graph, inputs)
     for node in list(graph.nodes()):
-        given = _convolution(node)
+        given = constants_of(node)
         if given is not None:
             _pack(graph, node, given)
     torch._C._jit_pass_dce(graph)
@@ -68,7 +68,7 @@ def _note_shapes(graph: Any, inputs: Sequence[Tensor]) -> None:
         probe.eraseOutput(0)
     values: List[Any] = []
     for node, twin in zip(graph.nodes(), probe.nodes()):
-        if _convolution(node) is not None or node.kind() in ("aten::add", "aten::add_"):
+        if constants_of(node) is not None or node.kind() in ("aten::add", "aten::add_"):
             for value, other in [*zip(node.inputs(), twin.inputs()), (node.output(), twin.output())]:
                 if value.node().kind() != "prim::Constant" and value.type().kind() == "TensorType":
                     values.append(value)
@@ -79,7 +79,7 @@ def _note_shapes(graph: Any, inputs: Sequence[Tensor]) -> None:
             value.inferTypeFrom(tensor)
 
 
-def _convolution(node: Any) -> Optional[Dict[str, Any]]:
+def constants_of(node: Any) -> Optional[Dict[str, Any]]:
     """The constants of a convolution over images that can be packed, by name; None for any other node."""
     if node.kind() not in ("aten::_convolution", "aten::conv2d"):
         return None
@@ -125,12 +125,12 @@ def fuse(graph: Any) -> None:
     """Let packed convolutions do the additions and activations behind them."""
     for node in [n for n in graph.nodes() if n.kind() == _CONVOLUTION]:
         chain, other, activation = [node], None, _NONE
-        user = _only_user(node)
+        user = only_user(node)
         if user is not None and user.kind() in ("aten::add", "aten::add_"):
             other = _added(user, node)
             if other is not None:
                 chain.append(user)
-                user = _only_user(user)
+                user = only_user(user)
         if user is not None:
             activation = _activation(user)
             if activation != _NONE:
@@ -152,7 +152,7 @@ def _fuse(graph: Any, chain: Sequence[Any], other: Optional[Any], activation: Ac
     _insert(graph, [source, other, *rest], how, chain)
 
 
-def _only_user(node: Any) -> Optional[Any]:
+def only_user(node: Any) -> Optional[Any]:
     """The one node that reads a node's result, if it is a node of the same graph's top level."""
     uses = node.output().uses()
     if len(uses) != 1:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from legodnn.runtime.composition import prepacked
-from legodnn.runtime.composition.composer import ENGINES, WARM_UP
+from legodnn.runtime.composition.composer import WARM_UP
+from legodnn.runtime.composition.engines import ENGINES
 from legodnn.runtime.composition.joining import function_of, quiet
 from legodnn.runtime.composition.loading import Part, graph_of
 from legodnn.runtime.composition.ways import Way
@@ -46,8 +46,8 @@ def touch(way: Way) -> None:
         graph = graph_of(_jit.load(archive), way)
         x = x.contiguous(memory_format=way.memory_format)
         Part(graph)(x)
-        if way.engine == "prepacked":
-            graph = prepacked.packed(graph, [x])
+        if engine.pack is not None:
+            graph = engine.pack(graph, [x])
         engine.lower(graph)
         function = function_of(graph)
         with engine.warming():

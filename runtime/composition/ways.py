@@ -13,7 +13,8 @@ class Way:
     """A way to run: the layout of images in memory, and the engine.
 
     Engines: ``plain`` runs the operators as they were exported, ``optimized`` applies torch's inference passes,
-    ``prepacked`` fuses operators and reorders weights beforehand, ``compiled`` lets oneDNN compile whole stretches.
+    ``prepacked`` fuses oneDNN's operators and reorders weights beforehand, ``xnnpack`` does so with those of XNNPACK,
+    ``compiled`` lets oneDNN compile whole stretches.
     """
 
     layout: str
@@ -39,6 +40,7 @@ WAYS = (
     Way("channels_last", "plain"),
     Way("channels_last", "optimized"),
     Way("channels_last", "prepacked"),
+    Way("channels_last", "xnnpack"),
     Way("contiguous", "compiled"),
     Way("channels_last", "compiled"),
 )

@@ -8,7 +8,8 @@ import torch
 import torch.nn as nn
 
 from legodnn.runtime import Network, composition
-from legodnn.runtime.composition import WAYS, relative_error
+from legodnn.runtime.composition import WAYS, relative_error, xnnpack
+from legodnn.runtime.composition.engines import ENGINES, Engine
 from legodnn.runtime.operators import ALLOWED, check_operators, check_program
 from legodnn.shared.errors import BundleError, CompositionError, InputError, OperatorError, SelectionError
 from tests.bundles import BLOCKS, WIDTHS
@@ -18,10 +19,19 @@ def selections():
     return [{f"block{i}": name for i, name in enumerate(names)} for names in itertools.product(WIDTHS, repeat=BLOCKS)]
 
 
+def with_xnnpack():
+    try:
+        xnnpack.require_operators()
+    except CompositionError as error:
+        pytest.skip(str(error))
+
+
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_every_way_computes_what_the_eager_blocks_compute(network, maker, way):
     x = torch.randn(4, 3, 16, 16)
     network.compose(selections()[0])
+    if way.engine == "xnnpack":
+        with_xnnpack()
     for selection in selections()[::5]:
         found = network._composer.compose(selection, way)(x)
         assert relative_error(found, maker.answer(selection, x)) < 1e-4
@@ -122,9 +132,8 @@ def test_a_way_that_does_not_work_is_passed_over(network, monkeypatch):
     def broken(*args):
         raise RuntimeError("not here")
 
-    monkeypatch.setattr(torch._C, "_jit_pass_convert_frozen_ops_to_mkldnn", broken)
-    monkeypatch.setattr(composition.prepacked, "packed", broken)
-    monkeypatch.setattr(torch.jit, "enable_onednn_fusion", broken)
+    for name in set(ENGINES) - {"plain"}:
+        monkeypatch.setitem(ENGINES, name, Engine(broken))
     network(torch.randn(1, 3, 16, 16))
     assert network.way.engine == "plain"
 
