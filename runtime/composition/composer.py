@@ -122,18 +122,20 @@ class Composer:
         """
         selection = selection if selection is not None else self.reader.manifest.original_selection
         best: Optional[Composition] = None
+        failure: Optional[CompositionError] = None
         for tried, way in enumerate(WAYS):
             if progress is not None and tried:
                 progress(tried, len(WAYS))
             try:
                 candidate = self.compose(selection, way)
             except CompositionError as error:
-                reason = error
+                failure = error
                 continue
             best = self._faster(best, candidate) if best is not None else candidate
             self._loaders = {best.way: self._loaders[best.way]}
         if best is None:
-            raise reason
+            raise failure or CompositionError("there is no way to run")
+        failure = None  # its traceback would keep what was composed here in memory
         self.way = best.way
         return self.way
 
