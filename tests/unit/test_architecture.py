@@ -132,11 +132,14 @@ finally:
     return set(loaded.split()[1:])
 
 
-def test_data_sets_and_drawing_are_imported_where_they_are_asked_for(tmp_path):
+def test_data_sets_and_drawing_are_imported_where_they_are_asked_for(tmp_path, monkeypatch):
     from tests import bundles
+    from tests.unit.runtime.commands import memory_by_tables
 
     small = tmp_path / "small.lgb"
     bundles.write(small)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    memory_by_tables(small)
     evaluating = {"legodnn.runtime.command.evaluating", "legodnn.shared.datasets.opening"}
     drawing = {"legodnn.runtime.render", "legodnn.shared.drawing"}
     assert not loaded_by(tmp_path, "--help") & (evaluating | drawing)

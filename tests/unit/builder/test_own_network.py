@@ -10,6 +10,7 @@ from legodnn.builder.__main__ import main as build
 from legodnn.runtime import Network, ScalingOptimizer
 from legodnn.runtime.cli import main as run
 from tests.unit.builder.conftest import modules_forgotten, write_garments
+from tests.unit.runtime.commands import memory_by_tables
 from tests.unit.test_readme import file_shown
 
 PAIRS = 256
@@ -46,5 +47,5 @@ def test_the_network_of_the_readme_is_built_runs_and_finds_garments_again(own, c
     assert teacher > 0.4
     assert found > max(0.4, teacher - 0.15)
     capsys.readouterr()
-    assert run(["own.lgb", "--frames", "2"]) == 0
+    assert run([memory_by_tables("own.lgb"), "--frames", "2"]) == 0
     assert "frame 1: 1x64 in [" in capsys.readouterr().out
