@@ -132,7 +132,7 @@ def fuse(graph: Any) -> None:
                 chain.append(user)
                 user = only_user(user)
         if user is not None:
-            activation = _activation(user)
+            activation = activation_of(user)
             if activation != _NONE:
                 chain.append(user)
         if len(chain) > 1:
@@ -181,7 +181,7 @@ def _added(addition: Any, node: Any) -> Optional[Any]:
     return other if same and there else None
 
 
-def _activation(node: Any) -> Activation:
+def activation_of(node: Any) -> Activation:
     """What a node does as the operators name it; none where they have no name for it."""
     name = node.kind().replace("aten::", "")
     name = name[:-1] if name.endswith("_") else name

@@ -12,7 +12,7 @@ from typing import Any, Mapping, Optional, Sequence, Tuple
 import torch
 from torch import Tensor
 
-from legodnn.runtime.composition.prepacked import constants_of, only_user
+from legodnn.runtime.composition.prepacked import activation_of, constants_of, only_user
 from legodnn.shared.errors import CompositionError
 
 _RUN = "prepacked::conv2d_clamp_run"
@@ -77,12 +77,7 @@ def _prepacked(given: Mapping[str, Any], low: float, high: float) -> Optional[An
 
 def _bounds(node: Any) -> Optional[Tuple[float, float]]:
     """The bounds that a node sets to its input; None where it does anything else."""
-    name = node.kind().replace("aten::", "").rstrip("_")
-    fixed = {"relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
-    if name in fixed:
-        return fixed[name]
-    if name not in ("hardtanh", "clamp"):
-        return None
-    numbers = [value.toIValue() for value in list(node.inputs())[1:]]
-    numeric = [isinstance(number, (int, float)) for number in numbers]
-    return (float(numbers[0]), float(numbers[1])) if len(numbers) == 2 and all(numeric) else None
+    name, numbers = activation_of(node)
+    if name == "relu":
+        return 0.0, math.inf
+    return (numbers[0], numbers[1]) if name == "hardtanh" else None
