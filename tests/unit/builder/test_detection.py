@@ -3,11 +3,13 @@
 import io
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn as nn
 
+from legodnn.builder.compose import run_segment
 from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.detectors.boxes import by_anchor
 from legodnn.builder.detectors.yolo import LONGEST, boxes_of, detecting_yolov3, grid_of
@@ -97,6 +99,25 @@ def test_anchors_grow_with_the_image():
 def test_anchors_that_cannot_be_shared_out_are_refused(anchors):
     with pytest.raises(ValueError, match="multiple of three"):
         yolov3.yolov3(anchors=anchors)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch compiles choices on a GPU alone")
+def test_a_choice_runs_on_a_gpu_again_and_again():
+    class Chosen(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.best = torch.jit.script(detecting_yolov3(yolov3.yolov3(0.0625, 5), 96, 96).best)
+
+        def forward(self, *maps):
+            return self.best(list(maps))
+
+    segment = SimpleNamespace(inputs=("coarse", "middle", "fine"), outputs=("boxes", "scores", "labels"))
+    chosen = Chosen().eval().cuda()
+    for _ in range(6):
+        maps = [torch.randn(4, 30, side, side) for side in (3, 6, 12)]
+        values = dict(zip(segment.inputs, [level.cuda() for level in maps], strict=True))
+        run_segment(segment, chosen, values)
+        assert values["boxes"].isfinite().all()
 
 
 # ---- the manager --------------------------------------------------------------------------------------------------
