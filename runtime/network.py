@@ -24,10 +24,14 @@ from legodnn.runtime.seconds import LatencyTable
 from legodnn.runtime.switching import Again, Switcher
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.bundle.tensors import tensor_from_bytes
-from legodnn.shared.errors import CompositionError, InputError, UnusableVariant, UsageError
+from legodnn.shared.errors import CompositionError, InputError, LegoError, UnusableVariant, UsageError
 from legodnn.shared.tables import InputSpec, Manifest, Segment, SelfTestCase
 
 Made = TypeVar("Made")
+
+_LITTLE = 0.01
+"""The share of what the teacher needs that variants may take in memory to stay loaded, whatever else there is: far less
+than predictions of memory are off by."""
 
 logger = logging.getLogger("legodnn.network")
 
@@ -57,11 +61,14 @@ class Network:
         self.memory: Optional[MemoryTable] = None
         self.excluded: Dict[Tuple[str, str], str] = {}
         """Variants that do not work on this device, by block and name, and why; nothing that has them is chosen."""
+        self._teacher_bytes = needed_bytes(self.manifest, self.manifest.original_selection)
         self._switcher = Switcher(
             self.compose,
             lambda selections: needed_together(self.manifest, selections, self.memory),
-            2.0 * needed_bytes(self.manifest, self.manifest.original_selection),
+            2.0 * self._teacher_bytes,
+            self._keep_loaded,
         )
+        self._spare = self._switcher.keep_within
         self._process = os.getpid()
         self._composing = threading.RLock()  # the way is found once, and parts are loaded once
         self._composer: Optional[Composer] = None
@@ -216,6 +223,29 @@ class Network:
         """Let go of the compositions that do not run now."""
         self._switcher.release_kept()
 
+    @property
+    def ready_bytes(self) -> int:
+        """Bytes of variants that stay loaded, whether or not they are in a composition, within ``keep_within``."""
+        return self._composer.kept_bytes if self._composer else 0
+
+    def load_ahead(self) -> bool:
+        """Load one more variant, so that switching to it takes less time; whether there may be more to load.
+
+        Only within ``keep_within``, and for ways to run that leave loaded weights on disk; not while a composition is
+        made. What cannot be loaded is said when it is chosen.
+        """
+        require_process(self._process)
+        if self._composer is None or not self._composing.acquire(blocking=False):
+            return self._composer is not None
+        try:
+            with shortages():
+                return self._composer.load_ahead()
+        except LegoError as error:
+            logger.info("not loaded ahead: %s", error)
+            return True
+        finally:
+            self._composing.release()
+
     def recent_seconds(self) -> List[float]:
         """How long the last inferences of the composition that runs now took; none right after a switch."""
         current = self._switcher.current
@@ -243,11 +273,22 @@ class Network:
         if self._composer is None:
             composer = Composer(self.reader, self.sample_inputs())
             composer.between = self._switcher.make_way
+            composer.keep_loaded(self._spare)
             composer.way = Way.from_text(self.cache.get("way"))
             if composer.way is None:
                 self.cache.put("way", str(self._found_way(composer, progress)))
             self._composer = composer
         return self._composer
+
+    def _keep_loaded(self, spare: float) -> None:
+        """Variants stay loaded in what compositions leave of the limit, and always in very little.
+
+        What is over its limit for a moment is about to switch, and then needs them.
+        """
+        little = _LITTLE * self._teacher_bytes if self.keep_within > 0 else 0.0
+        self._spare = max(spare, little)
+        if self._composer is not None:
+            self._composer.keep_loaded(self._spare)
 
     def _found_way(self, composer: Composer, progress: Optional[Callable[[int, int], None]]) -> Way:
         def find(selection: Mapping[str, str]) -> Way:

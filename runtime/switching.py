@@ -42,13 +42,16 @@ class Switcher:
         compose: makes a composition; it is called by one thread at a time.
         together: the bytes that compositions of some selections need when they are there at once.
         keep_within: the limit, bytes.
+        spare: called with the bytes of it that are left.
     """
 
-    def __init__(self, compose: Compose, together: Together, keep_within: float) -> None:
+    def __init__(
+        self, compose: Compose, together: Together, keep_within: float, spare: Callable[[float], None]
+    ) -> None:
         self.current: Optional[Composition] = None
         self.closed = False
         self.asked: "Optional[Future[Composition]]" = None
-        self._compose, self._together = compose, together
+        self._compose, self._together, self._spare = compose, together, spare
         self._keep_within, self._bound = keep_within, float("inf")
         self._kept: "OrderedDict[_Key, Composition]" = OrderedDict()
         self._switching = threading.RLock()  # held while a composition is made
@@ -156,6 +159,8 @@ class Switcher:
         """Let go of what was used longest ago until the rest, and what is coming, are within the limits."""
         limit, more = min(self._keep_within, self._bound), list(coming)
         self._drop(lambda kept: self._together([*(c.selection for c in kept), *more]) > limit)
+        if not more:  # while a composition is made, what it is made of had better stay
+            self._spare(limit - self._together(self.loaded))
 
     def _drop(self, too_much: "Callable[[Iterable[Composition]], bool]") -> bool:
         dropped = []

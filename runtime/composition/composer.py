@@ -59,6 +59,8 @@ class Composer:
         self.between: Callable[[], None] = _nothing
         """Called after every segment that is loaded while a composition is made."""
         self._loaders: Dict[Way, SegmentLoader] = {}
+        self._spare = 0.0
+        self._ahead = iter([(s, v) for s in reader.manifest.segments for v in s.variants])
 
     def compose(self, selection: Mapping[str, str], way: Optional[Way] = None) -> Composition:
         """A warmed-up composition that agrees with its segments run one by one.
@@ -79,7 +81,7 @@ class Composer:
             return self._compose(selection, plain)
 
     def _compose(self, selection: Mapping[str, str], way: Way) -> Composition:
-        loader = self._loaders.setdefault(way, SegmentLoader(self.reader, way))
+        loader = self._loader(way)
         manifest = self.reader.manifest
         variants = manifest.chosen(selection)
         values = {
@@ -111,6 +113,34 @@ class Composer:
         require_agreement(tensors(answer), [values[n] for n in manifest.network_outputs], f"a composition ({way})")
         trim()  # making it takes several times what is left of it
         return Composition(dict(selection), way, function, parts)
+
+    def keep_loaded(self, spare: float) -> None:
+        """Let variants that were loaded for the way that was found stay so within these bytes."""
+        self._spare = spare
+        for way in list(self._loaders):
+            self._loader(way)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes in memory of the variants that stay loaded."""
+        return sum(loader.kept_bytes for loader in list(self._loaders.values()))
+
+    def load_ahead(self) -> bool:
+        """Load the next variant that is not loaded, each once, if there is room for it; whether there was one."""
+        if self.way is None or self._spare <= 0:
+            return False
+        loader = self._loader(self.way)
+        for segment, variant in self._ahead:
+            if not loader.has(segment, variant):
+                loaded = loader.load_ahead(segment, variant)
+                trim()
+                return loaded
+        return False
+
+    def _loader(self, way: Way) -> SegmentLoader:
+        loader = self._loaders.setdefault(way, SegmentLoader(self.reader, way))
+        loader.keep_within(self._spare if way == self.way else 0.0)
+        return loader
 
     def find_way(
         self, selection: Optional[Mapping[str, str]] = None, progress: Optional[Callable[[int, int], None]] = None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import weakref
+from collections import OrderedDict
 from contextlib import contextmanager
 from typing import Any, BinaryIO, Iterator, Mapping, MutableMapping, Optional, Sequence, Tuple
 
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 from legodnn.runtime.composition.agreement import require_agreement, tensors
 from legodnn.runtime.composition.engines import ENGINES
 from legodnn.runtime.composition.joining import function_of, quiet
-from legodnn.runtime.composition.paged import Paged, paged
+from legodnn.runtime.composition.paged import Paged, paged, unpaged_bytes
 from legodnn.runtime.composition.ways import Way
 from legodnn.runtime.operators import check_operators, check_program
 from legodnn.shared.bundle.archive import write_archive
@@ -24,17 +26,19 @@ from legodnn.shared.errors import BundleError, CompositionError, one_line
 from legodnn.shared.tables import Segment, Variant
 
 _jit: Any = torch.jit  # typed in some versions of torch and not in others
+_Key = Tuple[str, str]
 
 
 class Part:
     """A variant ready to be joined: its graph, whose weights are constants, and itself as a function.
 
-    ``pages`` has those weights where they are on disk.
+    ``pages`` has those weights where they are on disk; ``bytes`` are those that are in memory all the time.
     """
 
     def __init__(self, graph: Any, pages: Optional[Paged] = None) -> None:
         self.graph = graph
         self.pages = pages
+        self.bytes = unpaged_bytes(graph, pages)
 
     def __call__(self, *inputs: Tensor) -> Any:
         """What the segment returns."""
@@ -48,15 +52,23 @@ class Part:
 
 
 class SegmentLoader:
-    """Loads variants for one way to run; a variant in use is loaded once."""
+    """Loads variants for one way to run; a variant in use is loaded once.
+
+    To load one takes half as long as all else a composition takes, and much of it keeps other threads from Python's
+    interpreter. So variants whose weights are on disk stay loaded while they need no more memory than they are let.
+    """
 
     def __init__(self, reader: BundleReader, way: Way) -> None:
         self.reader = reader
         self.way = way
-        self._loaded: MutableMapping[Tuple[str, str], Part] = weakref.WeakValueDictionary()
+        self._engine = ENGINES[way.engine]
+        self._loaded: MutableMapping[_Key, Part] = weakref.WeakValueDictionary()
+        self._lock = threading.RLock()  # of what is kept: limits come from other threads than parts
+        self._kept: "OrderedDict[_Key, Part]" = OrderedDict()
+        self._limit = 0.0
 
     def has(self, segment: Segment, variant: Variant) -> bool:
-        """Whether a variant is in use."""
+        """Whether a variant is loaded."""
         return (segment.name, variant.name) in self._loaded
 
     def load(self, segment: Segment, variant: Variant, inputs: Sequence[Tensor]) -> Part:
@@ -70,7 +82,37 @@ class SegmentLoader:
             what = f"{self.reader.path}: {segment.name} {variant.name}"
             part = self._prepared(what, self._module(what, variant), inputs)
             self._loaded[key] = part
+        if self._stays:
+            with self._lock:
+                self._kept[key] = part
+                self._kept.move_to_end(key)
+            self.keep_within(self._limit)
         return part
+
+    def load_ahead(self, segment: Segment, variant: Variant) -> bool:
+        """Load a variant that stays loaded; whether it does."""
+        if not self._stays:
+            return False
+        self.load(segment, variant, []).rest()
+        return self.has(segment, variant)
+
+    def keep_within(self, limit: float) -> None:
+        """Keep what is loaded while it has no more than these bytes in memory; what was used longest ago goes first."""
+        self._limit = limit
+        with self._lock:
+            while self._kept and self.kept_bytes > limit:
+                self._kept.popitem(last=False)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes in memory of the variants that stay loaded."""
+        with self._lock:
+            return sum(part.bytes for part in self._kept.values())
+
+    @property
+    def _stays(self) -> bool:
+        """Whether the programs that are joined have their weights on disk, rather than reordered in memory."""
+        return self._engine.keeps and self._engine.pack is None
 
     def _module(self, what: str, variant: Variant) -> Any:
         program = self.reader.program(variant.archive)
@@ -95,7 +137,7 @@ class SegmentLoader:
             graph = graph_of(module, self.way)
         if graph is None:
             raise CompositionError(f"{what}: it has attributes that cannot be made constants")
-        engine = ENGINES[self.way.engine]
+        engine = self._engine
         plain = Part(graph, paged(graph) if engine.keeps else None)
         if engine.pack is None:
             return plain

@@ -7,6 +7,7 @@ name, mapped into memory, and once a composition has been made the system is tol
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 import tempfile
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from legodnn.runtime.cache import cache_folder
 
-LEAST_BYTES = 1 << 16
+LEAST_BYTES = 1 << 10
 """Smaller tensors stay where they are."""
 
 _ALIGNMENT = 64
@@ -31,30 +32,44 @@ _MOUNTS = Path("/proc/self/mountinfo")
 class Paged:
     """The large constants of a graph, moved to a file. They are in memory until `rest`, and while they are read."""
 
-    def __init__(self, pages: mmap.mmap) -> None:
+    def __init__(self, pages: Tensor) -> None:
         self._pages = pages
 
     def rest(self) -> None:
         """Tell the system that nobody reads them for now."""
-        self._pages.madvise(mmap.MADV_DONTNEED)
+        start, length = ctypes.c_void_p(self._pages.data_ptr()), ctypes.c_size_t(self._pages.numel())
+        ctypes.CDLL(None).madvise(start, length, mmap.MADV_DONTNEED)
 
 
 def paged(graph: Any) -> Optional[Paged]:
     """Move a graph's large constants to a file; None, and nothing changed, where there is none or no disk for it."""
-    tensors = [t for t in _constants(graph) if t.numel() * t.element_size() >= LEAST_BYTES]
+    tensors = [t for t in _constants(graph) if _large(t)]
     if not tensors or not hasattr(mmap, "MADV_DONTNEED") or not hasattr(os, "posix_fallocate"):
         return None
     offsets, end = [], 0
     for tensor in tensors:
         offsets.append(end)
-        end += -(-tensor.numel() * tensor.element_size() // _ALIGNMENT) * _ALIGNMENT
+        end += -(-_bytes(tensor) // _ALIGNMENT) * _ALIGNMENT
     pages = _pages(end)
     if pages is None:
         return None
     for tensor, offset in zip(tensors, offsets):
-        flat = torch.frombuffer(pages, dtype=tensor.dtype, count=tensor.numel(), offset=offset)
+        flat = pages[offset : offset + _bytes(tensor)].view(tensor.dtype)
         tensor.data = flat.as_strided(tensor.size(), tensor.stride()).copy_(tensor)
     return Paged(pages)
+
+
+def unpaged_bytes(graph: Any, pages: Optional[Paged]) -> int:
+    """Bytes of a graph's constants that stay in memory while nobody reads them."""
+    return sum(_bytes(t) for t in _constants(graph) if pages is None or not _large(t))
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _large(tensor: Tensor) -> bool:
+    return _bytes(tensor) >= LEAST_BYTES
 
 
 def _constants(graph: Any) -> List[Tensor]:
@@ -71,8 +86,8 @@ def _is_dense(tensor: Tensor) -> bool:
     return tensor.is_contiguous() or images
 
 
-def _pages(length: int) -> Optional[mmap.mmap]:
-    """A file's pages; whoever holds them last lets go of the file."""
+def _pages(length: int) -> Optional[Tensor]:
+    """A file's bytes; whoever holds them last lets go of the file. No file stays open, however many there are."""
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,8 +96,8 @@ def _pages(length: int) -> Optional[mmap.mmap]:
                 return None
             # Without room for all of it, writing into the pages would end the process.
             os.posix_fallocate(file.fileno(), 0, length)
-            return mmap.mmap(file.fileno(), length)
-    except OSError:
+            return torch.from_file(f"/proc/self/fd/{file.fileno()}", shared=True, size=length, dtype=torch.uint8)
+    except (OSError, RuntimeError):
         return None
 
 

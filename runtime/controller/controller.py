@@ -87,7 +87,7 @@ class Controller(Looking):
             sinks.append(JsonLines(json_lines))
         watched = Tightest(source)
         mover = Mover(optimizer.network, strict, optimizer.count_activations)
-        super().__init__(watched, interval, mover.stop)
+        super().__init__(watched, interval, mover.stop, [optimizer.network])
         self._decider = Decider(
             network=optimizer.network,
             source=watched,

@@ -47,7 +47,7 @@ class JointController(Looking):
     ) -> None:
         watched = Tightest(source)
         self._decider = JointDecider(duties, watched, cores, interval, dwell, hysteresis, worth, on_event, clock)
-        super().__init__(watched, interval, self._decider.stop)
+        super().__init__(watched, interval, self._decider.stop, [duty.network for duty in duties])
 
     def step(self) -> bool:
         """One look and at most one decision; whether anything was switched. What fails is an event, no exception."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Callable, Optional, Type, TypeVar
+from typing import Callable, Optional, Sequence, Type, TypeVar
 
 from legodnn.runtime.controller.events import logger
 from legodnn.runtime.controller.source import Source
+from legodnn.runtime.network import Network
 from legodnn.shared.errors import UsageError
 
 _STOP_SECONDS = 10.0
@@ -23,11 +24,14 @@ class Looking(ABC):
         source: of budgets, started and stopped with the thread.
         interval: seconds between two looks.
         let_go: called when there will be no more looks.
+        networks: of which a variant is loaded ahead after each look, while there is one and room for it.
     """
 
-    def __init__(self, source: Source, interval: float, let_go: Callable[[], None]) -> None:
+    def __init__(
+        self, source: Source, interval: float, let_go: Callable[[], None], networks: Sequence[Network]
+    ) -> None:
         self.interval = interval
-        self._source, self._let_go = source, let_go
+        self._source, self._let_go, self._networks = source, let_go, tuple(networks)
         self._stopping = threading.Event()
         self._thread: Optional[threading.Thread] = None
 
@@ -87,5 +91,6 @@ class Looking(ABC):
     def _guarded_step(self) -> None:
         try:
             self.step()
+            any(network.load_ahead() for network in self._networks)
         except Exception:  # a defect must not end the thread in silence
             logger.exception("a look at the budget failed")

@@ -58,8 +58,21 @@ R3D = (
     "data.train.kwargs.layout=NCTHW",
     "data.test.kwargs.layout=NCTHW",
 )
-SSDLITE = (f"model.factory={ZOO}.ssdlite:ssdlite_mobilenet_v3", "model.kwargs={ width = 0.5, classes = 6 }")
-YOLO = (f"model.factory={ZOO}.yolov3:yolov3", "model.kwargs={ width = 0.25, classes = 5, detections = 20 }")
+SSDLITE = (
+    f"model.factory={ZOO}.ssdlite:ssdlite_mobilenet_v3",
+    "model.kwargs={ width = 0.5, classes = 6 }",
+    "teacher.epochs=15",
+)
+ANCHORS = (
+    (0.15, 0.34), (0.36, 0.19), (0.22, 0.34), (0.29, 0.33), (0.22, 0.45), (0.44, 0.29), (0.31, 0.42), (0.37, 0.46),
+    (0.45, 0.46),
+)  # fmt: skip
+"""Sides of the scenes' boxes in nine clusters, as shares of the image's."""
+YOLO = (
+    f"model.factory={ZOO}.yolov3:yolov3",
+    f"model.kwargs={{ width = 0.25, classes = 5, detections = 20, anchors = {[list(pair) for pair in ANCHORS]} }}",
+    "teacher.epochs=20",
+)
 
 CLASSIFIERS = {
     "VGG-16": ("vgg_cifar:vgg16", "{ width = 16 }"),

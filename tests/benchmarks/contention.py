@@ -28,7 +28,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +50,7 @@ from legodnn.runtime import (
     ScalingOptimizer,
     Tightest,
 )
+from legodnn.runtime.composition import Composition
 from legodnn.runtime.controller.chooser import Chooser
 from legodnn.runtime.memory import needed_together
 
@@ -83,6 +84,20 @@ class Stream:
     period: float
     frames: list[Frame] = field(default_factory=list)
     known: dict[tuple[str, ...], Choice] = field(default_factory=dict)
+    composing: bool = False
+
+    def __post_init__(self) -> None:
+        """Notice when a composition is made."""
+        select = self.network.select
+
+        def noticed(selection: Mapping[str, str]) -> Composition:
+            self.composing = dict(selection) not in self.network.loaded
+            try:
+                return select(selection)
+            finally:
+                self.composing = False
+
+        self.network.select = noticed  # type: ignore[method-assign]
 
     @property
     def duty(self) -> Duty:
@@ -134,14 +149,13 @@ class Memory:
         return self._least + share * (self._full - self._least)
 
     def used(self) -> int:
-        """Bytes of what runs now and of what is kept for the way back."""
+        """Bytes of what runs now, of what is kept for the way back, and of variants that stay loaded."""
         networks = [s.network for s in self._streams]
-        return sum(needed_together(n.manifest, n.loaded, n.memory) for n in networks)
+        return sum(needed_together(n.manifest, n.loaded, n.memory) + n.ready_bytes for n in networks)
 
     def composing(self) -> bool:
         """Whether a composition is being made for any of them."""
-        asked = [s.network.switching for s in self._streams]
-        return any(future is not None and future.running() for future in asked)
+        return any(s.composing for s in self._streams)
 
 
 def main() -> int:

@@ -25,13 +25,18 @@ class FakeComposition:
 
 @dataclass
 class Controlled(made_up.MadeUpNetwork):
-    """What a controller needs of a network, over a real switcher; ``fails`` is how many of the next switches fail."""
+    """What a controller needs of a network, over a real switcher; ``fails`` is how many of the next switches fail, and
+    ``unloaded`` how many variants can be loaded ahead."""
 
     recent: list[float] = field(default_factory=list)
     fails: int = 0
+    unloaded: int = 0
 
     def __post_init__(self):
-        self.switcher = Switcher(FakeComposition, lambda some: needed_together(self.manifest, some), 1e9)
+        def together(selections):
+            return needed_together(self.manifest, selections)
+
+        self.switcher = Switcher(FakeComposition, together, 1e9, lambda spare: None)
 
     @property
     def running(self):
@@ -66,6 +71,11 @@ class Controlled(made_up.MadeUpNetwork):
 
     def recent_seconds(self):
         return list(self.recent)
+
+    def load_ahead(self):
+        more = self.unloaded > 0
+        self.unloaded -= more
+        return more
 
 
 class Given(Source):

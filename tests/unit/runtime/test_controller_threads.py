@@ -50,6 +50,16 @@ def test_the_first_choice_runs_when_it_has_started_and_the_thread_ends():
         assert bench.given.reads == reads + 1
 
 
+def test_after_each_look_one_variant_is_loaded_ahead():
+    bench = Bench(budget=Budget(0.006), interval=0.001)
+    bench.network.unloaded = 5
+    bench.controller._guarded_step()
+    assert bench.network.unloaded == 4
+    with bench.controller:
+        looks(bench.given, 6)
+    assert bench.network.unloaded == 0
+
+
 def test_an_interrupted_start_leaves_nothing_behind(monkeypatch):
     bench = Bench(budget=Budget(None, 9_000))
 

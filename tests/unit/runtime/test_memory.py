@@ -11,7 +11,6 @@ import torch
 
 from legodnn.runtime import Network, ScalingOptimizer, growth
 from legodnn.runtime.composition import WAYS, Way, paged, relative_error
-from legodnn.runtime.composition.composer import Composer
 from legodnn.runtime.composition.joining import function_of, quiet
 from legodnn.runtime.growth import MemoryEstimator, measure_growth
 from legodnn.runtime.memory import (
@@ -23,10 +22,11 @@ from legodnn.runtime.memory import (
     read_memory_table,
     weight_bytes,
 )
-from legodnn.shared.errors import CompositionError, InfeasibleBudget
+from legodnn.shared.errors import InfeasibleBudget
 from legodnn.shared.tables import ORIGINAL
 from tests import bundles
 from tests.bundles import BLOCKS, WIDTHS
+from tests.unit.runtime.torch_has import skip_without
 
 MIB = 1024**2
 TABLE = MemoryTable("contiguous compiled", 5_000, 1.75, 1.0, 0.01, 0.02, 4)
@@ -204,10 +204,7 @@ def is_on_disk(folder):
 @on_linux
 @pytest.mark.parametrize("way", [w for w in WAYS if w.layout == "channels_last" and w.engine != "optimized"], ids=str)
 def test_switching_to_less_gives_memory_back_and_weights_are_there_once(large, network, way, tmp_path):
-    try:
-        Composer(network.reader, network.sample_inputs()).compose(network.manifest.original_selection, way)
-    except CompositionError as error:
-        pytest.skip(str(error))
+    skip_without(network, way)
     # The first time there and back, code for these shapes of operators is made, and kept.
     _, _, small, big, after, _ = held(large, way, 0, tmp_path)
     weights = 2 * 4 * 9 * 8 * 16384 * BLOCKS
@@ -218,10 +215,7 @@ def test_switching_to_less_gives_memory_back_and_weights_are_there_once(large, n
 @on_linux
 def test_compositions_that_are_gone_leave_nothing(path, tmp_path, network):
     way = Way("contiguous", "compiled")
-    try:
-        Composer(network.reader, network.sample_inputs()).compose(network.manifest.original_selection, way)
-    except CompositionError as error:
-        pytest.skip(str(error))
+    skip_without(network, way)
     *_, before, after = held(path, way, 20, tmp_path)
     assert after - before < 4 * MIB
 

@@ -8,30 +8,24 @@ import torch
 import torch.nn as nn
 
 from legodnn.runtime import Network, composition
-from legodnn.runtime.composition import WAYS, relative_error, xnnpack
+from legodnn.runtime.composition import WAYS, relative_error
 from legodnn.runtime.composition.engines import ENGINES, Engine
 from legodnn.runtime.operators import ALLOWED, check_operators, check_program
 from legodnn.shared.errors import BundleError, CompositionError, InputError, OperatorError, SelectionError
 from tests.bundles import BLOCKS, WIDTHS
+from tests.unit.runtime.torch_has import no_xnnpack
 
 
 def selections():
     return [{f"block{i}": name for i, name in enumerate(names)} for names in itertools.product(WIDTHS, repeat=BLOCKS)]
 
 
-def with_xnnpack():
-    try:
-        xnnpack.require_operators()
-    except CompositionError as error:
-        pytest.skip(str(error))
-
-
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_every_way_computes_what_the_eager_blocks_compute(network, maker, way):
     x = torch.randn(4, 3, 16, 16)
     network.compose(selections()[0])
-    if way.engine == "xnnpack":
-        with_xnnpack()
+    if way.engine == "xnnpack" and no_xnnpack():
+        pytest.skip("this torch was built without XNNPACK")
     for selection in selections()[::5]:
         found = network._composer.compose(selection, way)(x)
         assert relative_error(found, maker.answer(selection, x)) < 1e-4

@@ -13,21 +13,13 @@ import torch.nn.functional as F
 from legodnn.runtime.composition import Way, relative_error, xnnpack
 from legodnn.runtime.composition.joining import function_of, quiet
 from legodnn.shared.errors import CompositionError
+from tests.unit.runtime.torch_has import no_xnnpack
 
 CONVOLUTION = "prepacked::conv2d_clamp_run"
 WAY = Way("channels_last", "xnnpack")
 
 
-def missing():
-    """Whether this torch was built without XNNPACK."""
-    try:
-        xnnpack.require_operators()
-    except CompositionError:
-        return True
-    return False
-
-
-with_operators = pytest.mark.skipif(missing(), reason="this torch was built without XNNPACK")
+with_operators = pytest.mark.skipif(no_xnnpack(), reason="this torch was built without XNNPACK")
 
 
 class Net(nn.Module):
@@ -106,7 +98,7 @@ def test_compositions_run_in_it_and_share_what_is_packed(network, maker):
     assert [a is b for a, b in zip(first.parts, second.parts, strict=True)] == [True, True, False, True, True]
 
 
-@pytest.mark.skipif(not missing(), reason="this torch has XNNPACK")
+@pytest.mark.skipif(not no_xnnpack(), reason="this torch has XNNPACK")
 def test_without_the_operators_the_way_is_refused_and_the_others_serve(network):
     composer = network._ready_composer()
     with pytest.raises(CompositionError, match="built without XNNPACK"):

@@ -1,0 +1,24 @@
+"""What the torch that is installed here was built with."""
+
+import pytest
+
+from legodnn.runtime.composition import xnnpack
+from legodnn.runtime.composition.composer import Composer
+from legodnn.shared.errors import CompositionError
+
+
+def no_xnnpack():
+    """Whether torch was built without XNNPACK's operators."""
+    try:
+        xnnpack.require_operators()
+    except CompositionError:
+        return True
+    return False
+
+
+def skip_without(network, way):
+    """Skip a test where torch has no such way to run."""
+    try:
+        Composer(network.reader, network.sample_inputs()).compose(network.manifest.original_selection, way)
+    except CompositionError as error:
+        pytest.skip(str(error))
