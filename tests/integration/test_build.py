@@ -64,6 +64,7 @@ def test_a_build_killed_ten_times_ends_with_the_same_bytes(recipe, tmp_path):
     assert out.read_bytes() == whole
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_with_130_and_loses_nothing(recipe, tmp_path):
     out = tmp_path / "x.lgb"
     process = subprocess.Popen(command(recipe, out), stderr=subprocess.PIPE, text=True)

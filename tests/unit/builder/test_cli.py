@@ -195,6 +195,7 @@ def test_the_extra_that_is_missing_is_named_with_its_command(tmp_path):
         assert line == f"legodnn-build: {name} not installed; the builder needs: pip install 'legodnn[builder]'"
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_with_130_and_the_next_run_goes_on(folder):
     folder.write("slow.py", "import sys, time\n\ndef make():\n    print('here', file=sys.stderr)\n    time.sleep(60)\n")
     command = [sys.executable, "-m", "legodnn.builder", folder.recipe, "-o", folder.path / "o.lgb"]
