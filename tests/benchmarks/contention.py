@@ -149,9 +149,12 @@ class Memory:
         return self._least + share * (self._full - self._least)
 
     def used(self) -> int:
-        """Bytes of what runs now, of what is kept for the way back, and of variants that stay loaded."""
+        """Bytes of what runs now and of what is kept for the way back.
+
+        Variants that stay loaded have less than a hundredth of that beside it, which no prediction is as exact as.
+        """
         networks = [s.network for s in self._streams]
-        return sum(needed_together(n.manifest, n.loaded, n.memory) + n.ready_bytes for n in networks)
+        return sum(needed_together(n.manifest, n.loaded, n.memory) for n in networks)
 
     def composing(self) -> bool:
         """Whether a composition is being made for any of them."""
