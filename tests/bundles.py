@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import warnings
 from pathlib import Path
 
@@ -34,6 +35,11 @@ WIDTHS = {ORIGINAL: 32, "sparsity=0.5": 16, "sparsity=0.75": 8}
 COSTS = {ORIGINAL: 0.0, "sparsity=0.5": 0.01, "sparsity=0.75": 0.04}
 INPUT = (1, 3, 16, 16)
 BLOCKS = 3
+
+
+def selections() -> list[dict[str, str]]:
+    """All there are, from the originals to the smallest variants."""
+    return [{f"block{i}": name for i, name in enumerate(names)} for names in itertools.product(WIDTHS, repeat=BLOCKS)]
 
 
 class Inner(nn.Module):

@@ -1,6 +1,5 @@
 """Variants whose weights lie on disk stay loaded: switching to them reads nothing and takes less time."""
 
-import itertools
 import os
 import sys
 import threading
@@ -11,7 +10,7 @@ import torch
 from legodnn.runtime import Network
 from legodnn.runtime.composition import Way, relative_error
 from legodnn.shared.errors import BundleError
-from tests.bundles import BLOCKS, WIDTHS
+from tests.bundles import selections
 from tests.unit.runtime.torch_has import skip_without
 
 WAY = Way("contiguous", "compiled")
@@ -24,10 +23,6 @@ def compiled(path):
         network._ready_composer().way = WAY
         network.select(network.manifest.original_selection)
         yield network
-
-
-def selections():
-    return [{f"block{i}": name for i, name in enumerate(names)} for names in itertools.product(WIDTHS, repeat=BLOCKS)]
 
 
 def load_all(network):

@@ -1,6 +1,5 @@
 """A composition computes what its parts compute, in every way; switching is safe; bad input is refused."""
 
-import itertools
 import threading
 
 import pytest
@@ -12,12 +11,8 @@ from legodnn.runtime.composition import WAYS, relative_error
 from legodnn.runtime.composition.engines import ENGINES, Engine
 from legodnn.runtime.operators import ALLOWED, check_operators, check_program
 from legodnn.shared.errors import BundleError, CompositionError, InputError, OperatorError, SelectionError
-from tests.bundles import BLOCKS, WIDTHS
+from tests.bundles import selections
 from tests.unit.runtime.torch_has import no_xnnpack
-
-
-def selections():
-    return [{f"block{i}": name for i, name in enumerate(names)} for names in itertools.product(WIDTHS, repeat=BLOCKS)]
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)

@@ -1,6 +1,5 @@
 """What runs is changed beside what runs; what ran before is kept within bounds; failures change nothing."""
 
-import itertools
 import os
 import shutil
 import sys
@@ -16,11 +15,7 @@ from legodnn.runtime.background import NICENESS, TURN_SECONDS
 from legodnn.runtime.composition import relative_error
 from legodnn.runtime.memory import needed_together
 from legodnn.shared.errors import CompositionError, OutOfMemory, SelectionError
-from tests.bundles import BLOCKS, WIDTHS, write
-
-
-def selections():
-    return [{f"block{i}": name for i, name in enumerate(names)} for names in itertools.product(WIDTHS, repeat=BLOCKS)]
+from tests.bundles import BLOCKS, WIDTHS, selections, write
 
 
 def test_the_way_back_is_the_composition_that_was_there(network):
