@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from legodnn.builder.sections import DATA_FILES, Call, Recipe
+from legodnn.shared.datasets.coco import json_file, read_coco
 from legodnn.shared.datasets.dataset import Dataset, Loaded, collated
 from legodnn.shared.datasets.lists import root_of
 from legodnn.shared.datasets.opening import labels_in, open_dataset
@@ -63,14 +65,21 @@ def described(call: Call | None) -> str:
     theirs. A file that is written anew with the same content costs a stage that is done again, to the same end."""
     if call is None or call.factory != DATA_FILES:
         return repr(call)
-    path = Path(root_of(call.kwargs["path"]))
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    root = root_of(call.kwargs["path"])
     digest = hashlib.sha256()
-    for file in files:
+    for file in _files(root):
         found = file.stat()
-        text = f"{file.relative_to(path)}\0{found.st_size}\0{found.st_mtime_ns}\0"
+        text = f"{os.path.relpath(file, root)}\0{found.st_size}\0{found.st_mtime_ns}\0"
         digest.update(text.encode("utf-8", "surrogateescape"))
     return f"{call!r} {digest.hexdigest()}"
+
+
+def _files(root: str) -> list[Path]:
+    """The files of a folder, or a file and the images it lists."""
+    if os.path.isdir(root):
+        return sorted(p for p in Path(root).rglob("*") if p.is_file())
+    pictures = read_coco(root).pictures if json_file(root) else ()
+    return [Path(root), *(Path(picture.file) for picture in pictures)]
 
 
 def loader(purpose: Purpose, path: str, batch: int | None = None) -> FilesLoader:

@@ -132,6 +132,19 @@ def test_results_of_a_list_are_those_of_its_data_set(tmp_path):
     assert described(call) != before
 
 
+def test_results_of_a_json_file_are_those_of_the_images_it_lists(tmp_path):
+    images = [{"id": 0, "file_name": "a.png"}]
+    annotations = tmp_path / "annotations" / "train.json"
+    annotations.parent.mkdir()
+    annotations.write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    picture(tmp_path / "images" / "a.png")
+    call = Call(DATA_FILES, (), {"path": str(annotations)})
+    before = described(call)
+    assert described(call) == before
+    picture(tmp_path / "images" / "a.png", (9, 9))
+    assert described(call) != before
+
+
 def test_files_that_were_only_touched_give_the_same_bytes(folder, photos, tmp_path):
     recipe = load_recipe(str(folder.recipe), [f"data.train={photos}", f"data.test={photos}"])
     work = tmp_path / "work"
