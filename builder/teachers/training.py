@@ -90,13 +90,21 @@ def finite(loss: Tensor) -> Tensor:
     return loss
 
 
-def fit(model: nn.Module, loader: CheckedLoader, loss: Loss, settings: Settings) -> None:
-    """Train ``model`` in place: Adam, its rate rising for a third of the time and then falling to nothing.
+def fit(
+    model: nn.Module,
+    loader: CheckedLoader,
+    loss: Loss,
+    settings: Settings,
+    optimizer: torch.optim.Optimizer | None = None,
+) -> None:
+    """Train ``model`` in place, the rate rising for a third of the time and then falling to nothing.
 
-    Raises `ModelError` for a loss that is not finite.
+    Without an ``optimizer``, of all the model's parameters, it is Adam. Raises `ModelError` for a loss that is not
+    finite.
     """
     steps = max(1, settings.epochs * len(loader))
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=WEIGHT_DECAY)
+    if optimizer is None:
+        optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps)
     model.train()
 
