@@ -40,6 +40,11 @@ class Garments:
     def __len__(self) -> int:
         return len(self.kinds)
 
+    @property
+    def layers(self) -> Tensor:
+        """Brightness and opacity, to be drawn: (n, 2, 28, 28)."""
+        return torch.stack([self.brightness, self.opacity], 1)
+
     def of_kinds(self, kinds: tuple[int, ...]) -> Garments:
         """Those of some of the classes."""
         index = torch.isin(self.kinds, torch.tensor(kinds)).nonzero().flatten()

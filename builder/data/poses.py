@@ -99,7 +99,7 @@ def _pictures(
 ) -> tuple[Tensor, Tensor, Tensor]:
     n = len(chosen)
     maps = _transforms(n, size, generator)
-    layers = drawn(torch.stack([chosen.brightness, chosen.opacity], 1), maps, size, size)
+    layers = drawn(chosen.layers, maps, size, size)
     there = layers[:, 1:] > 0.5
     tint = uniform(generator, 0.4, 1.0, n, 3, 1, 1)
     picture = torch.where(there, tinted(layers[:, :1], tint), grounds(generator, n, size, size))

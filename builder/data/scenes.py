@@ -79,7 +79,7 @@ def _fill(picture: Tensor, source: Garments, generator: torch.Generator) -> tupl
         to_fill = (wanted > i).nonzero().flatten()
         garment = source.take(chosen[to_fill, i])
         maps = placements(*(part[to_fill, i] for part in (angle, scale, x, y)))
-        brightness, opacity = drawn(torch.stack([garment.brightness, garment.opacity], 1), maps, size, size).unbind(1)
+        brightness, opacity = drawn(garment.layers, maps, size, size).unbind(1)
         there = opacity > 0.5
         whole[to_fill, i + 1] = there.flatten(1).sum(1).float()
         after = owner[to_fill].masked_fill(there, i + 1)

@@ -63,7 +63,7 @@ class Turns:
         scale = (0.6 + 0.7 * place[:, 1]) * size / 64  # who is further up is further away
         maps = placements(self.angle[turn], scale, place[:, 0] * size, place[:, 1] * size)
         who = self.garments.take(turn)
-        layers = drawn(torch.stack([who.brightness, who.opacity], 1), maps, size, size)
+        layers = drawn(who.layers, maps, size, size)
         colours = tinted(layers[:, :1], self.tint[turn])
         pictures[shown] = torch.where(layers[:, 1:] > 0.5, colours, pictures[shown])
 
