@@ -148,8 +148,9 @@ class Switcher:
 
     def bound(self, limit: Optional[float]) -> None:
         """A further limit, which holds beside ``keep_within``; None for none."""
-        self._bound = float("inf") if limit is None else limit
-        self._let_go()
+        before, self._bound = self._bound, float("inf") if limit is None else limit
+        if self._bound != before:  # controllers set it at each look
+            self._let_go()
 
     def release_kept(self) -> bool:
         """Let go of all compositions but the one that runs; whether there were any."""
