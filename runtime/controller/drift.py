@@ -70,6 +70,7 @@ class Drift:
         patience: looks in a row in which they must be off by more before it is believed.
         relief: the same where they are faster than thought; None for ``patience``. What is believed then is the slowest
             of those looks.
+        caution: the scale until something else has been found, on a device that is not slowed down.
         forget: seconds without inferences after which half of the correction is forgotten.
         measure: what recent inferences come to.
         fewest: inferences below which that says nothing.
@@ -83,22 +84,29 @@ class Drift:
         measure: Callable[[Sequence[float]], float] = statistics.median,
         fewest: int = FEWEST,
         relief: Optional[int] = None,
+        caution: float = 1.0,
     ) -> None:
         self._tolerance, self._patience, self._forget = tolerance, patience, forget
         self._relief = relief or patience
         self._measure, self._fewest = measure, fewest
+        self._cautious = _Level(1.0, caution, 1.0)
         self._levels: List[_Level] = []  # the one found last at the end
         self._now: Optional[float] = None
         self._off: List[_Level] = []  # what was found in the last looks, all of them too fast or all too slow
         self._seen: List[float] = []
         self._heard: Optional[float] = None
 
-    def scale(self, slowdown: float) -> float:
-        """How many times longer than predicted inferences take on a device that is so many times slower."""
+    def scale(self, slowdown: float, *, cautious: bool = True) -> float:
+        """How many times longer than predicted inferences take on a device that is so many times slower.
+
+        Without being ``cautious`` that is 1 until something else has been found.
+        """
         for level in reversed(self._levels):
             if _same(level.slowdown, slowdown):
                 return level.scale
-        return self._levels[-1].at(slowdown) if self._levels else 1.0
+        if self._levels:
+            return self._levels[-1].at(slowdown)
+        return self._cautious.at(slowdown) if cautious else 1.0
 
     def outdated(self, slowdown: float) -> bool:
         """Whether inferences up to now say nothing, since the device was so many times slower only from now on."""

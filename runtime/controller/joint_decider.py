@@ -79,6 +79,7 @@ class JointDecider:
         dwell: float,
         hysteresis: float,
         worth: float,
+        caution: float,
         on_event: Optional[JointSink],
         clock: Callable[[], float],
     ) -> None:
@@ -87,7 +88,9 @@ class JointDecider:
         self._on_event = on_event
         self._networks = [duty.network for duty in self._duties]
         patience, relief = (max(_FEWEST_LOOKS, math.ceil(seconds / interval)) for seconds in (_PATIENCE, _RELIEF))
-        self._drifts = [Drift(_TOLERANCE, patience, _FORGET, most, FEWEST_OF_MOST, relief) for _ in self._duties]
+        self._drifts = [
+            Drift(_TOLERANCE, patience, _FORGET, most, FEWEST_OF_MOST, relief, caution) for _ in self._duties
+        ]
         self._pauses = Pauses(interval)
         self._optimizers: Dict[Tuple[Tuple[float, ...], Tuple[float, ...]], JointOptimizer] = {}
         self._trouble: Optional[str] = None
@@ -147,13 +150,14 @@ class JointDecider:
         """Bytes that each network needs."""
         return [Figures(n, count_activations=True).bytes(s) for n, s in zip(self._networks, selections)]
 
-    def _room(self, budget: Budget, reserve: float = 0.0, memory_reserve: float = 0.0) -> Room:
+    def _room(self, budget: Budget, reserve: float = 0.0, memory_reserve: float = 0.0, cautious: bool = True) -> Room:
         """A device that is slower has more frames a second to do in less time each, as far as predictions go.
 
         The reserves are shares of what is used, of time and memory, that are to be left free.
         """
+        slowdown = budget.slowdown
         factors = [
-            math.ceil(budget.slowdown * drift.scale(budget.slowdown) * _STEPS - _HAIR) / _STEPS * (1 + reserve)
+            math.ceil(slowdown * drift.scale(slowdown, cautious=cautious) * _STEPS - _HAIR) / _STEPS * (1 + reserve)
             for drift in self._drifts
         ]
         longest = math.inf if budget.seconds is None else budget.seconds
@@ -215,12 +219,13 @@ class JointDecider:
 
     def _obey(self, view: _View, reason: str) -> bool:
         """What runs does not fit, or nothing has been decided yet: take what does, or comes nearest."""
-        room = self._room(view.budget, self._hysteresis)  # what there is of time changes a little all the time
-        choice = self._choose(room)
-        if not choice.within_budget:
-            room = view.room
+        # What there is of time changes a little all the time; and what only caution forbids is better than nothing.
+        rooms = [self._room(view.budget, self._hysteresis), view.room, self._room(view.budget, cautious=False)]
+        for room in dict.fromkeys(rooms):
             choice = self._choose(room)
-        if not choice.within_budget:
+            if choice.within_budget:
+                break
+        else:
             reason = INFEASIBLE
             if self._stuck and self._switched_at is not None and view.now - self._switched_at < self._dwell:
                 return False  # one choice that does not fit is not much better than another

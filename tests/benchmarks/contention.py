@@ -62,7 +62,7 @@ MEMORY_SHARES, MEMORY_SECONDS = (1.0, 0.3, 0.6, 0.15, 0.8, 0.4), 5.0
 SETTLING = 1.0
 CORES = (0.7, 0.5, 0.35, 0.25)
 """Shares of the cores' time that fixed selections are chosen for."""
-MOST_CORES, SLACK = 0.9, 0.85
+MOST_CORES, SLACK = 0.9, 0.75
 """What the controller is told there is of the cores, and of the time between two frames: the rest is the system's."""
 MOST_MISSED = 0.02
 ALONE = "full, nothing beside it"

@@ -93,6 +93,16 @@ def test_what_was_seen_is_outdated_once_the_slowdown_is_another():
     assert drift.outdated(1.0)
 
 
+def test_caution_holds_until_something_else_is_found():
+    drift = Drift(0.1, 2, 60.0, caution=1.5)
+    assert drift.scale(1.0) == 1.5
+    assert drift.scale(2.0) == 1.25  # what is there beyond the prediction is not multiplied by a slowdown
+    assert drift.scale(1.0, cautious=False) == 1.0
+    assert not drift.look(0.0, [1.0] * 9, 1.0, 1.0)
+    assert drift.look(1.0, [1.01] * 9, 1.0, 1.0)
+    assert drift.scale(1.0) == drift.scale(1.0, cautious=False) == pytest.approx(1.01)
+
+
 def test_most_is_what_nineteen_of_twenty_stay_within():
     assert most([float(i) for i in range(1, 21)]) == 19
     assert most([2.0]) == 2

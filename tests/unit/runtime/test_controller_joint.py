@@ -12,9 +12,12 @@ from tests.unit.runtime.controlled import LARGE, MIDDLE, ROWS, SMALL, Controlled
 
 
 class Bench:
-    """Two networks of 10,500, 5,500 and 2,500 bytes that take 10, 5 and 2 ms, twenty frames a second each."""
+    """Two networks of 10,500, 5,500 and 2,500 bytes that take 10, 5 and 2 ms, twenty frames a second each.
 
-    def __init__(self, budget=None, rates=(20, 20), weights=(1, 1), **options):
+    Inferences are taken to take as long as predicted.
+    """
+
+    def __init__(self, budget=None, rates=(20, 20), weights=(1, 1), caution=1.0, **options):
         made = [made_up.network((ROWS,), base=0.0) for _ in rates]
         self.networks = [Controlled(m.manifest, m.latency) for m in made]
         duties = [Duty(n, r, weight=w) for n, r, w in zip(self.networks, rates, weights, strict=True)]
@@ -24,6 +27,7 @@ class Bench:
             self.given,
             on_event=lambda number, event: self.events.append((number, event.reason)),
             clock=lambda: self.now,
+            caution=caution,
             **options,
         )
 
@@ -112,6 +116,31 @@ def test_networks_often_slower_than_predicted_are_given_less_to_do(slow, selecti
     run_slowly(bench, slow, looks=21)
     assert bench.selections == selections
     assert bench.events[2:] == ([] if slow == 2 else [(0, "drift")])
+
+
+def test_inferences_are_taken_to_take_longer_until_they_are_known_not_to():
+    bench = Bench(Budget(seconds=0.012), interval=0.5, dwell=1.0, caution=1.35)
+    bench.look()
+    assert bench.selections == [MIDDLE, MIDDLE]  # 10 ms are not safely within 12
+    for i in range(12):
+        for network in bench.networks:
+            network.recent = [network.latency.predict(network.selection) + 1e-6 * i] * 64
+        bench.look()
+    assert bench.selections == [LARGE, LARGE]
+    assert [reason for _, reason in bench.events] == ["start"] * 2 + ["looser"] * 2
+
+
+def test_caution_is_no_reason_to_find_that_nothing_fits():
+    bench = Bench(Budget(seconds=0.0025), caution=1.35)
+    bench.look()
+    assert bench.selections == [SMALL, SMALL]
+    assert [reason for _, reason in bench.events] == ["start"] * 2
+
+
+@pytest.mark.parametrize("caution", [0.9, float("nan"), float("inf")])
+def test_a_caution_that_cannot_be_is_refused(caution):
+    with pytest.raises(UsageError, match="caution"):
+        Bench(caution=caution)
 
 
 def test_who_is_slow_for_a_moment_goes_on():
