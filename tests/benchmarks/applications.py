@@ -86,9 +86,7 @@ YOLO = (
 CLASSIFIERS: dict[str, tuple[str, ...]] = {
     "VGG-16": ("vgg_cifar:vgg16", "{ width = 16 }"),
     "MobileNetV2": ("mobilenet_v2_cifar:mobilenet_v2", "{ width = 0.5 }", "teacher.epochs=6"),
-    "ResNeXt-29": (
-        "resnext_cifar:resnext29", "{ cardinality = 4, width = 8, stem = 16 }", SMALLER, "distill.epochs=2"
-    ),
+    "ResNeXt-29": ("resnext_cifar:resnext29", "{ cardinality = 4, width = 8, stem = 16 }", SMALLER, "distill.epochs=2"),
     "WRN-16-2": ("wide_resnet:wide_resnet", "{ depth = 16, widen = 2 }"),
     "SE-ResNet-18": ("senet_cifar:se_resnet18", "{ width = 16 }"),
     "CBAM-ResNet-18": ("cbam:cbam_resnet18", "{ width = 16 }"),
