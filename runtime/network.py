@@ -68,7 +68,6 @@ class Network:
             2.0 * self._teacher_bytes,
             self._keep_loaded,
         )
-        self._spare = self._switcher.keep_within
         self._process = os.getpid()
         self._composing = threading.RLock()  # the way is found once, and parts are loaded once
         self._composer: Optional[Composer] = None
@@ -273,11 +272,11 @@ class Network:
         if self._composer is None:
             composer = Composer(self.reader, self.sample_inputs())
             composer.between = self._switcher.make_way
-            composer.keep_loaded(self._spare)
             composer.way = Way.from_text(self.cache.get("way"))
             if composer.way is None:
                 self.cache.put("way", str(self._found_way(composer, progress)))
             self._composer = composer
+            self._keep_loaded(self._switcher.spare)
         return self._composer
 
     def _keep_loaded(self, spare: float) -> None:
@@ -285,10 +284,9 @@ class Network:
 
         What is over its limit for a moment is about to switch, and then needs them.
         """
-        little = _LITTLE * self._teacher_bytes if self.keep_within > 0 else 0.0
-        self._spare = max(spare, little)
         if self._composer is not None:
-            self._composer.keep_loaded(self._spare)
+            little = _LITTLE * self._teacher_bytes if self.keep_within > 0 else 0.0
+            self._composer.keep_loaded(max(spare, little))
 
     def _found_way(self, composer: Composer, progress: Optional[Callable[[int, int], None]]) -> Way:
         def find(selection: Mapping[str, str]) -> Way:

@@ -42,16 +42,16 @@ class Switcher:
         compose: makes a composition; it is called by one thread at a time.
         together: the bytes that compositions of some selections need when they are there at once.
         keep_within: the limit, bytes.
-        spare: called with the bytes of it that are left.
+        on_spare: called with the bytes of it that are left, whenever that may have changed.
     """
 
     def __init__(
-        self, compose: Compose, together: Together, keep_within: float, spare: Callable[[float], None]
+        self, compose: Compose, together: Together, keep_within: float, on_spare: Callable[[float], None]
     ) -> None:
         self.current: Optional[Composition] = None
         self.closed = False
         self.asked: "Optional[Future[Composition]]" = None
-        self._compose, self._together, self._spare = compose, together, spare
+        self._compose, self._together, self._on_spare = compose, together, on_spare
         self._keep_within, self._bound = keep_within, float("inf")
         self._kept: "OrderedDict[_Key, Composition]" = OrderedDict()
         self._switching = threading.RLock()  # held while a composition is made
@@ -146,6 +146,11 @@ class Switcher:
         self._keep_within = limit
         self._let_go()
 
+    @property
+    def spare(self) -> float:
+        """Bytes that compositions leave of the limits; negative where they are over them."""
+        return min(self._keep_within, self._bound) - self._together(self.loaded)
+
     def bound(self, limit: Optional[float]) -> None:
         """A further limit, which holds beside ``keep_within``; None for none."""
         before, self._bound = self._bound, float("inf") if limit is None else limit
@@ -161,7 +166,7 @@ class Switcher:
         limit, more = min(self._keep_within, self._bound), list(coming)
         self._drop(lambda kept: self._together([*(c.selection for c in kept), *more]) > limit)
         if not more:  # while a composition is made, what it is made of had better stay
-            self._spare(limit - self._together(self.loaded))
+            self._on_spare(self.spare)
 
     def _drop(self, too_much: "Callable[[Iterable[Composition]], bool]") -> bool:
         dropped = []
