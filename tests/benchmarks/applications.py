@@ -71,6 +71,7 @@ SSDLITE = (
     f"model.factory={ZOO}.ssdlite:ssdlite_mobilenet_v3",
     "model.kwargs={ width = 0.5, classes = 6 }",
     "teacher.epochs=15",
+    "distill.epochs=6",
 )
 ANCHORS = (
     (0.15, 0.34), (0.36, 0.19), (0.22, 0.34), (0.29, 0.33), (0.22, 0.45), (0.44, 0.29), (0.31, 0.42), (0.37, 0.46),
