@@ -70,10 +70,10 @@ class Drift:
         patience: looks in a row in which they must be off by more before it is believed.
         relief: the same where they are faster than thought; None for ``patience``. What is believed then is the slowest
             of those looks.
-        caution: the scale until something else has been found, on a device that is not slowed down.
         forget: seconds without inferences after which half of the correction is forgotten.
         measure: what recent inferences come to.
         fewest: inferences below which that says nothing.
+        caution: the scale until something else has been found, on a device that is not slowed down.
     """
 
     def __init__(

@@ -59,8 +59,9 @@ class JointController(Looking):
         if not (math.isfinite(caution) and caution >= 1):
             raise UsageError(f"caution is {caution}; give 1 or more")
         watched = Tightest(source)
-        rules = (cores, interval, dwell, hysteresis, worth, caution)
-        self._decider = JointDecider(duties, watched, *rules, on_event, clock)
+        self._decider = JointDecider(
+            duties, watched, cores, interval, dwell, hysteresis, worth, caution, on_event, clock
+        )
         super().__init__(watched, interval, self._decider.stop, [duty.network for duty in duties])
 
     def step(self) -> bool:
