@@ -21,11 +21,14 @@ Together = Callable[[Iterable[Selection]], float]
 Again = Callable[[], Selection]
 """What to switch to instead, after a variant turned out to be unusable."""
 
-INFERENCES_BETWEEN = 800
-"""Inferences let through between two segments, where that does not take too long: each delays five or six of them."""
+INFERENCES_BETWEEN = 1200
+"""Inferences let through between two segments, of which each delays five or six, or fewer where they take longer."""
 
-LONGEST_PAUSE = 0.8
-"""Seconds. Inferences so long that fewer fit in are not helped by pauses, and the switch would take long."""
+LONGEST_PAUSE = 1.0
+"""Seconds between two segments at most."""
+
+FEWEST_BETWEEN = 10
+"""Inferences. Those so long that fewer fit into a pause are not helped by it, and the switch would take long."""
 
 _Key = Tuple[Tuple[str, str], ...]
 
@@ -123,11 +126,11 @@ class Switcher:
         if current is None or not before or not self._background.is_current:
             return
         usual = statistics.median(before)
-        if INFERENCES_BETWEEN * usual > LONGEST_PAUSE:
+        if FEWEST_BETWEEN * usual > LONGEST_PAUSE:
             return
         time.sleep(3 * usual)
         if list(current.recent) != before:  # inferences are running
-            time.sleep(INFERENCES_BETWEEN * usual)
+            time.sleep(min(INFERENCES_BETWEEN * usual, LONGEST_PAUSE))
 
     # ---- what is kept -----------------------------------------------------------------------------------------------
     @property

@@ -90,9 +90,10 @@ class ScalingOptimizer:
 
         Returns when the choice serves; with ``wait=False`` at once, and the switch is made in the background:
         ``network.switching.result()`` then waits for it and raises what failed, which is logged as well. It takes
-        longer then, since it lets inferences through that it would delay otherwise. A variant that turns out not to
-        work on this device is excluded and the choice made again. Whatever is raised, the network runs on as before.
-        With ``memory_bytes``, compositions kept for the way back are within it together with what runs.
+        up to a second for each block that changes then, since it lets inferences through that it would delay otherwise.
+        A variant that turns out not to work on this device is excluded and the choice made again. Whatever is raised,
+        the network runs on as before. With ``memory_bytes``, compositions kept for the way back are within it together
+        with what runs.
         """
 
         def choose() -> Choice:

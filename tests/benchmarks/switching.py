@@ -2,9 +2,11 @@
 
 One thread runs a network with one torch thread, frame after frame. In turns in one process, another thread lets it be,
 makes a switch to a selection that has to be composed anew, lets it be again, and switches on and on between two
-selections that are kept. Single inferences are compared, each with the median of the same selection's inferences while
-nobody switches. W's network where ``LEGODNN_WORKLOAD`` names its folder, a ResNet-18 otherwise; descendants are
-untrained, which makes no difference to time.
+selections that are kept. Single inferences are compared, each with the median of the same selection's inferences in
+the same turn while nobody switches. What is judged is the median over all turns of how many times as long the 99th
+percentile is as in the same turn without switching: cores whose speed changes for seconds at a time decide a percentile
+over all turns, whoever switches. W's network where ``LEGODNN_WORKLOAD`` names its folder, a ResNet-18 otherwise;
+descendants are untrained, which makes no difference to time.
 """
 
 from __future__ import annotations
@@ -20,9 +22,10 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -30,9 +33,9 @@ import torch
 from legodnn.runtime import Network
 
 SPARSITIES = [0.2, 0.4, 0.6, 0.8]
-SLICE_SECONDS, ROUNDS = 1.0, 10
-BACK_PAUSE = 0.1
-"""Seconds between two switches to what is kept: without, nothing but switching would be done."""
+SLICE_SECONDS, TURNS = 1.0, 20
+BACK_PAUSE, BACK_SECONDS = 0.5, 2.5
+"""Between two switches to what is kept, as often as a controller looks; and for how long they go on in a turn."""
 
 LIMIT = 1.15
 STILL, FRESH, BACK = "still", "fresh", "back"
@@ -54,20 +57,52 @@ class Times:
             groups[key].append(seconds)
         return {key: statistics.median(group) for key, group in groups.items()}
 
-    def row(self, usual: Mapping[Key, float]) -> dict[str, float]:
-        """What they come to: milliseconds, and how many times what is usual for the selection."""
-        seconds = [seconds for _, seconds in self.inferences]
-        times = statistics.quantiles([seconds / usual[key] for key, seconds in self.inferences], n=100)
-        return {
-            "inferences": len(seconds),
-            "p50": 1e3 * statistics.median(seconds),
-            "p99": 1e3 * statistics.quantiles(seconds, n=100)[98],
-            "worst": 1e3 * max(seconds),
-            "times_p50": times[49],
-            "times_p99": times[98],
-            "switches": len(self.switches),
-            "switch": 1e3 * statistics.median(self.switches) if self.switches else 0.0,
-        }
+    def relative(self, usual: Mapping[Key, float]) -> list[float]:
+        """How many times what is usual for its selection each inference took, where that is known."""
+        return [seconds / usual[key] for key, seconds in self.inferences if key in usual]
+
+
+Turn = dict[str, Times]
+"""What one turn found under each condition."""
+
+
+def row(turns: Sequence[Turn], name: str) -> dict[str, float]:
+    """What a condition comes to over all turns: milliseconds, and how many times what is usual."""
+    seconds = [seconds for turn in turns for _, seconds in turn[name].inferences]
+    switches = [seconds for turn in turns for seconds in turn[name].switches]
+    times = [times for turn in turns for times in turn[name].relative(turn[STILL].medians())]
+    return {
+        "inferences": len(seconds),
+        "p50": 1e3 * statistics.median(seconds),
+        "p99": 1e3 * percentile(seconds),
+        "worst": 1e3 * max(seconds),
+        "times_p99": percentile(times),
+        "switches": len(switches),
+        "switch": 1e3 * statistics.median(switches) if switches else 0.0,
+    }
+
+
+def ratio(turns: Sequence[Turn], name: str) -> float:
+    """How many times as long the 99th percentile is under a condition, the median over turns."""
+    found = []
+    for turn in turns:
+        usual = turn[STILL].medians()
+        found.append(percentile(turn[name].relative(usual)) / percentile(turn[STILL].relative(usual)))
+    return statistics.median(found)
+
+
+def first_after(turns: Sequence[Turn]) -> float:
+    """How many times what is usual the first inference after going back takes: what it needs is in no cache."""
+    found = []
+    for turn in turns:
+        usual, inferences = turn[STILL].medians(), turn[BACK].inferences
+        found += [s / usual[key] for (before, _), (key, s) in pairwise(inferences) if key != before]
+    return statistics.median(found)
+
+
+def percentile(numbers: Sequence[float]) -> float:
+    """The 99th."""
+    return statistics.quantiles(numbers, n=100)[98]
 
 
 @dataclass
@@ -84,7 +119,7 @@ class Bench:
 
     def __init__(self, network: Network) -> None:
         self.network, self.inputs = network, network.sample_inputs()
-        self.times = {STILL: Times(), FRESH: Times(), BACK: Times()}
+        self.turns: list[Turn] = []
         self.reads = Reads()
         self.generator = random.Random(0)
         self.kept = [self.selection() for _ in range(2)]
@@ -93,9 +128,10 @@ class Bench:
         """Any."""
         return {b.name: self.generator.choice(b.variants).name for b in self.network.blocks}
 
-    def run(self, rounds: int, seconds: float) -> None:
-        """All conditions take turns; the first round does not count."""
-        for turn in range(rounds + 1):
+    def run(self, turns: int, seconds: float) -> None:
+        """All conditions take turns; the first turn does not count."""
+        for _ in range(turns + 1):
+            self.turns.append({STILL: Times(), FRESH: Times(), BACK: Times()})
             self.network.keep_within = 0.0
             self.network.select(self.selection())
             self.still(seconds)
@@ -104,9 +140,8 @@ class Bench:
             for selection in self.kept:
                 self.network.select(selection)
                 self.still(seconds / 2)
-            self.beside(BACK, self.switch_back, seconds, BACK_PAUSE)
-            if turn == 0:
-                self.times = {name: Times() for name in self.times}
+            self.beside(BACK, self.switch_back, BACK_SECONDS, BACK_PAUSE)
+        del self.turns[0]
 
     def still(self, seconds: float) -> None:
         """Run frames for some time, after some that do not count."""
@@ -117,7 +152,7 @@ class Bench:
 
     def beside(self, name: str, switch: Callable[[], None], seconds: float = 0.0, pause: float = 0.0) -> None:
         """Run frames while another thread switches, once or for some time with pauses."""
-        times, end = self.times[name], time.perf_counter() + seconds
+        times, end = self.turns[-1][name], time.perf_counter() + seconds
 
         def work() -> None:
             while True:
@@ -135,7 +170,7 @@ class Bench:
 
     def frames(self, name: str, done: Callable[[], bool]) -> None:
         """Run frame after frame."""
-        inferences = self.times[name].inferences
+        inferences = self.turns[-1][name].inferences
         while not done():
             key = tuple(self.network.selection.values())
             started = time.perf_counter()
@@ -186,7 +221,7 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here too")
     parser.add_argument("--network", default="W" if "LEGODNN_WORKLOAD" in os.environ else "resnet18")
     parser.add_argument("--bundle", metavar="FILE", type=Path, help="a bundle to use instead of one made for it")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"slices of each kind (default {ROUNDS})")
+    parser.add_argument("--turns", type=int, default=TURNS, help=f"of all conditions (default {TURNS})")
     parser.add_argument("--seconds", type=float, default=SLICE_SECONDS, help="of a slice")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -194,22 +229,28 @@ def main() -> int:
         path = options.bundle or bundle(options.network, Path(folder))
         with Network.open(path) as network:
             bench = Bench(network)
-            bench.run(options.rounds, options.seconds)
+            bench.run(options.turns, options.seconds)
             way = str(network.way)
-    usual = bench.times[STILL].medians()
-    rows = {name: times.row(usual) for name, times in bench.times.items()}
-    ratios = {name: rows[name]["times_p99"] / rows[STILL]["times_p99"] for name in (FRESH, BACK)}
+    rows = {name: row(bench.turns, name) for name in (STILL, FRESH, BACK)}
+    ratios = {name: ratio(bench.turns, name) for name in (FRESH, BACK)}
     print(f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}; {way}; milliseconds")
-    print("switching  inferences     p50     p99   worst  switches  one takes  p99 / usual  ratio of that")
-    for name, row in rows.items():
-        numbers = f"{row['inferences']:10} {row['p50']:7.2f} {row['p99']:7.2f} {row['worst']:7.1f}"
-        ratio = f"{ratios[name]:14.2f}" if name in ratios else ""
-        print(f"{name:9}  {numbers} {row['switches']:9} {row['switch']:10.2f} {row['times_p99']:12.2f} {ratio}")
+    print("switching  inferences     p50     p99   worst  switches  one takes  p99 / usual  ratio by turns")
+    for name, found in rows.items():
+        numbers = f"{found['inferences']:10} {found['p50']:7.2f} {found['p99']:7.2f} {found['worst']:7.1f}"
+        by_turn = f"{ratios[name]:14.2f}" if name in ratios else ""
+        print(f"{name:9}  {numbers} {found['switches']:9} {found['switch']:10.2f} {found['times_p99']:12.2f} {by_turn}")
+    print(f"the first inference after going back takes {first_after(bench.turns):.2f} times what is usual")
     reads = bench.reads
     print(f"segments changed: {reads.changed}, read: {reads.read}; blobs of other segments read: {reads.others}")
     if options.json:
-        found = {"way": way, "conditions": rows, "ratios": ratios, "reads": asdict(reads)}
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        figures = {
+            "way": way,
+            "conditions": rows,
+            "ratios": ratios,
+            "first": first_after(bench.turns),
+            "reads": asdict(reads),
+        }
+        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return int(max(ratios.values()) > LIMIT or reads.others > 0)
 
 
