@@ -237,11 +237,11 @@ class JointDecider:
         return optimizer.sparing(choice, room.memory_bytes, cores=self._cores, worth=worth)
 
     def _optimizer(self, room: Room) -> JointOptimizer:
-        """The one for these rates and deadlines; the two used last are kept, with reserve and without."""
+        """The one for these rates and deadlines; those used last are kept, as many as `_obey` may ask for."""
         key = (room.rates, room.deadlines)
         known = self._optimizers.pop(key) if key in self._optimizers else None
         self._optimizers[key] = known or JointOptimizer(self._duties_in(room), closest=True)
-        while len(self._optimizers) > 2:
+        while len(self._optimizers) > 3:
             del self._optimizers[next(iter(self._optimizers))]
         return self._optimizers[key]
 
