@@ -67,6 +67,12 @@ TRN = (
     "blocks.max_ratio=0.25",
     SMALLER,
 )
+DEEPLAB = (
+    f"model.factory={ZOO}.segmentation:deeplabv3_resnet18",
+    "blocks.max_ratio=0.25",
+    "teacher.epochs=8",
+    "teacher.learning_rate=0.008",
+)
 SSDLITE = (
     f"model.factory={ZOO}.ssdlite:ssdlite_mobilenet_v3",
     "model.kwargs={ width = 0.5, classes = 6 }",
@@ -108,12 +114,7 @@ CASES = (
     Case("image-classification", "ResNet-18", held_out=5000),
     *map(classifier, CLASSIFIERS),
     Case("semantic-segmentation", "FCN-R18", held_out=500),
-    Case(
-        "semantic-segmentation",
-        "DeepLabv3-R18",
-        (f"model.factory={ZOO}.segmentation:deeplabv3_resnet18", "blocks.max_ratio=0.25"),
-        500,
-    ),
+    Case("semantic-segmentation", "DeepLabv3-R18", DEEPLAB, 500),
     Case("object-detection", "Faster R-CNN-R18", held_out=500),
     Case("object-detection", "Faster R-CNN-R50", (f"model.factory={ZOO}.faster_rcnn:faster_rcnn_resnet50_fpn",), 500),
     Case("object-detection", "YOLOv3", YOLO, 500),
