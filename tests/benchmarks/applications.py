@@ -122,7 +122,7 @@ CASES = (
     Case("action-recognition", "TSN-R18"),
     Case("action-recognition", "TRN-R18", TRN),
     Case("action-recognition", "R3D-18", R3D),
-    Case("anomaly-detection", "GANomaly"),
+    Case("anomaly-detection", "GANomaly", held_out=4000),
     Case("ordinal_regression", "ordinal regression-R18", held_out=2000),
     Case("pose-estimation", "SimpleBaseline-R18"),
     Case("pose-estimation", "DeepPose-R18", (f"model.factory={ZOO}.pose:deeppose_resnet18", "teacher.epochs=30")),
