@@ -22,9 +22,10 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -38,7 +39,7 @@ BACK_PAUSE, BACK_SECONDS = 0.5, 2.5
 """Between two switches to what is kept, as often as a controller looks; and for how long they go on in a turn."""
 
 LIMIT = 1.15
-STILL, FRESH, BACK = "still", "fresh", "back"
+CONDITIONS = STILL, FRESH, BACK = "still", "fresh", "back"
 
 Key = tuple[str, ...]
 
@@ -50,27 +51,31 @@ class Times:
     inferences: list[tuple[Key, float]] = field(default_factory=list)
     switches: list[float] = field(default_factory=list)
 
-    def medians(self) -> dict[Key, float]:
-        """The usual seconds of each selection."""
+
+@dataclass
+class Turn:
+    """What one turn found under each condition."""
+
+    times: dict[str, Times] = field(default_factory=lambda: {name: Times() for name in CONDITIONS})
+
+    @cached_property
+    def usual(self) -> dict[Key, float]:
+        """The usual seconds of each selection, to be asked for once the turn is over."""
         groups: dict[Key, list[float]] = defaultdict(list)
-        for key, seconds in self.inferences:
+        for key, seconds in self.times[STILL].inferences:
             groups[key].append(seconds)
         return {key: statistics.median(group) for key, group in groups.items()}
 
-    def relative(self, usual: Mapping[Key, float]) -> list[float]:
+    def relative(self, name: str) -> list[float]:
         """How many times what is usual for its selection each inference took, where that is known."""
-        return [seconds / usual[key] for key, seconds in self.inferences if key in usual]
-
-
-Turn = dict[str, Times]
-"""What one turn found under each condition."""
+        return [seconds / self.usual[key] for key, seconds in self.times[name].inferences if key in self.usual]
 
 
 def row(turns: Sequence[Turn], name: str) -> dict[str, float]:
     """What a condition comes to over all turns: milliseconds, and how many times what is usual."""
-    seconds = [seconds for turn in turns for _, seconds in turn[name].inferences]
-    switches = [seconds for turn in turns for seconds in turn[name].switches]
-    times = [times for turn in turns for times in turn[name].relative(turn[STILL].medians())]
+    seconds = [seconds for turn in turns for _, seconds in turn.times[name].inferences]
+    switches = [seconds for turn in turns for seconds in turn.times[name].switches]
+    times = [times for turn in turns for times in turn.relative(name)]
     return {
         "inferences": len(seconds),
         "p50": 1e3 * statistics.median(seconds),
@@ -84,19 +89,15 @@ def row(turns: Sequence[Turn], name: str) -> dict[str, float]:
 
 def ratio(turns: Sequence[Turn], name: str) -> float:
     """How many times as long the 99th percentile is under a condition, the median over turns."""
-    found = []
-    for turn in turns:
-        usual = turn[STILL].medians()
-        found.append(percentile(turn[name].relative(usual)) / percentile(turn[STILL].relative(usual)))
-    return statistics.median(found)
+    return statistics.median(percentile(t.relative(name)) / percentile(t.relative(STILL)) for t in turns)
 
 
 def first_after(turns: Sequence[Turn]) -> float:
     """How many times what is usual the first inference after going back takes: what it needs is in no cache."""
     found = []
     for turn in turns:
-        usual, inferences = turn[STILL].medians(), turn[BACK].inferences
-        found += [s / usual[key] for (before, _), (key, s) in pairwise(inferences) if key != before]
+        inferences = turn.times[BACK].inferences
+        found += [s / turn.usual[key] for (before, _), (key, s) in pairwise(inferences) if key != before]
     return statistics.median(found)
 
 
@@ -131,7 +132,7 @@ class Bench:
     def run(self, turns: int, seconds: float) -> None:
         """All conditions take turns; the first turn does not count."""
         for _ in range(turns + 1):
-            self.turns.append({STILL: Times(), FRESH: Times(), BACK: Times()})
+            self.turns.append(Turn())
             self.network.keep_within = 0.0
             self.network.select(self.selection())
             self.still(seconds)
@@ -152,7 +153,7 @@ class Bench:
 
     def beside(self, name: str, switch: Callable[[], None], seconds: float = 0.0, pause: float = 0.0) -> None:
         """Run frames while another thread switches, once or for some time with pauses."""
-        times, end = self.turns[-1][name], time.perf_counter() + seconds
+        times, end = self.turns[-1].times[name], time.perf_counter() + seconds
 
         def work() -> None:
             while True:
@@ -170,7 +171,7 @@ class Bench:
 
     def frames(self, name: str, done: Callable[[], bool]) -> None:
         """Run frame after frame."""
-        inferences = self.turns[-1][name].inferences
+        inferences = self.turns[-1].times[name].inferences
         while not done():
             key = tuple(self.network.selection.values())
             started = time.perf_counter()
@@ -231,7 +232,7 @@ def main() -> int:
             bench = Bench(network)
             bench.run(options.turns, options.seconds)
             way = str(network.way)
-    rows = {name: row(bench.turns, name) for name in (STILL, FRESH, BACK)}
+    rows = {name: row(bench.turns, name) for name in CONDITIONS}
     ratios = {name: ratio(bench.turns, name) for name in (FRESH, BACK)}
     print(f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}; {way}; milliseconds")
     print("switching  inferences     p50     p99   worst  switches  one takes  p99 / usual  ratio by turns")
@@ -239,17 +240,11 @@ def main() -> int:
         numbers = f"{found['inferences']:10} {found['p50']:7.2f} {found['p99']:7.2f} {found['worst']:7.1f}"
         by_turn = f"{ratios[name]:14.2f}" if name in ratios else ""
         print(f"{name:9}  {numbers} {found['switches']:9} {found['switch']:10.2f} {found['times_p99']:12.2f} {by_turn}")
-    print(f"the first inference after going back takes {first_after(bench.turns):.2f} times what is usual")
-    reads = bench.reads
+    first, reads = first_after(bench.turns), bench.reads
+    print(f"the first inference after going back takes {first:.2f} times what is usual")
     print(f"segments changed: {reads.changed}, read: {reads.read}; blobs of other segments read: {reads.others}")
     if options.json:
-        figures = {
-            "way": way,
-            "conditions": rows,
-            "ratios": ratios,
-            "first": first_after(bench.turns),
-            "reads": asdict(reads),
-        }
+        figures = {"way": way, "conditions": rows, "ratios": ratios, "first": first, "reads": asdict(reads)}
         options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return int(max(ratios.values()) > LIMIT or reads.others > 0)
 
