@@ -96,6 +96,7 @@ class Composer:
                     parts.append(loader.load(segment, variant, inputs))
                     values.update(zip(segment.outputs, tensors(parts[-1](*inputs))))
                     if not known:
+                        trim()  # oneDNN reserves more than it fills: in pages that were used before, all of it counts
                         self.between()
                 graph = joined(manifest, [part.graph for part in parts], way)
                 engine = ENGINES[way.engine]
