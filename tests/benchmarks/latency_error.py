@@ -1,11 +1,11 @@
 """How true predicted latencies are: `python -m tests.benchmarks.latency_error [--models REGEX] [--json FILE]`.
 
 Networks with blocks at sparsities 0, 0.2, 0.4, 0.6 and 0.8 (random weights; W, where ``LEGODNN_WORKLOAD`` names its
-folder) are measured, and then 40 selections nobody has seen, each composed and timed twice with everything in another
-order. Both times all of them take turns with the teacher, as while measuring. The machine's noise is how far the two
-times are apart; the limits are 3 % in the median and 8 % at worst, or 1.5 times the noise. Beside them is printed its
-drift, how much longer or shorter than right before and after measuring the teacher takes by then, which no prediction
-can know, and what is left of the errors without it.
+folder) are measured, and 40 selections nobody has seen are composed and timed right before it and again right after it,
+with everything in another order, in turns with the teacher, as while measuring. What is predicted is compared with the
+mean of the two times; the machine's noise is how far these are apart. The limits are 3 % in the median and 8 % at
+worst, or 1.5 times the noise. Beside them is printed how much too long or too short the predictions are as a whole, as
+they are where the machine had another speed while measuring, and what is left of the errors without that.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ COLUMNS = {
     "worst": "worst",
     "noise": "noise",
     "worst ": "worst_noise",
-    "drift": "drift",
-    "no drift": "steady_median",
+    "bias": "bias",
+    "without": "steady_median",
     "worst  ": "steady_worst",
     "held-out": "held_out",
     "worst   ": "worst_held_out",
@@ -127,25 +127,24 @@ def measure(path: str) -> dict[str, Any]:
         started = time.perf_counter()
         network.find_way()
         seconds, inferences = time.perf_counter() - started, counted[0]
-        before, counted[0] = _teacher(network), 0
+        generator = random.Random(1)
+        selections = [{b.name: generator.choice(b.variants).name for b in network.blocks} for _ in range(SELECTIONS)]
+        before, counted[0] = _times(network, selections, generator), 0
         started = time.perf_counter()
         table = LatencyEstimator(network).profile_all_blocks()
         seconds, inferences = seconds + time.perf_counter() - started, inferences + counted[0]
-        pace = statistics.fmean([before, _teacher(network)])
-        generator = random.Random(1)
-        selections = [{b.name: generator.choice(b.variants).name for b in network.blocks} for _ in range(SELECTIONS)]
-        (first, one), (second, other) = (_times(network, selections, generator) for _ in range(2))
-    drift = statistics.fmean([one, other]) / pace
-    noise = [abs(a / b - 1) for a, b in zip(first, second, strict=True)]
-    truth = [(a + b) / 2 for a, b in zip(first, second, strict=True)]
+        after = _times(network, selections, generator)
+    noise = [abs(a / b - 1) for a, b in zip(before, after, strict=True)]
+    truth = [(a + b) / 2 for a, b in zip(before, after, strict=True)]
     parts = [table.predict(s) / seconds for s, seconds in zip(selections, truth, strict=True)]
-    errors, steady = ([abs(part * by - 1) for part in parts] for by in (1.0, drift))
+    typical = statistics.median(parts)
+    errors, steady = ([abs(part / by - 1) for part in parts] for by in (1.0, typical))
     return {
         "median": statistics.median(errors),
         "worst": max(errors),
         "noise": statistics.median(noise),
         "worst_noise": max(noise),
-        "drift": abs(drift - 1),
+        "bias": typical - 1,
         "steady_median": statistics.median(steady),
         "steady_worst": max(steady),
         "held_out": table.median_error,
@@ -155,17 +154,8 @@ def measure(path: str) -> dict[str, Any]:
     }
 
 
-def _teacher(network: Any) -> float:
-    """The teacher's seconds now, composed anew some times."""
-    from legodnn.runtime.composition import time_turns
-
-    composed = [network.compose(network.manifest.original_selection) for _ in range(GROUP)]
-    turns = time_turns(composed, network.sample_inputs(), TURNS, repeats=2)
-    return statistics.median(statistics.median(turn) for turn in zip(*turns, strict=True))
-
-
-def _times(network: Any, selections: list[dict[str, str]], generator: random.Random) -> tuple[list[float], float]:
-    """Seconds of selections, in an order of their own, and the teacher's."""
+def _times(network: Any, selections: list[dict[str, str]], generator: random.Random) -> list[float]:
+    """Seconds of selections, in an order of their own."""
     from legodnn.runtime.composition import time_turns
 
     order = list(range(len(selections)))
@@ -180,7 +170,7 @@ def _times(network: Any, selections: list[dict[str, str]], generator: random.Ran
         for place, i in enumerate(members, start=1):
             ratios[i] = statistics.median(turn[place] / turn[0] for turn in turns)
     typical = statistics.median(references)
-    return [typical * ratios[i] for i in range(len(selections))], typical
+    return [typical * ratios[i] for i in range(len(selections))]
 
 
 def from_cache(path: str) -> float:

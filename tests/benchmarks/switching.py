@@ -34,7 +34,9 @@ import torch
 from legodnn.runtime import Network
 
 SPARSITIES = [0.2, 0.4, 0.6, 0.8]
-SLICE_SECONDS, TURNS = 1.0, 20
+STILL_SECONDS, TURNS = 5.0, 20
+"""A slice without switching is as long as W's fresh switch: the longer one is, the more speeds of a core are in it."""
+
 BACK_PAUSE, BACK_SECONDS = 0.5, 2.5
 """Between two switches to what is kept, as often as a controller looks; and for how long they go on in a turn."""
 
@@ -140,7 +142,7 @@ class Bench:
             self.network.keep_within = float("inf")
             for selection in self.kept:
                 self.network.select(selection)
-                self.still(seconds / 2)
+                self.still(BACK_SECONDS / 2)
             self.beside(BACK, self.switch_back, BACK_SECONDS, BACK_PAUSE)
         del self.turns[0]
 
@@ -223,7 +225,7 @@ def main() -> int:
     parser.add_argument("--network", default="W" if "LEGODNN_WORKLOAD" in os.environ else "resnet18")
     parser.add_argument("--bundle", metavar="FILE", type=Path, help="a bundle to use instead of one made for it")
     parser.add_argument("--turns", type=int, default=TURNS, help=f"of all conditions (default {TURNS})")
-    parser.add_argument("--seconds", type=float, default=SLICE_SECONDS, help="of a slice")
+    parser.add_argument("--seconds", type=float, default=STILL_SECONDS, help="before each fresh switch")
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
