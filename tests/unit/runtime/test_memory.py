@@ -220,6 +220,41 @@ def test_compositions_that_are_gone_leave_nothing(path, tmp_path, network):
     assert after - before < 4 * MIB
 
 
+_BETWEEN = """
+import json, sys
+import psutil
+from legodnn.runtime import Network
+from legodnn.runtime.composition import Way
+from legodnn.runtime.composition.composer import Composer
+from legodnn.runtime.memory import trim
+
+network, process, freed = Network.open(sys.argv[1], cache=False), psutil.Process(), []
+composer = Composer(network.reader, network.sample_inputs())
+
+def between():
+    before = process.memory_info().rss
+    trim()
+    freed.append(before - process.memory_info().rss)
+
+composer.between = between
+composer.compose(network.manifest.original_selection, Way("contiguous", "plain"))
+print(json.dumps(freed))
+"""
+
+
+@on_linux
+def test_what_loading_a_segment_took_for_a_moment_is_given_back_before_the_next(large):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _BETWEEN, str(large)],
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    freed = json.loads(done.stdout.splitlines()[-1])
+    assert len(freed) == BLOCKS + 2
+    assert max(freed) < MIB
+
+
 # ---- weights on disk ------------------------------------------------------------------------------------------------
 def graph():
     torch.manual_seed(0)
