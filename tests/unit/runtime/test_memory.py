@@ -185,11 +185,12 @@ def large(tmp_path_factory):
     return path
 
 
-def held(path, way, again, tmp_path):
+def said_by(script, *arguments, tmp_path):
+    """What a process of its own prints, which runs a script with one thread and a cache of its own."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     environment["XDG_CACHE_HOME"] = str(tmp_path)
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", _SWITCH, str(path), str(way), str(again)],
+        [sys.executable, "-W", "ignore", "-c", script, *map(str, arguments)],
         capture_output=True, text=True, check=False, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -206,7 +207,7 @@ def is_on_disk(folder):
 def test_switching_to_less_gives_memory_back_and_weights_are_there_once(large, network, way, tmp_path):
     skip_without(network, way)
     # The first time there and back, code for these shapes of operators is made, and kept.
-    _, _, small, big, after, _ = held(large, way, 0, tmp_path)
+    _, _, small, big, after, _ = said_by(_SWITCH, large, way, 0, tmp_path=tmp_path)
     weights = 2 * 4 * 9 * 8 * 16384 * BLOCKS
     assert 0.9 * weights < big - small < (1.7 if way.engine != "compiled" or is_on_disk(tmp_path) else 2.7) * weights
     assert after - small < 0.05 * weights
@@ -216,7 +217,7 @@ def test_switching_to_less_gives_memory_back_and_weights_are_there_once(large, n
 def test_compositions_that_are_gone_leave_nothing(path, tmp_path, network):
     way = Way("contiguous", "compiled")
     skip_without(network, way)
-    *_, before, after = held(path, way, 20, tmp_path)
+    *_, before, after = said_by(_SWITCH, path, way, 20, tmp_path=tmp_path)
     assert after - before < 4 * MIB
 
 
@@ -243,14 +244,8 @@ print(json.dumps(freed))
 
 
 @on_linux
-def test_what_loading_a_segment_took_for_a_moment_is_given_back_before_the_next(large):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", _BETWEEN, str(large)],
-        capture_output=True, text=True, check=False, env=environment,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    freed = json.loads(done.stdout.splitlines()[-1])
+def test_what_loading_a_segment_took_for_a_moment_is_given_back_before_the_next(large, tmp_path):
+    freed = said_by(_BETWEEN, large, tmp_path=tmp_path)
     assert len(freed) == BLOCKS + 2
     assert max(freed) < MIB
 
