@@ -296,7 +296,7 @@ _CHECKS: Mapping[str, _Check] = {
     "blocks.whole": _Reader._texts,
     "blocks.dense": _Reader._texts,
     "blocks.boundaries": _Reader._texts,
-    "distill.epochs": _numbers(0, 100_000, whole=True),
+    "distill.epochs": _numbers(0, 100_000),
     "distill.learning_rate": _numbers(1e-9, 1),
     "distill.closed_form_images": _numbers(1, 1 << 20, whole=True),
     "profile.compositions": _numbers(2, 1000, whole=True),

@@ -71,9 +71,9 @@ class BlocksSection:
 
 @dataclass(frozen=True)
 class DistillSection:
-    """How long and how fast descendants learn."""
+    """How long and how fast descendants learn; a fraction of an epoch sees that much of the training data."""
 
-    epochs: int = 3
+    epochs: float = 3
     learning_rate: float = 0.002
     closed_form_images: int = 512
 

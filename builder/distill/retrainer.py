@@ -60,7 +60,8 @@ class BlockRetrainer:
         model_manager: runs the network on a batch.
         compressed_blocks_dir: what `AutoBlockManager.extract_all_blocks` wrote.
         trained_blocks_dir: where results go; an interrupted training goes on from there.
-        block_training_max_epoch: passes over the training loader with gradient steps; 0 leaves the closed form.
+        block_training_max_epoch: passes over the training loader with gradient steps; a fraction ends within one, 0
+            leaves the closed form.
         train_loader: batches as the manager takes them. Its order is made the same in every epoch.
         device: where to train.
         learning_rate: of Adam, decaying to zero along a cosine.
@@ -76,7 +77,7 @@ class BlockRetrainer:
         model_manager: AbstractModelManager,
         compressed_blocks_dir: str | Path,
         trained_blocks_dir: str | Path,
-        block_training_max_epoch: int,
+        block_training_max_epoch: float,
         train_loader: Iterable[Any],
         device: str | torch.device | None = None,
         *,
@@ -204,7 +205,8 @@ class BlockRetrainer:
         if self.epochs == 0:
             return {}
         batches = self.count - self.held_back
-        trainer = Trainer(self.blocks, self.variants, rate=rate, steps=self.epochs * batches, seed=self.seed)
+        steps = math.ceil(self.epochs * batches)
+        trainer = Trainer(self.blocks, self.variants, rate=rate, steps=steps, seed=self.seed)
         trainer.leave(leave)
         first = 0
         if checkpoint.exists():
@@ -212,9 +214,9 @@ class BlockRetrainer:
             self._restore(self._unpack(saved["weights"]))
             trainer.resume(saved["trainer"])
             first = saved["epoch"]
-        with progress(label, (self.epochs - first) * batches) as bar:
-            for epoch in range(first, self.epochs):
-                for batch in self._learned_from():
+        with progress(label, steps - first * batches) as bar:
+            for epoch in range(first, math.ceil(self.epochs)):
+                for batch in islice(self._learned_from(), steps - epoch * batches):
                     trainer.train_batch(batch)
                     bar.advance()
                 weights = self._pack(dict.fromkeys(trainer.parameters, math.nan))

@@ -182,6 +182,23 @@ def test_an_interrupted_training_goes_on_to_the_same_result(tmp_path, monkeypatc
         assert all(torch.equal(mine[k], theirs[k]) for k in mine)
 
 
+def test_a_fraction_of_an_epoch_ends_within_it(tmp_path, monkeypatch):
+    steps = []
+    original = retrainer.Trainer.train_batch
+
+    def watch(self, batch):
+        steps.append(self.steps)
+        original(self, batch)
+
+    monkeypatch.setattr(retrainer.Trainer, "train_batch", watch)
+    retrain(tmp_path / "whole", epochs=1).train_all_blocks()
+    batches = len(steps)
+    steps.clear()
+    retrain(tmp_path / "part", epochs=1.5).train_all_blocks()
+    assert batches > 2
+    assert steps == [math.ceil(1.5 * batches)] * math.ceil(1.5 * batches)
+
+
 def test_a_finished_training_is_not_repeated(tmp_path, monkeypatch):
     first = retrain(tmp_path).train_all_blocks()
     monkeypatch.setattr(retrainer.BlockRetrainer, "_gradient", None)

