@@ -134,9 +134,15 @@ def _check_output(out: Path) -> None:
 def _list() -> int:
     recipes = builtin_recipes()
     width = max(map(len, recipes))
-    for recipe, path in recipes.items():
-        first = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
-        print(f"{recipe:{width}}  {first}")
+    complete = {name for name in recipes if load_recipe(name).data.train is not None}
+    for heading, names in (
+        ("With data; without weights the teacher is trained first:", complete),
+        ("Networks for your own [data], and weights with --set model.weights=FILE:", set(recipes) - complete),
+    ):
+        print(heading)
+        for name in sorted(names):
+            first = recipes[name].read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+            print(f"  {name:{width}}  {first}")
     return 0
 
 

@@ -12,6 +12,7 @@ import torch
 
 from legodnn.builder import zoo
 from legodnn.builder.__main__ import main
+from legodnn.builder.recipe import load_recipe
 from legodnn.shared.bundle.reader import BundleReader
 
 
@@ -35,10 +36,16 @@ def test_version_and_help(capsys):
 
 def test_the_list_names_every_built_in_recipe(capsys):
     assert main(["--list"]) == 0
-    rows = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
-    assert [name for name, _ in rows] == sorted(path.stem for path in Path(zoo.__file__).parent.glob("*.toml"))
-    assert {"image-classification", "mobilenet_v2", "resnet18", "vgg16_bn", "yolov3"} <= {name for name, _ in rows}
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split(maxsplit=1) for line in lines if line.startswith(" ")]
+    names = [name for name, _ in rows]
+    assert sorted(names) == sorted(path.stem for path in Path(zoo.__file__).parent.glob("*.toml"))
     assert all(len(description) > 20 for _, description in rows)
+    headings = [i for i, line in enumerate(lines) if not line.startswith(" ")]
+    complete = names[: headings[1] - 1]
+    assert set(names) - set(complete) >= {"mobilenet_v2", "resnet18", "vgg16_bn", "yolov3"}
+    for name in complete:
+        assert load_recipe(name).data.train is not None
 
 
 def test_a_plan_needs_a_model_alone(folder, capsys):

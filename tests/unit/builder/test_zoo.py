@@ -173,3 +173,13 @@ def test_built_in_recipes_lead_to_networks_that_run(name):
         network = build_manager(recipe).network_to_cut(build_model(recipe), recipe.model.input)
         outputs = tensors_in(network(torch.zeros(recipe.model.input)))
     assert all(output.shape[0] == recipe.model.input[0] for output in outputs)
+
+
+@pytest.mark.parametrize(("name", "task"), [
+    ("fcn_resnet18", "semantic segmentation"), ("deeplabv3_resnet18", "semantic segmentation"),
+    ("deeppose_resnet18", "pose estimation"), ("simple_baseline_resnet18", "pose estimation"),
+    ("tsn_resnet18", "action recognition"), ("trn_resnet18", "action recognition"),
+    ("ganomaly", "anomaly detection"), ("yolov3", "object detection"), ("resnet18", "image classification"),
+])  # fmt: skip
+def test_built_in_recipes_have_the_manager_of_their_application(name, task):
+    assert build_manager(load_recipe(name)).task == task
