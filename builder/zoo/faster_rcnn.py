@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import torch.nn as nn
-from torchvision.models import resnet50
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.ops import MultiScaleRoIAlign
 
 from legodnn.builder.zoo.layers import conv_norm_relu
@@ -21,6 +21,8 @@ from legodnn.builder.zoo.resnet import residual_stages
 
 _STAGES = ("layer1", "layer2", "layer3", "layer4")
 _CELLS = 7
+_STEP = 16
+"""The widths there are of ResNet-50: torchvision's stem has 64 channels, four times as many."""
 _CANDIDATES = 4
 """Candidates looked at on each level, for each proposal that is kept."""
 
@@ -42,10 +44,16 @@ def faster_rcnn_resnet18_fpn(
 def faster_rcnn_resnet50_fpn(
     width: int = 64, classes: int = 91, size: int = 96, proposals: int = 64, detections: int = 20
 ) -> FasterRCNN:
-    """The same on torchvision's ResNet-50; ``width``, 64 in the original, is that inside its bottlenecks and scales the
-    pyramid and the heads."""
-    trunk = resnet50(weights=None, width_per_group=width)
-    return _faster_rcnn(trunk, 256, width, classes, size, proposals, detections)
+    """The same on torchvision's ResNet-50; ``width``, 64 in the original, scales all but its stem, in steps of 16.
+
+    Raises `ValueError` for other widths.
+    """
+    if width < 1 or width % _STEP:
+        raise ValueError(f"width {width}: a multiple of {_STEP} expected")
+    # torchvision scales what is inside a bottleneck; what it adds to the stream is so many times 64 channels.
+    bottleneck = type("Bottleneck", (Bottleneck,), {"expansion": width // _STEP})
+    trunk = ResNet(bottleneck, [3, 4, 6, 3], width_per_group=width)
+    return _faster_rcnn(trunk, 4 * width, width, classes, size, proposals, detections)
 
 
 def _faster_rcnn(

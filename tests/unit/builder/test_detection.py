@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn as nn
+import torchvision
 
 from legodnn.builder.compose import run_segment
 from legodnn.builder.data.checked import CheckedLoader
@@ -303,7 +304,8 @@ def test_a_prediction_that_overlaps_an_object_well_is_not_discouraged():
 
 # ---- the zoo ------------------------------------------------------------------------------------------------------
 def test_resnet_50_stands_below_the_same_pyramid_and_proposals_are_few():
-    model = faster_rcnn.faster_rcnn_resnet50_fpn(8, 4, 96, 24, 5)
+    model = faster_rcnn.faster_rcnn_resnet50_fpn(16, 4, 96, 24, 5)
+    assert model.backbone.body.layer4[-1].conv3.weight.shape[:2] == (512, 128)
     found = DetectionManager().network_to_cut(model, (1, 3, 96, 96))
     with torch.no_grad():
         assert found(torch.randn(1, 3, 96, 96))["boxes"].shape == (1, 5, 4)
@@ -311,3 +313,15 @@ def test_resnet_50_stands_below_the_same_pyramid_and_proposals_are_few():
     sides = found.proposals.anchors[:, 2:] - found.proposals.anchors[:, :2]
     areas = sides.prod(1)
     assert [float(areas.min()) ** 0.5, float(areas.max()) ** 0.5] == pytest.approx([6, 96], rel=0.1)
+
+
+def test_weights_of_torchvision_s_faster_rcnn_fit():
+    with torch.device("meta"):
+        theirs = torchvision.models.detection.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None).state_dict()
+        mine = faster_rcnn.faster_rcnn_resnet50_fpn().state_dict()
+    assert {name: value.shape for name, value in mine.items()} == {name: value.shape for name, value in theirs.items()}
+
+
+def test_a_width_that_resnet_50_cannot_have_is_refused():
+    with pytest.raises(ValueError, match="width 24: a multiple of 16 expected"):
+        faster_rcnn.faster_rcnn_resnet50_fpn(24)
