@@ -79,6 +79,9 @@ R50 = (
     f"model.factory={ZOO}.faster_rcnn:faster_rcnn_resnet50_fpn",
     "teacher.epochs=8",
     "teacher.learning_rate=0.001",
+    "blocks.sparsity=[0.0, 0.5, 0.8, 0.9, 0.95]",
+    "blocks.round_to=1",
+    "distill.epochs=8",
 )
 SSDLITE = (
     f"model.factory={ZOO}.ssdlite:ssdlite_mobilenet_v3",
