@@ -74,6 +74,7 @@ DEEPLAB = (
     LARGER,
     "teacher.epochs=8",
     "teacher.learning_rate=0.008",
+    "distill.epochs=1",
 )
 R50 = (
     f"model.factory={ZOO}.faster_rcnn:faster_rcnn_resnet50_fpn",

@@ -38,14 +38,17 @@ def test_the_list_names_every_built_in_recipe(capsys):
     assert main(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     rows = [line.split(maxsplit=1) for line in lines if line.startswith(" ")]
-    names = [name for name, _ in rows]
-    assert sorted(names) == sorted(path.stem for path in Path(zoo.__file__).parent.glob("*.toml"))
     assert all(len(description) > 20 for _, description in rows)
-    headings = [i for i, line in enumerate(lines) if not line.startswith(" ")]
-    complete = names[: headings[1] - 1]
-    assert set(names) - set(complete) >= {"mobilenet_v2", "resnet18", "vgg16_bn", "yolov3"}
-    for name in complete:
-        assert load_recipe(name).data.train is not None
+    first, second = (i for i, line in enumerate(lines) if not line.startswith(" "))
+    names = [name for name, _ in rows]
+    complete, networks = names[: second - first - 1], names[second - first - 1 :]
+    assert sorted(names) == sorted(path.stem for path in Path(zoo.__file__).parent.glob("*.toml"))
+    assert complete == sorted(complete)
+    assert networks == sorted(networks)
+    assert "image-classification" in complete
+    assert {"mobilenet_v2", "resnet18", "vgg16_bn", "yolov3"} <= set(networks)
+    assert all(load_recipe(name).data.train is not None for name in complete)
+    assert all(load_recipe(name).data.train is None for name in networks)
 
 
 def test_a_plan_needs_a_model_alone(folder, capsys):
