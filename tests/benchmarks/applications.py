@@ -90,6 +90,12 @@ SSDLITE = (
     "teacher.epochs=15",
     "distill.epochs=6",
 )
+INCEPTION = (
+    LARGER,
+    "blocks.sparsity=[0.0, 0.25, 0.45, 0.6, 0.8]",
+    "blocks.round_to=1",
+    "distill.epochs=3",
+)
 ANCHORS = (
     (0.15, 0.34), (0.36, 0.19), (0.22, 0.34), (0.29, 0.33), (0.22, 0.45), (0.44, 0.29), (0.31, 0.42), (0.37, 0.46),
     (0.45, 0.46),
@@ -109,7 +115,7 @@ CLASSIFIERS: dict[str, tuple[str, ...]] = {
     "SE-ResNet-18": ("senet_cifar:se_resnet18", "{ width = 16 }"),
     "CBAM-ResNet-18": ("cbam:cbam_resnet18", "{ width = 16 }"),
     "Attention-56": ("residual_attention:attention56", "{ width = 8 }"),
-    "Inception v3": ("inception_v3:inception_v3", "{ width = 2 }", SMALLER, LARGER, "distill.epochs=2"),
+    "Inception v3": ("inception_v3:inception_v3", "{ width = 2 }", *INCEPTION),
 }
 """Factories in the zoo, how narrow two cores need them, and what else is set."""
 
