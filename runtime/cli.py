@@ -16,7 +16,7 @@ NAME = "legodnn-run"
 _EXAMPLES = """
 examples:
   legodnn-run fashion.lgb                              the most accurate network, and what else can be had
-  legodnn-run fashion.lgb --time 5ms --memory 11MiB    the best within a budget, run on the bundle's samples
+  legodnn-run fashion.lgb --time 5ms --memory 12MiB    the best within a budget, run on the bundle's samples
   legodnn-run fashion.lgb --input photos               the image files in a folder (needs Pillow)
   legodnn-run fashion.lgb --input clip.raw             raw tensors from a file, one after the other
   legodnn-run scenes.lgb --input photos --render out   also draw the boxes, masks or keypoints into pictures
@@ -24,7 +24,7 @@ examples:
   legodnn-run fashion.lgb --self-test                  does this device compute what the builder computed?
 
 accuracy on a data set of your own, or one that 'python -m legodnn.builder.data.write' has written (needs Pillow):
-  legodnn-run fashion.lgb --evaluate photos --memory 11MiB
+  legodnn-run fashion.lgb --evaluate photos --memory 12MiB
 
 DATA is a folder in a format of the field. Classification: a sub-folder for each class. Segmentation: images/ and masks/
 (PNG masks of class numbers, 255 is ignored), VOC's JPEGImages/ and SegmentationClass/, or COCO's JSON. Detection:
@@ -72,7 +72,7 @@ chosen has the largest sum of accuracies, each times its --weight.
 resources that change:
   legodnn-run fashion.lgb --memory 12MiB --adapt       also leave other processes what they need
   legodnn-run fashion.lgb --schedule budgets.csv       lines like 30s,5ms,12MiB under the line at,time,memory
-  legodnn-run fashion.lgb --step 12MiB --step 5ms,11MiB  SIGUSR1 goes to the next
+  legodnn-run fashion.lgb --step 13MiB --step 5ms,12MiB  SIGUSR1 goes to the next
 
 All that is given holds at once. What no longer fits is replaced within half a second; where nothing fits, the nearest
 selection runs. Something better comes once what runs has run for five seconds, and if a tenth is left to spare.

@@ -205,8 +205,8 @@ class ScalingOptimizer:
             best.append(f"an accuracy of {most:.2%}")
             nearest = f"{nearest} for {choice.accuracy:.2%}"
         return InfeasibleBudget(
-            f"no selection fits {' and '.join(wanted)}: the best that can be had is {' or '.join(best)}, each taken "
-            f"alone; the nearest selection needs {nearest}",
+            f"no selection fits {' and '.join(wanted)}: the best that can be had is {' or '.join(best)}"
+            f"{', each taken alone' if len(best) > 1 else ''}; the nearest selection needs {nearest}",
             minimum_seconds=least_seconds,
             minimum_bytes=least_bytes,
             closest=choice.selection,

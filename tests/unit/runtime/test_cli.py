@@ -64,6 +64,7 @@ def test_version_and_help():
     (["--time", "nan"], "no unit"), (["--time", "nans"], "not a positive"), (["--memory", "4"], "no unit"),
     (["--memory", "4 parsecs"], "unknown unit"), (["--frames", "0"], "at least 1"), (["--threads", "-1"], "at least 1"),
     (["--memory", "10B"], "no selection fits"), (["--time", "1ns"], "no selection fits"),
+    (["--time", "1ns", "--memory", "10B"], "each taken alone"),
     (["--input", "/does/not/exist"], "No such file"), (["--frames", "many"], "invalid int"), (["--bogus"], "--bogus"),
 ])  # fmt: skip
 def test_bad_options_are_refused_in_one_line(path, options, reason):
