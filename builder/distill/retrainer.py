@@ -24,7 +24,10 @@ from legodnn.builder.store import Stage, fingerprint, load_json, load_tensors, s
 from legodnn.shared.errors import DataError, WorkError
 
 HELD_BACK = 0.08
-"""Share of the training batches that nothing learns from: the two steps are compared on them."""
+"""Share of the training batches that nothing learns from."""
+
+COMPARED = 256
+"""Images of these batches that the two steps are compared on: more make no difference to which is the better."""
 
 USELESS = 1.0
 """A relative error from which on a descendant is no better than a constant."""
@@ -134,11 +137,19 @@ class BlockRetrainer:
         return count
 
     def _held_back(self) -> Iterable[Batch]:
-        """The batches results are compared on: the last ones, or the only one."""
+        """The batches that nothing learns from, or the only one."""
         return self.tap.batches(self.blocks, islice(self._data(), self.count - max(1, self.held_back), None))
 
     def _learned_from(self) -> Iterable[Batch]:
         return self.tap.batches(self.blocks, islice(self._data(), self.count - self.held_back))
+
+    def _first(self, batches: Iterable[Batch], images: int) -> Iterator[Batch]:
+        """The first of these batches, until they hold as many images."""
+        for batch in batches:
+            yield batch
+            images -= batch.teacher[self.blocks.graph.inputs[0]].shape[0]
+            if images <= 0:
+                return
 
     # ---- the two steps --------------------------------------------------------------------------------------------
     def _descendants(self) -> dict[str, dict[str, Descendant]]:
@@ -182,13 +193,11 @@ class BlockRetrainer:
     def _calibration(self) -> list[Batch]:
         """Batches for the closed form, with a path for every sparsity starting at the network's inputs."""
         batches: list[Batch] = []
-        images = size = 0
-        for batch in self._learned_from():
+        size = 0
+        for batch in self._first(self._learned_from(), self.images):
             batches.append(batch)
-            first = batch.teacher[self.blocks.graph.inputs[0]]
-            images += first.shape[0]
             size += sum(v.numel() * v.element_size() for v in batch.teacher.values())
-            if images >= self.images or size * (1 + len(self.blocks.descendant_names)) > CALIBRATION_BYTES:
+            if size * (1 + len(self.blocks.descendant_names)) > CALIBRATION_BYTES:
                 break
         if not batches:
             raise DataError("the training loader yields no batches")
@@ -227,7 +236,7 @@ class BlockRetrainer:
 
     # ---- what is kept -----------------------------------------------------------------------------------------------
     def _judged(self, path: Path, failed: Iterable[Key] = ()) -> dict[Key, tuple[float, State]]:
-        verdict = judge(self.blocks, self.variants, self._held_back())
+        verdict = judge(self.blocks, self.variants, self._first(self._held_back(), COMPARED))
         errors = {key: math.inf if key in set(failed) else verdict.mean(key) for key in verdict.totals}
         packed = self._pack(errors)
         save_tensors(path, packed)
