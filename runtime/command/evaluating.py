@@ -33,7 +33,7 @@ class Evaluation:
         self._network, self._path, self._reporter = network, path, reporter
         self._task = _task(network, path)
         self._dataset = open_dataset(self._task.name, path, network.input)
-        self._meter = self._task.meter()
+        self._meter, self._trivial = self._task.meter(), self._task.trivial()
         self._seconds: List[float] = []
         self._skipped = list(self._dataset.skipped)
         self._remarks: List[Skipped] = []
@@ -71,6 +71,7 @@ class Evaluation:
             raise DataError(f"{self._path}: the network's answers ({shapes}) are not those of {self._task.name}")
         try:
             self._meter.add(outputs, loaded.truths)
+            self._trivial.add(loaded.truths)
         except DataError as error:
             raise DataError(f"{self._path}: {error}") from None
 
@@ -91,7 +92,7 @@ class Evaluation:
             "task": self._task.name,
             "examples": len(self._seconds),
             "figures": figures,
-            "trivial": self._meter.trivial(),
+            "trivial": self._trivial.figures(),
             "predicted": {self._network.manifest.metric: choice.accuracy},
             "prediction_error": choice.accuracy_error,
             "teacher": {self._network.manifest.metric: predictor.teacher_accuracy},

@@ -31,7 +31,6 @@ class AnomalyMeter(Meter):
     """Areas under the receiver operating characteristic and under the curve of precision over recall."""
 
     def __init__(self) -> None:
-        super().__init__(OneScore())
         self._scores: List[Tensor] = []
         self._truths: List[Tensor] = []
 
@@ -39,7 +38,6 @@ class AnomalyMeter(Meter):
         """See `Meter.add`; outputs are scores (n, 1)."""
         self._scores.append(outputs[0].detach().double().flatten().cpu())
         self._truths.append(truths[0].flatten().cpu() != 0)
-        self.constant.add(truths)
 
     def figures(self) -> Dict[str, float]:
         """See `Meter.figures`."""

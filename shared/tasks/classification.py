@@ -40,7 +40,6 @@ class ClassificationMeter(Meter):
     """The share of inputs whose label has the highest score (of equals the first), or one of the five highest."""
 
     def __init__(self, metric: str, second: str) -> None:
-        super().__init__(MostFrequent(metric, second))
         self._metric, self._second = metric, second
         self._first = self._among = self._total = 0
 
@@ -54,7 +53,6 @@ class ClassificationMeter(Meter):
         self._first += int(right[:, 0].sum())
         self._among += int(right.sum())
         self._total += len(labels)
-        self.constant.add(truths)
 
     def figures(self) -> Dict[str, float]:
         """See `Meter.figures`."""

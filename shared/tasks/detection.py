@@ -66,7 +66,6 @@ class DetectionMeter(Meter):
     """Mean average precision at an overlap of 0.5, and averaged over overlaps from 0.5 to 0.95."""
 
     def __init__(self) -> None:
-        super().__init__(MeanBox())
         self._precision = AveragePrecision()
 
     def add(self, outputs: Sequence[Tensor], truths: Sequence[Any]) -> None:
@@ -77,7 +76,6 @@ class DetectionMeter(Meter):
             self._precision.add(
                 boxes[i][there], scores[i][there], labels[i][there], truth.boxes, truth.labels, truth.crowd
             )
-        self.constant.add(truths)
 
     def figures(self) -> Dict[str, float]:
         """See `Meter.figures`."""

@@ -47,7 +47,6 @@ class PoseMeter(Meter):
     """The share of visible keypoints found within a tenth and a twentieth of the size, and the mean distance."""
 
     def __init__(self) -> None:
-        super().__init__(MeanPose())
         self._distances: List[Tensor] = []
 
     def add(self, outputs: Sequence[Tensor], truths: Sequence[Any]) -> None:
@@ -59,7 +58,6 @@ class PoseMeter(Meter):
         if not bool((sizes > 0).all()):
             raise DataError("a pose without a size: errors cannot be measured in it")
         self._distances.append(_distances(found[..., :2], wanted, sizes))
-        self.constant.add(truths)
 
     def figures(self) -> Dict[str, float]:
         """See `Meter.figures`; the error is in sizes of what the poses are of."""

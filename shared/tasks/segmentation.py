@@ -41,7 +41,6 @@ class SegmentationMeter(Meter):
     """Mean intersection over union of all classes that are there or were found, and the share of right pixels."""
 
     def __init__(self) -> None:
-        super().__init__(MostFrequentEverywhere())
         self._confusion: Optional[Tensor] = None
 
     def add(self, outputs: Sequence[Tensor], truths: Sequence[Any]) -> None:
@@ -57,7 +56,6 @@ class SegmentationMeter(Meter):
             raise DataError(f"a mask holds class {int(truth.max())}, the network knows 0 to {classes - 1}")
         counts = torch.bincount(truth * classes + found, minlength=classes * classes).view(classes, classes).cpu()
         self._confusion = counts if self._confusion is None else self._confusion + counts
-        self.constant.add(truths)
 
     def figures(self) -> Dict[str, float]:
         """See `Meter.figures`."""

@@ -35,15 +35,11 @@ class Meaning:
 
 
 class Meter(ABC):
-    """A metric over any number of batches; ``constant`` is the trivial answer it is compared with."""
-
-    def __init__(self, constant: Trivial) -> None:
-        self.constant = constant
+    """A metric over any number of batches."""
 
     @abstractmethod
     def add(self, outputs: Sequence[Tensor], truths: Sequence[Any]) -> None:
-        """Count a batch: the network's outputs, and what a batch of the loader holds behind the inputs; the latter for
-        ``constant`` too.
+        """Count a batch: the network's outputs, and what a batch of the loader holds behind the inputs.
 
         Raises `DataError` where the truths are not what the application needs.
         """
@@ -51,10 +47,6 @@ class Meter(ABC):
     @abstractmethod
     def figures(self) -> Dict[str, float]:
         """The metrics by name, the application's own first. Raises `DataError` where nothing can be said."""
-
-    def trivial(self) -> Dict[str, float]:
-        """What the trivial answer would have got in the place of the network's. Raises as `figures` does."""
-        return self.constant.figures()
 
 
 class Task(ABC):

@@ -32,7 +32,7 @@ from legodnn.runtime.composition import tensors
 from legodnn.shared.errors import DataError, InfeasibleBudget
 from legodnn.shared.tables import ORIGINAL
 from legodnn.shared.tasks.known import task_named
-from legodnn.shared.tasks.task import Meter
+from legodnn.shared.tasks.task import Task
 
 SHARES = (0.8, 0.6, 0.4, 0.25)
 AT_LEAST = {0.4: 0.97, 0.25: 0.93}
@@ -196,14 +196,19 @@ def held_out(case: Case, settings: Sequence[str]) -> list[Any]:
 def judged(network: Network, loader: Sequence[Any]) -> dict[str, Any]:
     """The metric of the teacher, of what is chosen for each share of its bytes, and of the uniform baseline."""
     name = network.manifest.metric
-    teacher, trivial = figures(network, network.manifest.original_selection, loader)
+    task = task_named(network.manifest.task)
+    assert task is not None, "built-in recipes have applications LegoDNN knows"
+    trivial = task.trivial()
+    for _, *truths in loader:
+        trivial.add(truths)
+    teacher = figures(network, task, network.manifest.original_selection, loader)
     metric = teacher[name]
     row: dict[str, Any] = {
         "metric": name,
         "teacher": metric,
-        "trivial": trivial[name],
+        "trivial": trivial.figures()[name],
         "teacher_figures": teacher,
-        "trivial_figures": trivial,
+        "trivial_figures": trivial.figures(),
         "shares": [],
     }
     optimizer = ScalingOptimizer(network, count_activations=False)
@@ -216,27 +221,23 @@ def judged(network: Network, loader: Sequence[Any]) -> dict[str, Any]:
             row["shares"].append({"share": share, "mine": None, "predicted": None, "uniform": None})
             short = short or share in AT_LEAST
             continue
-        mine = figures(network, choice.selection, loader)[0][name]
+        mine = figures(network, task, choice.selection, loader)[name]
         plain = uniform(network, limit)
-        base = figures(network, plain, loader)[0][name] if plain is not None else None
+        base = figures(network, task, plain, loader)[name] if plain is not None else None
         row["shares"].append({"share": share, "mine": mine, "predicted": choice.accuracy, "uniform": base})
         short = short or mine < AT_LEAST.get(share, 0.0) * metric or (base is not None and mine < base)
     return {**row, "short": short}
 
 
-def figures(
-    network: Network, selection: dict[str, str], loader: Sequence[Any]
-) -> tuple[dict[str, float], dict[str, float]]:
-    """The application's metrics of a selection, and those of an answer that never looks at the input."""
-    task = task_named(network.manifest.task)
-    assert task is not None, "built-in recipes have applications LegoDNN knows"
+def figures(network: Network, task: Task, selection: dict[str, str], loader: Sequence[Any]) -> dict[str, float]:
+    """The application's metrics of a selection."""
     network.select(selection)
-    meter: Meter = task.meter()
+    meter = task.meter()
     with torch.no_grad():
         for inputs, *truths in loader:
             meter.add(tensors(network(inputs)), truths)
     try:
-        return meter.figures(), meter.trivial()
+        return meter.figures()
     except DataError as error:
         sys.exit(str(error))
 
