@@ -81,7 +81,8 @@ class CheckedLoader:
             raise DataError(f"{where}: inputs have shape {tuple(inputs.shape)}, the recipe says {_text(wanted)}")
         if inputs.shape[0] == 0:
             raise DataError(f"{where}: empty")
-        if not bool(torch.isfinite(inputs).all()):
+        # A sum takes a fraction of the time, and is not finite where a number is not.
+        if not bool(inputs.sum().isfinite()) and not bool(inputs.isfinite().all()):
             raise DataError(f"{where}: inputs hold numbers that are not finite")
 
     def _check_labels(self, where: str, labels: Any) -> None:
