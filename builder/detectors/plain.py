@@ -19,7 +19,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.ssd import SSD
 
 from legodnn.builder.detectors.one_stage import BestByClass, BestByLevel, BestCentred
-from legodnn.builder.detectors.regions import RegionAlign
+from legodnn.builder.detectors.regions import RegionAlign, region_align
 from legodnn.builder.detectors.two_stage import Detections, KeypointsOfHeatmaps, MaskOfLabel, Proposals
 from legodnn.shared.errors import ModelError
 
@@ -116,9 +116,8 @@ def _align(pool: Any, start: _Start) -> tuple[list[str], RegionAlign]:
     if pool.sampling_ratio <= 0:
         raise ModelError("a RoIAlign whose sampling_ratio depends on the regions; set it to 2, torchvision's default")
     names = [name for name in start.sizes if name in pool.featmap_names]
-    sizes, height = [start.sizes[name] for name in names], int(start.border[1])
-    cells, canonical = tuple(pool.output_size), (pool.canonical_scale, pool.canonical_level)
-    return names, RegionAlign(sizes, height, cells, pool.sampling_ratio, *canonical).to(start.anchors.device)
+    align = region_align(pool, [start.sizes[name] for name in names], int(start.border[1]))
+    return names, align.to(start.anchors.device)
 
 
 class _TwoStage(_Detector):

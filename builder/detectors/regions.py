@@ -9,6 +9,7 @@ of places; all levels are one table of places, and which ones a cell reads is bu
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +36,12 @@ def neighbours(start: Tensor, length: Tensor, size: Tensor, cells: int, samples:
     below = low.to(torch.int64)
     places = torch.stack([below, torch.minimum(below + 1, size - 1)], -1)
     return places, torch.stack([(1.0 - beyond) * inside, beyond * inside], -1)
+
+
+def region_align(pool: Any, sizes: Sequence[tuple[int, int]], image_height: int) -> "RegionAlign":
+    """What does the same as one of torchvision's ``MultiScaleRoIAlign`` on maps of these sizes."""
+    canonical = pool.canonical_scale, pool.canonical_level
+    return RegionAlign(sizes, image_height, tuple(pool.output_size), pool.sampling_ratio, *canonical)
 
 
 class RegionAlign(Opaque):

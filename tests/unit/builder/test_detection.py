@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn as nn
 import torchvision
+from torchvision.ops import MultiScaleRoIAlign
 
 from legodnn.builder.compose import run_segment
 from legodnn.builder.data.checked import CheckedLoader
@@ -188,6 +189,25 @@ def test_training_is_the_same_every_time(name, tmp_path):
 
 def test_a_detector_keeps_its_own_preparation(tmp_path):
     assert trained("ssdlite", tmp_path).transform.fixed_size == (SIZE, SIZE)
+    assert isinstance(trained("faster_rcnn", tmp_path).roi_heads.box_roi_pool, MultiScaleRoIAlign)
+
+
+def test_regions_are_looked_into_as_torchvision_does_while_a_detector_learns():
+    model = detector("faster_rcnn")
+    theirs = model.roi_heads.box_roi_pool
+    maps = {name: torch.randn(3, 8, SIZE >> i, SIZE >> i) for i, name in enumerate(theirs.featmap_names, 2)}
+    corners = torch.rand(40, 2) * SIZE / 2
+    boxes = torch.cat([corners, corners + torch.rand(40, 2) * SIZE / 2], 1)
+    results = []
+    with detection._prepared(model, torch.device("cpu")):
+        for pool in (theirs, model.roi_heads.box_roi_pool):
+            leaves = {name: level.clone().requires_grad_() for name, level in maps.items()}
+            regions = pool(leaves, [boxes[:25], boxes[:0], boxes[25:]], [(SIZE, SIZE)] * 3)
+            regions.square().sum().backward()
+            results.append([regions, *(level.grad for level in leaves.values() if level.grad is not None)])
+    assert pool is not theirs
+    # Regions as small as these are all looked into on the finest map, whose gradient comes first.
+    torch.testing.assert_close(results[1][:2], results[0][:2])
 
 
 def test_boxes_are_mirrored_with_their_images(monkeypatch):
