@@ -69,7 +69,8 @@ def kept(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float, limit:
         # torchvision then moves the groups apart, and with the coordinates the rounding changes.
         boxes = boxes + (groups.to(boxes.dtype) * (boxes.max() + 1)).unsqueeze(1)
     rest = torch.sort(scores, stable=True, dim=0, descending=True)[1]
-    block = max(64, min(512, 4194304 // max(1, len(rest))))  # bounds what the pairs of boxes take in memory
+    # Twice as many as may stay: the first block often decides. What the pairs of boxes take in memory is bounded.
+    block = max(64, min(512, min(2 * limit, 4194304 // max(1, len(rest)))))
     chosen = [rest[:0]]
     count = 0
     while len(rest) > 0 and count < limit:
