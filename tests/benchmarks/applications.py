@@ -72,6 +72,8 @@ TRN = (
 DEEPLAB = (
     f"model.factory={ZOO}.segmentation:deeplabv3_resnet18",
     LARGER,
+    "data.train.kwargs.count=20000",
+    "teacher.train.kwargs.precision=fp32",
     "teacher.epochs=8",
     "teacher.learning_rate=0.008",
     "distill.epochs=1",

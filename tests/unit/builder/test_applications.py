@@ -22,7 +22,7 @@ from legodnn.builder.zoo.anomaly import ganomaly as ganomaly_network
 from legodnn.builder.zoo.pose import deeppose_resnet18, simple_baseline_resnet18
 from legodnn.builder.zoo.r3d import r3d_18
 from legodnn.builder.zoo.segmentation import fcn_resnet18
-from legodnn.shared.errors import DataError, ModelError
+from legodnn.shared.errors import DataError, ModelError, UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -188,6 +188,49 @@ def test_training_makes_losses_smaller(tmp_path):
         settings_in(tmp_path / "clips", 40),
     )  # fmt: skip
     assert after < 0.9 * before
+
+
+@pytest.fixture
+def segmenter(tmp_path):
+    """Trains FCN on a few scenes, in a precision."""
+
+    def trained(precision):
+        set_random_seed(0)
+        model, loader = fcn_resnet18(4, 6), checked(scenes.masks("test", 64, 32, 16), 3, 32, 32)
+        segmentation.train(model, loader, settings_in(tmp_path, 8), precision)
+        (tmp_path / "partial.pt").unlink()
+        loss = torch.stack([F.cross_entropy(model(images), masks) for images, masks in loader]).mean()
+        return model.state_dict(), float(loss.detach())
+
+    return trained
+
+
+def test_bfloat16_teaches_as_much_and_leaves_float32(segmenter, monkeypatch):
+    exact, expected = segmenter("fp32")
+    monkeypatch.setattr(segmentation, "multiplies_bfloat16", lambda: True)
+    rounded, loss = segmenter("bf16")
+    assert loss == pytest.approx(expected, rel=0.1)
+    assert all(value.dtype == exact[key].dtype for key, value in rounded.items())
+    assert any(not torch.equal(value, exact[key]) for key, value in rounded.items())
+
+
+def test_processors_slow_with_bfloat16_learn_in_float32(segmenter, monkeypatch):
+    monkeypatch.setattr(segmentation, "multiplies_bfloat16", lambda: False)
+    rounded, exact = segmenter("bf16")[0], segmenter("fp32")[0]
+    assert all(torch.equal(value, exact[key]) for key, value in rounded.items())
+
+
+def test_a_processor_is_fast_with_bfloat16_where_torch_knows_it_to_be(monkeypatch):
+    for told in (True, False):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda told=told: {"amx_bf16": told}, raising=False)
+        assert segmentation.multiplies_bfloat16() == told
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert not segmentation.multiplies_bfloat16()
+
+
+def test_a_precision_there_is_not_is_refused(segmenter):
+    with pytest.raises(UsageError, match="precision 'fp8' is none of fp32, bf16"):
+        segmenter("fp8")
 
 
 @pytest.mark.parametrize("make", [simple_baseline_resnet18, deeppose_resnet18])
