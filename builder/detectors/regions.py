@@ -80,6 +80,12 @@ class RegionAlign(Opaque):
 
     def forward(self, features: list[Tensor], boxes: Tensor) -> Tensor:
         """Levels (n, channels, h, w) and boxes (n, r, 4) in pixels to (n * r, channels, cells high, cells wide)."""
+        table, place, weight = self.reads(features, boxes)
+        return self.regions(F.embedding_bag(place, table, mode="sum", per_sample_weights=weight))
+
+    def reads(self, features: list[Tensor], boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What cells are sums of: all places of the levels (p, channels), and for every cell of every region the places
+        it reads, int64 (cells, k), and their weights (cells, k)."""
         table = torch.cat([level.flatten(2) for level in features], 2)
         n, channels, places = table.shape
         table = table.transpose(1, 2).reshape(n * places, channels)
@@ -103,7 +109,9 @@ class RegionAlign(Opaque):
         weight = y_weight.reshape(down) * x_weight.reshape(across) / (samples * samples)
 
         bag = 4 * samples * samples
-        cells = F.embedding_bag(
-            place.reshape(-1, bag), table, mode="sum", per_sample_weights=weight.reshape(-1, bag).to(table.dtype)
-        )
-        return cells.reshape(len(boxes), high, wide, channels).permute(0, 3, 1, 2).contiguous()
+        return table, place.reshape(-1, bag), weight.reshape(-1, bag).to(table.dtype)
+
+    def regions(self, cells: Tensor) -> Tensor:
+        """Cells (r * high * wide, channels) as (r, channels, high, wide)."""
+        high, wide = self.cells
+        return cells.reshape(-1, high, wide, cells.shape[1]).permute(0, 3, 1, 2).contiguous()

@@ -9,5 +9,6 @@
     ordinal         self-training of scores for frames that nobody has labelled
     first_look      the first of these scores
     detection       detectors by their own losses
+    pooling         how detectors look into regions meanwhile
     yolo            the loss of YOLOv3
 """

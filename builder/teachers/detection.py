@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn as nn
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import MultiScaleRoIAlign
 
 from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.detectors import is_detector
-from legodnn.builder.detectors.regions import region_align
 from legodnn.builder.detectors.yolo import Grid, grid_of
+from legodnn.builder.teachers.pooling import Pooling
 from legodnn.builder.teachers.training import Settings, fit
 from legodnn.builder.teachers.yolo import yolo_loss
 from legodnn.builder.zoo.yolov3 import YOLOv3
@@ -61,7 +60,7 @@ def _prepared(model: Any, device: torch.device) -> Iterator[None]:
     pool = model.roi_heads.box_roi_pool if isinstance(model, FasterRCNN) else None
     faster = device.type == "cpu" and type(pool) is MultiScaleRoIAlign and pool.sampling_ratio > 0
     if faster:
-        model.roi_heads.box_roi_pool = _Pooling(pool)
+        model.roi_heads.box_roi_pool = Pooling(pool)
     try:
         yield
     finally:
@@ -89,23 +88,6 @@ class _AsTheyAre(nn.Module):
     def postprocess(self, result: Any, image_shapes: Any, original_image_sizes: Any) -> Any:
         """Detections as they are."""
         return result
-
-
-class _Pooling(nn.Module):
-    """In place of torchvision's pooling of regions, whose gradient takes three times as long on a CPU."""
-
-    def __init__(self, pool: Any) -> None:
-        super().__init__()
-        self.pool = pool
-
-    def forward(self, features: Mapping[str, Tensor], proposals: list[Tensor], shapes: list[tuple[int, int]]) -> Tensor:
-        """Maps (n, c, h, w) by name and n times boxes (r, 4), not equally many, to regions (all r, c, high, wide)."""
-        maps = [features[name] for name in self.pool.featmap_names if name in features]
-        align = region_align(self.pool, [(level.shape[2], level.shape[3]) for level in maps], shapes[0][0])
-        padded = pad_sequence(proposals, batch_first=True)
-        there = torch.arange(padded.shape[1]) < torch.tensor([len(boxes) for boxes in proposals]).unsqueeze(1)
-        regions: Tensor = align(maps, padded)
-        return regions[there.flatten()]
 
 
 def _train_yolov3(model: YOLOv3, loader: CheckedLoader, settings: Settings) -> None:

@@ -107,6 +107,7 @@ YOLO = (
     f"model.factory={ZOO}.yolov3:yolov3",
     f"model.kwargs={{ width = 0.25, classes = 5, detections = 20, anchors = {[list(pair) for pair in ANCHORS]} }}",
     "teacher.epochs=20",
+    "distill.epochs=2",
 )
 
 CLASSIFIERS: dict[str, tuple[str, ...]] = {
