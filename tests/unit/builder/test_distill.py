@@ -199,6 +199,22 @@ def test_a_fraction_of_an_epoch_ends_within_it(tmp_path, monkeypatch):
     assert steps == [math.ceil(1.5 * batches)] * math.ceil(1.5 * batches)
 
 
+def test_the_two_steps_are_compared_on_no_more_held_back_images_than_it_takes(tmp_path, monkeypatch):
+    judged = []
+    original = retrainer.judge
+
+    def watch(*arguments):
+        verdict = original(*arguments)
+        judged.append(verdict.batches)
+        return verdict
+
+    monkeypatch.setattr(retrainer, "judge", watch)
+    retrain(tmp_path / "all", loader=batches(50, 2), epochs=0).train_all_blocks()
+    monkeypatch.setattr(retrainer, "COMPARED", 5)
+    retrain(tmp_path / "some", loader=batches(50, 2), epochs=0).train_all_blocks()
+    assert judged == [4, 3]
+
+
 def test_a_finished_training_is_not_repeated(tmp_path, monkeypatch):
     first = retrain(tmp_path).train_all_blocks()
     monkeypatch.setattr(retrainer.BlockRetrainer, "_gradient", None)
