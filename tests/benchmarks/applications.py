@@ -201,17 +201,18 @@ def judged(network: Network, loader: Sequence[Any]) -> dict[str, Any]:
     name = network.manifest.metric
     task = task_named(network.manifest.task)
     assert task is not None, "built-in recipes have applications LegoDNN knows"
-    trivial = task.trivial()
+    constant = task.trivial()
     for _, *truths in loader:
-        trivial.add(truths)
+        constant.add(truths)
+    trivial = constant.figures()
     teacher = figures(network, task, network.manifest.original_selection, loader)
     metric = teacher[name]
     row: dict[str, Any] = {
         "metric": name,
         "teacher": metric,
-        "trivial": trivial.figures()[name],
+        "trivial": trivial[name],
         "teacher_figures": teacher,
-        "trivial_figures": trivial.figures(),
+        "trivial_figures": trivial,
         "shares": [],
     }
     optimizer = ScalingOptimizer(network, count_activations=False)

@@ -52,6 +52,8 @@ def test_top_one_and_top_five():
     first = ([scores[:3]], [torch.tensor([7, 3, 2])])
     meter = meter_of("image classification", first, ([scores[3:]], [torch.tensor([7])]))
     assert meter.figures() == {"top-1 accuracy": 0.5, "top-5 accuracy": 0.75}
+    trivial = trivial_of("image classification", first[1], [torch.tensor([7])])
+    assert trivial == {"top-1 accuracy": 0.5, "top-5 accuracy": 1.0}
 
 
 def test_the_trivial_class_is_the_most_frequent_one():
@@ -195,6 +197,7 @@ def test_the_trivial_object_is_where_those_of_the_most_frequent_class_are_on_ave
     # crowd: precision 1 up to recall 1/3, 34 steps. The other two of three classes are never found.
     wanted = {"mAP@.5": 67 / 101 / 3, "mAP@[.5:.95]": (8 * 67 + 2 * 34) / 10 / 101 / 3}
     assert trivial_of("object detection", [[first]], [[second, third]]) == pytest.approx(wanted)
+    assert trivial_of("object detection", [[first, second, third]]) == pytest.approx(wanted)
     nothing = [output.expand(3, *output.shape[1:]) for output in detections([])]
     meter = meter_of("object detection", (nothing, [[first, second, third]]))
     assert meter.figures()["mAP@.5"] == 0
