@@ -17,11 +17,14 @@ import torch.nn as nn
 from torch import Tensor
 
 from legodnn.builder.store import tensor_bytes
-from legodnn.shared.bundle.archive import split_archive
+from legodnn.shared.bundle.archive import join_archive, split_archive
 from legodnn.shared.errors import ModelError, one_line
 from legodnn.shared.tables import StorageSpec
 
 PRECISIONS = ("fp32", "fp16")
+
+_BUILDS_WITH = (2, 1)
+"""The oldest torch the builder runs with: what archives are put together for here."""
 
 _HALF_MAX = torch.finfo(torch.float16).max
 
@@ -74,13 +77,24 @@ def _archive(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
     return buffer.getvalue()
 
 
+def _printed_again(archive: bytes) -> bytes:
+    """The archive as torch writes it where its classes have the names they have in bundles: how TorchScript's printer
+    breaks lines depends on the names' lengths, and so on where the source of a class lies."""
+    joined = join_archive(*split_archive(archive), _BUILDS_WITH)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.load(io.BytesIO(joined)), buffer)
+    return buffer.getvalue()
+
+
 def export(module: nn.Module, inputs: Sequence[Tensor], precision: str) -> Exported:
     """Trace a prepared segment on example inputs. Raises `ModelError` where TorchScript cannot hold it."""
     try:
         archive = _archive(module, tuple(x.cpu() for x in inputs))
     except Exception as error:
         raise ModelError(f"a segment cannot be written as TorchScript: {one_line(error)}") from error
-    program, storages = split_archive(archive)
+    program, storages = split_archive(_printed_again(archive))
     known = {tensor_bytes(t): t for t in [*module.parameters(), *module.buffers()]}
     specs = []
     for path, data in storages.items():

@@ -9,6 +9,9 @@
     52      m     the manifest: one msgpack map, keys sorted (its content: `legodnn.shared.tables.Manifest`)
     52+m    ...   blobs, one after the other in the manifest's order, without gap or overlap, to the end of the file
 
+Minor version 1: a program's classes and functions, but for torch's own, are in the module ``__torch__.program``; they
+were named after the source file they came from before.
+
 A blob is a segment's program, a segment's tensors, or a sample tensor. Programs are the files of a TorchScript archive
 except its tensors; tensors are raw storages, the bytes of equal significance gathered in planes, optionally as half
 precision. Blobs are zstd frames or raw, each with its length before and after packing and its SHA-256.
@@ -17,6 +20,7 @@ precision. Blobs are zstd frames or raw, each with its length before and after p
     blobs      zstd and byte planes
     tensors    storages and sample tensors as blobs
     archive    TorchScript archives taken apart and put together
+    canonical  programs without what depends on where and when they were made
     writer     write_bundle
     reader     BundleReader
 """

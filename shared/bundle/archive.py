@@ -1,8 +1,8 @@
 """TorchScript archives taken apart into program and tensors, and put together again in memory.
 
 An archive is a zip file: ``data.pkl`` and code describe the module, ``data/N`` and ``constants/N`` are raw storages.
-Everything that depends on where and when it was made is dropped or made canonical: debug records carry source paths,
-type names carry a counter of the process, zip entries carry times.
+What depends on where and when it was made is dropped (debug records carry source paths, zip entries times) or made
+canonical.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from typing import BinaryIO, Dict, Iterator, Mapping, Tuple
+from typing import BinaryIO, Dict, Mapping, Tuple
 
 from legodnn.shared.bundle.blobs import Buffer
+from legodnn.shared.bundle.canonical import canonical
 from legodnn.shared.bundle.encoding import decode, encode
 from legodnn.shared.errors import BundleError
 
 _STORAGE = re.compile(r"(data|constants)/\d+\Z")
-_MANGLED = re.compile(rb"___torch_mangle_(\d+)")
 _DROPPED = re.compile(
     r".*\.debug_pkl\Z|\.data/.*|byteorder\Z|\.format_version\Z|\.storage_alignment\Z|traced_inputs(\.pkl|/.*)\Z"
 )
@@ -36,45 +36,7 @@ def split_archive(data: bytes) -> Tuple[Dict[str, bytes], Dict[str, bytes]]:
         files["version"] = files[_NEW_VERSION]
     storages = {path: files[path] for path in sorted(files) if _STORAGE.match(path)}
     program = {path: content for path, content in files.items() if path not in storages and not _DROPPED.match(path)}
-    return _canonical(program), storages
-
-
-def _canonical(program: Mapping[str, bytes]) -> Dict[str, bytes]:
-    """Number mangled type names by first appearance, the data record first: it starts with the root's type."""
-    numbers: Dict[bytes, bytes] = {}
-
-    def renumbered(match: "re.Match[bytes]") -> bytes:
-        number = numbers.setdefault(match.group(1), str(len(numbers)).encode())
-        return b"___torch_mangle_" + number
-
-    # Type names stand in newline-terminated records of the data files, so their length may change.
-    renamed: Dict[str, bytes] = {}
-    for path in _by_first_appearance(program):
-        name = _MANGLED.sub(renumbered, path.encode()).decode()
-        renamed[name] = _MANGLED.sub(renumbered, program[path])
-    return {path: renamed[path] for path in sorted(renamed)}
-
-
-def _by_first_appearance(program: Mapping[str, bytes]) -> Iterator[str]:
-    """``data.pkl``, then code files in the order their types are first named, then the rest."""
-    waiting = sorted(program, key=lambda path: (path != "data.pkl", path))
-    seen: Dict[str, None] = {}
-    queue = waiting[:1]
-    while queue:
-        path = queue.pop(0)
-        if path in seen:
-            continue
-        seen[path] = None
-        for match in re.finditer(rb"__torch__(?:\.\w+)+", program[path]):
-            parts = match.group().decode().split(".")
-            for end in range(len(parts), 0, -1):
-                target = f"code/{'/'.join(parts[:end])}.py"
-                if target in program:
-                    queue.append(target)
-                    break
-    yield from seen
-    # Files nothing names come last, ordered by what does not depend on the counter.
-    yield from sorted((p for p in waiting if p not in seen), key=lambda p: _MANGLED.sub(b"", p.encode()))
+    return canonical(program), storages
 
 
 def pack_program(program: Mapping[str, bytes]) -> bytes:

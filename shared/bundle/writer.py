@@ -14,7 +14,7 @@ from legodnn.shared.files import atomic_write
 from legodnn.shared.tables import Manifest
 
 MAGIC = b"\x89LGB\r\n\x1a\n"
-MAJOR, MINOR = 1, 0
+MAJOR, MINOR = 1, 1
 HEADER = struct.Struct("<8sHHQ")
 DIGEST_BYTES = 32
 MAX_MANIFEST_BYTES = 64 * 1024**2

@@ -19,7 +19,7 @@ from legodnn.shared.bundle.blobs import BlobStore, compress, decompress, join_pl
 from legodnn.shared.bundle.encoding import decode, encode
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.bundle.tensors import decode_storages, encode_storages, tensor_from_bytes, tensor_to_bytes
-from legodnn.shared.bundle.writer import HEADER, MAGIC, write_bundle
+from legodnn.shared.bundle.writer import HEADER, MAGIC, MAJOR, MINOR, write_bundle
 from legodnn.shared.errors import BundleError, BundleVersionError
 from legodnn.shared.tables import DTYPES, BlobEntry, StorageSpec
 from tests import bundles
@@ -46,7 +46,7 @@ def rewritten(path, target, change):
     plain = decode(data[start : start + length], "manifest")
     change(plain)
     text = encode(plain)
-    header = HEADER.pack(MAGIC, 1, 0, len(text))
+    header = HEADER.pack(MAGIC, MAJOR, MINOR, len(text))
     target.write_bytes(header + hashlib.sha256(header + text).digest() + text + data[start + length :])
     return target
 
@@ -54,7 +54,7 @@ def rewritten(path, target, change):
 # ---- the format ---------------------------------------------------------------------------------------------------
 def test_golden_header(whole):
     data = whole.read_bytes()
-    assert data[:12] == b"\x89LGB\r\n\x1a\n\x01\x00\x00\x00"
+    assert data[:12] == b"\x89LGB\r\n\x1a\n\x01\x00\x01\x00"
     length = struct.unpack("<Q", data[12:20])[0]
     assert data[20:52] == hashlib.sha256(data[:20] + data[52 : 52 + length]).digest()
 
@@ -118,7 +118,7 @@ def test_an_unknown_major_version_is_refused_with_both_numbers(whole, tmp_path):
     data = bytearray(whole.read_bytes())
     data[8] = 7
     (tmp_path / "new.lgb").write_bytes(data)
-    with pytest.raises(BundleVersionError, match=r"7\.0.*1\.x"):
+    with pytest.raises(BundleVersionError, match=rf"7\.{MINOR}.*1\.x"):
         BundleReader(tmp_path / "new.lgb")
 
 
