@@ -22,7 +22,6 @@ from legodnn.shared.bundle.archive import pack_program
 from legodnn.shared.bundle.blobs import BlobStore
 from legodnn.shared.bundle.tensors import encode_storages, tensor_to_bytes
 from legodnn.shared.bundle.writer import write_bundle
-from legodnn.shared.clips import usual_layout
 from legodnn.shared.console import version
 from legodnn.shared.errors import DataError, UsageError
 from legodnn.shared.tables import (
@@ -39,6 +38,7 @@ from legodnn.shared.tables import (
     TensorSpec,
     Variant,
 )
+from legodnn.shared.vision.clips import usual_layout
 
 TOLERANCE = 1e-4
 """How far, relative to its norm, a device's output may be from the expected one."""

@@ -27,9 +27,9 @@ from legodnn.builder.sections import (
     Recipe,
     TeacherSection,
 )
-from legodnn.shared.clips import LAYOUTS
-from legodnn.shared.clips import channels as channels_of
 from legodnn.shared.errors import RecipeError
+from legodnn.shared.vision.clips import LAYOUTS
+from legodnn.shared.vision.clips import channels as channels_of
 
 if sys.version_info >= (3, 11):
     import tomllib

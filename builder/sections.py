@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from legodnn.shared.clips import usual_layout
+from legodnn.shared.vision.clips import usual_layout
 
 DEFAULT_MANAGER = "legodnn.builder.managers:CommonModelManager"
 

@@ -15,7 +15,7 @@ from legodnn.builder.data import anomalies, clips, fashion_mnist, poses, scenes
 from legodnn.builder.data.garments import SIDE, SPLITS
 from legodnn.shared.console import CommandParser, run_command
 from legodnn.shared.errors import UsageError
-from legodnn.shared.images import require_pillow, write_image, write_mask
+from legodnn.shared.vision.images import require_pillow, write_image, write_mask
 
 NAME = "python -m legodnn.builder.data.write"
 

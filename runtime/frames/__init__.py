@@ -12,6 +12,6 @@
 
     pacing     every frame, those that are due, or always the latest
 
-Images are made to fit a network by `legodnn.shared.fit`. Bytes are turned into tensors when a frame is taken, so that
-frames nobody takes cost next to nothing.
+Images are made to fit a network by `legodnn.shared.vision.preprocess`. Bytes are turned into tensors when a frame is
+taken, so that frames nobody takes cost next to nothing.
 """

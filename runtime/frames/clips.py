@@ -12,11 +12,11 @@ from torch import Tensor
 
 from legodnn.runtime.frames.source import Frame, Source
 from legodnn.runtime.frames.stream import Stream
-from legodnn.shared.clips import ClipFit, spread
 from legodnn.shared.datasets.paths import files_in, sub_folders
 from legodnn.shared.errors import InputError
-from legodnn.shared.fit import file_image
-from legodnn.shared.images import IMAGE_SUFFIXES, require_pillow
+from legodnn.shared.vision.clips import ClipFit, spread
+from legodnn.shared.vision.images import IMAGE_SUFFIXES, require_pillow
+from legodnn.shared.vision.preprocess import file_image
 
 
 class ClipFolder(Source):

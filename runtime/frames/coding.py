@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from legodnn.runtime.frames.pixels import PixelFormat
-from legodnn.shared.fit import Fit
 from legodnn.shared.tables import InputSpec
+from legodnn.shared.vision.preprocess import Fit
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from torch import Tensor
 from legodnn.runtime.frames.source import Frame, Source
 from legodnn.shared.datasets.paths import files_in
 from legodnn.shared.errors import InputError
-from legodnn.shared.fit import Fit, file_image
-from legodnn.shared.images import IMAGE_SUFFIXES, require_pillow
+from legodnn.shared.vision.images import IMAGE_SUFFIXES, require_pillow
+from legodnn.shared.vision.preprocess import Fit, file_image
 
 
 class Folder(Source):

@@ -12,9 +12,9 @@ from legodnn.runtime.frames.pixels import PixelFormat
 from legodnn.runtime.frames.source import Source
 from legodnn.runtime.frames.stream import STANDARD_INPUT, Stream
 from legodnn.runtime.network import Network
-from legodnn.shared.clips import ClipFit, takes_clips
 from legodnn.shared.errors import InputError
-from legodnn.shared.fit import Fit
+from legodnn.shared.vision.clips import ClipFit, takes_clips
+from legodnn.shared.vision.preprocess import Fit
 
 
 def open_source(path: str, network: Network, pixels: Optional[PixelFormat] = None) -> Source:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from legodnn.shared.errors import UsageError
-from legodnn.shared.fit import LUMA, rgb_image
+from legodnn.shared.vision.preprocess import LUMA, rgb_image
 
 _LARGEST_SIDE = 16384
 _SIZE = re.compile(r"([0-9]{1,9})x([0-9]{1,9})")

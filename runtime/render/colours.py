@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Tuple
 
-from legodnn.shared.drawing import Colour
+from legodnn.shared.vision.drawing import Colour
 
 _HUES: Tuple[Colour, ...] = (
     (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from legodnn.runtime.frames.source import Frame
 from legodnn.shared.bundle.tensors import tensor_to_bytes
-from legodnn.shared.clips import ClipFit, takes_clips
-from legodnn.shared.drawing import Canvas
 from legodnn.shared.errors import InputError
-from legodnn.shared.fit import Fit
 from legodnn.shared.tables import InputSpec
+from legodnn.shared.vision.clips import ClipFit, takes_clips
+from legodnn.shared.vision.drawing import Canvas
+from legodnn.shared.vision.preprocess import Fit
 
 LEAST, MOST = 384, 1280
 """Pixels on the longer side: smaller pictures are enlarged to about as many, larger ones shrunk to at most as many."""

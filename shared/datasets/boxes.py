@@ -17,10 +17,10 @@ from legodnn.shared.datasets.lists import IMAGES, listed, root_of
 from legodnn.shared.datasets.paths import files_in, inside, require_some
 from legodnn.shared.datasets.voc import VocImage, read_voc
 from legodnn.shared.errors import DataError, InputError
-from legodnn.shared.fit import Fit, file_image
-from legodnn.shared.images import require_pillow
 from legodnn.shared.tables import InputSpec
 from legodnn.shared.tasks.detection import Boxes
+from legodnn.shared.vision.images import require_pillow
+from legodnn.shared.vision.preprocess import Fit, file_image
 
 _ANNOTATIONS = "Annotations"
 

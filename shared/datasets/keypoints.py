@@ -20,10 +20,10 @@ from legodnn.shared.datasets.dataset import Dataset, Example, Loaded, Skipped
 from legodnn.shared.datasets.paths import require_some
 from legodnn.shared.datasets.regions import finite
 from legodnn.shared.errors import DataError, InputError
-from legodnn.shared.fit import Fit, file_image
-from legodnn.shared.images import require_pillow
 from legodnn.shared.naming import few
 from legodnn.shared.tables import InputSpec
+from legodnn.shared.vision.images import require_pillow
+from legodnn.shared.vision.preprocess import Fit, file_image
 
 
 def open_keypoints(path: str, spec: InputSpec) -> Dataset:

@@ -20,10 +20,10 @@ from legodnn.shared.datasets.lists import IMAGES, listed, root_of
 from legodnn.shared.datasets.paths import files_in, require_some
 from legodnn.shared.datasets.regions import region_mask
 from legodnn.shared.errors import DataError, InputError
-from legodnn.shared.fit import Fit, file_image
-from legodnn.shared.images import IMAGE_SUFFIXES, read_mask, require_pillow
 from legodnn.shared.tables import InputSpec
 from legodnn.shared.tasks.segmentation import IGNORED
+from legodnn.shared.vision.images import IMAGE_SUFFIXES, read_mask, require_pillow
+from legodnn.shared.vision.preprocess import Fit, file_image
 
 _FOLDERS = (("images", "masks"), (IMAGES, "SegmentationClass"))
 """Where images and their masks are; the second pair is VOC's, where most images have no mask."""

@@ -15,8 +15,8 @@ THIRD_PARTY = {
     "msgpack": ["shared/bundle/encoding.py"],
     "zstandard": ["shared/bundle/blobs.py"],
     "psutil": ["shared/host.py"],
-    "PIL": ["shared/drawing.py", "shared/images.py"],
-    "av": ["shared/video.py"],
+    "PIL": ["shared/vision/drawing.py", "shared/vision/images.py"],
+    "av": ["shared/vision/video.py"],
 }
 
 
@@ -141,7 +141,7 @@ def test_data_sets_and_drawing_are_imported_where_they_are_asked_for(tmp_path, m
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     memory_by_tables(small)
     evaluating = {"legodnn.runtime.command.evaluating", "legodnn.shared.datasets.opening"}
-    drawing = {"legodnn.runtime.render", "legodnn.shared.drawing"}
+    drawing = {"legodnn.runtime.render", "legodnn.shared.vision.drawing"}
     assert not loaded_by(tmp_path, "--help") & (evaluating | drawing)
     assert not loaded_by(tmp_path, small) & (evaluating | drawing)
     # Neither gets far: there is no such data set, and a file is where the folder should be.
@@ -150,12 +150,12 @@ def test_data_sets_and_drawing_are_imported_where_they_are_asked_for(tmp_path, m
 
 
 def test_pillow_is_not_loaded_until_there_are_images_to_read_or_draw():
-    body = "import legodnn.runtime.cli, legodnn.shared.drawing"
+    body = "import legodnn.runtime.cli, legodnn.shared.vision.drawing"
     result = interpret(body, blocked=("torchvision", "numpy", "PIL"))
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("module", ["errors", "units", "tables", "console", "images", "bundle.reader"])
+@pytest.mark.parametrize("module", ["errors", "units", "tables", "console", "vision.images", "bundle.reader"])
 def test_questions_about_a_bundle_are_answered_without_torch(module):
     result = interpret(f"import legodnn.shared.{module}", blocked=("torch", "numpy"))
     assert result.returncode == 0, result.stderr

@@ -24,12 +24,12 @@ from legodnn.builder.resolve import build_loaders, build_manager
 from legodnn.builder.sections import DATA_FILES, Call
 from legodnn.builder.store import Stage
 from legodnn.shared.bundle.reader import BundleReader
-from legodnn.shared.clips import usual_layout
 from legodnn.shared.datasets.opening import open_dataset
 from legodnn.shared.errors import DataError, RecipeError
 from legodnn.shared.tables import InputSpec
 from legodnn.shared.tasks.detection import Detection
 from legodnn.shared.tasks.pose import Pose
+from legodnn.shared.vision.clips import usual_layout
 
 Image = pytest.importorskip("PIL.Image")
 

@@ -15,8 +15,8 @@ from legodnn.builder.teachers import ordinal
 from legodnn.builder.teachers.first_look import FirstLook
 from legodnn.builder.teachers.training import Settings
 from legodnn.shared.errors import ModelError
-from legodnn.shared.images import write_image
 from legodnn.shared.tasks.anomaly import auroc
+from legodnn.shared.vision.images import write_image
 
 SIZE = 32
 

@@ -6,8 +6,8 @@ import torch
 from legodnn.runtime.frames import coding
 from legodnn.runtime.frames.pixels import PIXEL_FORMATS, PixelFormat, parse_size
 from legodnn.shared.errors import InputError, UsageError
-from legodnn.shared.fit import Fit
 from legodnn.shared.tables import InputSpec
+from legodnn.shared.vision.preprocess import Fit
 
 
 def spec(*shape, dtype="float32", layout="NCHW", mean=None, std=None):

@@ -15,8 +15,8 @@ from legodnn.runtime.frames.pixels import PixelFormat
 from legodnn.runtime.frames.samples import Samples
 from legodnn.runtime.frames.stream import Stream
 from legodnn.shared.errors import InputError, MissingExtra, UsageError
-from legodnn.shared.fit import Fit
 from legodnn.shared.tables import InputSpec
+from legodnn.shared.vision.preprocess import Fit
 
 SPEC = InputSpec((1, 4), "uint8", "NCHW", None, None, ())
 IMAGES = InputSpec((1, 3, 2, 2), "float32", "NCHW", None, None, ())

@@ -5,8 +5,8 @@ import json
 import torch
 from PIL import Image
 
-from legodnn.shared.clips import usual_layout
 from legodnn.shared.tables import InputSpec
+from legodnn.shared.vision.clips import usual_layout
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from legodnn.shared.drawing import Canvas, require_drawing
 from legodnn.shared.errors import MissingExtra
+from legodnn.shared.vision.drawing import Canvas, require_drawing
 
 Image = pytest.importorskip("PIL.Image")
 ImageFont = pytest.importorskip("PIL.ImageFont")

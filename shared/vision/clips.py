@@ -15,8 +15,8 @@ from typing import List, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from legodnn.shared.fit import Fit
 from legodnn.shared.tables import InputSpec
+from legodnn.shared.vision.preprocess import Fit
 
 LAYOUTS: Mapping[str, int] = {"NCHW": 4, "NTCHW": 5, "NCTHW": 5}
 """The layouts, and how many dimensions an input has in them."""

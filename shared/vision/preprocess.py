@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from legodnn.shared.errors import InputError
-from legodnn.shared.images import read_image
 from legodnn.shared.tables import InputSpec
+from legodnn.shared.vision.images import read_image
 
 LUMA = (0.299, 0.587, 0.114)
 """What red, green and blue weigh in brightness (ITU-R BT.601)."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from legodnn.shared.clips import channels, spread, usual_layout
+from legodnn.shared.vision.clips import channels, spread, usual_layout
 
 
 @pytest.mark.parametrize(("shape", "layout", "count"), [

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from legodnn.shared.errors import InputError, MissingExtra
-from legodnn.shared.images import IMAGE_SUFFIXES, read_image, require_pillow
+from legodnn.shared.vision.images import IMAGE_SUFFIXES, read_image, require_pillow
 
 Image = pytest.importorskip("PIL.Image")
 

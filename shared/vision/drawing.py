@@ -9,7 +9,7 @@ import io
 from typing import TYPE_CHECKING, Any, List, Optional, Sequence, Tuple
 
 from legodnn.shared.errors import MissingExtra
-from legodnn.shared.images import require_pillow
+from legodnn.shared.vision.images import require_pillow
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
