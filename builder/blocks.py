@@ -24,8 +24,8 @@ from legodnn.builder.plan import Plan, make_plan
 from legodnn.builder.progress import progress
 from legodnn.builder.prune import Descendant, Importance, derive
 from legodnn.builder.store import Stage, fingerprint, load_tensors, save_tensors
+from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.errors import ModelError, UsageError
-from legodnn.shared.tables import ORIGINAL
 
 
 def variant_name(sparsity: float) -> str:

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from legodnn.builder.store import tensor_bytes
 from legodnn.shared.bundle.archive import join_archive, split_archive
+from legodnn.shared.bundle.manifest import StorageSpec
 from legodnn.shared.errors import ModelError, one_line
-from legodnn.shared.tables import StorageSpec
 
 PRECISIONS = ("fp32", "fp16")
 

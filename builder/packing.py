@@ -20,11 +20,7 @@ from legodnn.builder.profile import Profile, trained_stage
 from legodnn.builder.progress import progress
 from legodnn.shared.bundle.archive import pack_program
 from legodnn.shared.bundle.blobs import BlobStore
-from legodnn.shared.bundle.tensors import encode_storages, tensor_to_bytes
-from legodnn.shared.bundle.writer import write_bundle
-from legodnn.shared.console import version
-from legodnn.shared.errors import DataError, UsageError
-from legodnn.shared.tables import (
+from legodnn.shared.bundle.manifest import (
     BLOCK,
     ORIGINAL,
     TRUNK,
@@ -38,6 +34,10 @@ from legodnn.shared.tables import (
     TensorSpec,
     Variant,
 )
+from legodnn.shared.bundle.tensors import encode_storages, tensor_to_bytes
+from legodnn.shared.bundle.writer import write_bundle
+from legodnn.shared.console import version
+from legodnn.shared.errors import DataError, UsageError
 from legodnn.shared.vision.clips import usual_layout
 
 TOLERANCE = 1e-4

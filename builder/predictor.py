@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from legodnn.shared.tables import ORIGINAL, Predictor
+from legodnn.shared.bundle.manifest import ORIGINAL, Predictor
 
 Table = Mapping[str, Mapping[str, float]]
 """A number per block and variant."""

@@ -24,7 +24,7 @@ from legodnn.builder.predictor import fit_predictor, frontier, uniform
 from legodnn.builder.progress import progress
 from legodnn.builder.recording import Recording
 from legodnn.builder.store import Stage, fingerprint, load_json, save_json
-from legodnn.shared.tables import ORIGINAL, Predictor
+from legodnn.shared.bundle.manifest import ORIGINAL, Predictor
 
 
 @dataclass

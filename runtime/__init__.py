@@ -9,7 +9,7 @@
 
     network       Network: an open bundle that runs; switching: how it changes what it runs; background: in a thread
     faults        why a selection cannot be made to run; forks: processes in which torch cannot compute
-    composition   how a selection is made to run; operators: what its programs may do
+    composition   how a selection is made to run
     latency       LatencyEstimator; seconds: from measurements to seconds per variant
     memory        what a selection needs; growth: MemoryEstimator, what that is on this device
     optimizer     ScalingOptimizer: the best selection within budgets; JointOptimizer: of several networks at once

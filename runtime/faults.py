@@ -11,9 +11,9 @@ from torch import Tensor
 from legodnn.runtime.composition import Way, tensors
 from legodnn.runtime.composition.joining import quiet
 from legodnn.runtime.composition.loading import SegmentLoader
+from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.errors import BundleError, OutOfMemory, UnusableVariant, one_line
-from legodnn.shared.tables import ORIGINAL
 
 _PLAIN = Way("contiguous", "plain")
 _NOT_FINITE = "it gives numbers that are not finite where the teacher does not"

@@ -21,9 +21,9 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Tuple
 
+from legodnn.shared.bundle.manifest import Manifest, Variant
+from legodnn.shared.bundle.schema import from_plain, to_plain
 from legodnn.shared.errors import LegoError
-from legodnn.shared.plain import from_plain, to_plain
-from legodnn.shared.tables import Manifest, Variant
 
 Selection = Mapping[str, str]
 

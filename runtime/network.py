@@ -22,10 +22,10 @@ from legodnn.runtime.forks import note_threads, require_process
 from legodnn.runtime.memory import MemoryTable, needed_bytes, needed_together
 from legodnn.runtime.seconds import LatencyTable
 from legodnn.runtime.switching import Again, Switcher
+from legodnn.shared.bundle.manifest import InputSpec, Manifest, Segment, SelfTestCase
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.bundle.tensors import tensor_from_bytes
 from legodnn.shared.errors import CompositionError, InputError, LegoError, UnusableVariant, UsageError
-from legodnn.shared.tables import InputSpec, Manifest, Segment, SelfTestCase
 
 Made = TypeVar("Made")
 

@@ -14,9 +14,9 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 import torch
 from torch import Tensor
 
+from legodnn.shared.bundle.manifest import Manifest
+from legodnn.shared.bundle.schema import from_plain, to_plain
 from legodnn.shared.errors import LegoError
-from legodnn.shared.plain import from_plain, to_plain
-from legodnn.shared.tables import Manifest
 
 _STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 

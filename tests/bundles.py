@@ -13,9 +13,7 @@ from torch import Tensor
 
 from legodnn.shared.bundle.archive import pack_program, split_archive
 from legodnn.shared.bundle.blobs import BlobStore
-from legodnn.shared.bundle.tensors import encode_storages, tensor_to_bytes
-from legodnn.shared.bundle.writer import write_bundle
-from legodnn.shared.tables import (
+from legodnn.shared.bundle.manifest import (
     BLOCK,
     ORIGINAL,
     TRUNK,
@@ -30,6 +28,8 @@ from legodnn.shared.tables import (
     TensorSpec,
     Variant,
 )
+from legodnn.shared.bundle.tensors import encode_storages, tensor_to_bytes
+from legodnn.shared.bundle.writer import write_bundle
 
 WIDTHS = {ORIGINAL: 32, "sparsity=0.5": 16, "sparsity=0.75": 8}
 COSTS = {ORIGINAL: 0.0, "sparsity=0.5": 0.01, "sparsity=0.75": 0.04}

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from legodnn.shared.bundle.writer import MAJOR, MINOR
+from legodnn.shared.bundle.format import MAJOR, MINOR
 
 FOLDER = Path(__file__).parent / "golden" / "bundles"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from legodnn.runtime.memory import MemoryTable
 from legodnn.runtime.seconds import LatencyTable
-from legodnn.shared.tables import (
+from legodnn.shared.bundle.manifest import (
     BLOCK,
     ORIGINAL,
     TRUNK,

@@ -11,9 +11,9 @@ from legodnn.builder import AutoBlockManager, CommonModelManager
 from legodnn.builder.compose import compose
 from legodnn.builder.export import export, prepare
 from legodnn.builder.graph.values import tensors_in
-from legodnn.runtime.operators import check_operators
 from legodnn.shared.bundle.archive import join_archive
 from legodnn.shared.errors import ModelError
+from legodnn.shared.programs.operators import check_operators
 from tests.networks import randomised
 from tests.odd_networks import Around
 

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 
 from legodnn.builder.sections import DATA_FILES, Call, Recipe
+from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.datasets.coco import json_file, read_coco
 from legodnn.shared.datasets.dataset import Dataset, Loaded, collated
 from legodnn.shared.datasets.lists import root_of
 from legodnn.shared.datasets.opening import labels_in, open_dataset
 from legodnn.shared.errors import InputError
-from legodnn.shared.tables import InputSpec
 
 BATCH, NUMBERS = 32, 1 << 23
 """Examples in a batch where the recipe says nothing: at most so many, and no more than hold so many numbers."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from legodnn.builder import costs
 from legodnn.builder.detectors import is_detector, plain_detector
 from legodnn.builder.distill.error import relative_error
-from legodnn.shared.tables import AnswerSpec
+from legodnn.shared.bundle.manifest import AnswerSpec
 
 Device = str | torch.device
 

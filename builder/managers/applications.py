@@ -12,7 +12,7 @@ from legodnn.builder.detectors.yolo import detecting_yolov3
 from legodnn.builder.graph.values import tensors_in
 from legodnn.builder.managers.abstract import AbstractModelManager, Device
 from legodnn.builder.zoo.yolov3 import YOLOv3
-from legodnn.shared.tables import AnswerSpec
+from legodnn.shared.bundle.manifest import AnswerSpec
 from legodnn.shared.tasks.anomaly import Anomaly
 from legodnn.shared.tasks.classification import ACTIONS, IMAGES
 from legodnn.shared.tasks.detection import Detection

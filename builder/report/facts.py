@@ -19,8 +19,8 @@ from legodnn.builder.profile import Profile
 from legodnn.builder.report.seconds import Timing
 from legodnn.builder.report.selections import Landscape, Point, spread
 from legodnn.builder.sections import Recipe
+from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.console import version
-from legodnn.shared.tables import ORIGINAL
 
 TIMED = 8
 """Selections timed of the compositions that were measured, and as many of those quickest for their accuracy."""

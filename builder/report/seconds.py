@@ -21,8 +21,8 @@ from legodnn.builder.compose import Composition, compose
 from legodnn.builder.export import prepare
 from legodnn.builder.profile import trained_stage
 from legodnn.builder.progress import progress
+from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.errors import ModelError, one_line
-from legodnn.shared.tables import ORIGINAL
 
 LIMIT_SECONDS = 12.0
 """What timing may take altogether; selections that were not reached by then are left out."""

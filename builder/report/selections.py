@@ -12,7 +12,7 @@ from math import prod
 from legodnn.builder import predictor
 from legodnn.builder.costs import Costs
 from legodnn.builder.profile import Profile
-from legodnn.shared.tables import ORIGINAL
+from legodnn.shared.bundle.manifest import ORIGINAL
 
 FEW = 1500
 """So many selections are all looked at; of more, `DRAWN` are drawn at random."""

@@ -23,8 +23,8 @@ from legodnn.builder.report.words import (
     short_variant,
     signed_points,
 )
+from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.naming import few
-from legodnn.shared.tables import ORIGINAL
 from legodnn.shared.units import format_bytes, format_seconds
 
 SHARES = (0.8, 0.6, 0.4, 0.25)

@@ -8,7 +8,7 @@ from typing import Any
 
 from legodnn.builder.report.selections import Point
 from legodnn.builder.sections import Call
-from legodnn.shared.tables import ORIGINAL
+from legodnn.shared.bundle.manifest import ORIGINAL
 
 MINUS = "\N{MINUS SIGN}"
 

@@ -15,8 +15,8 @@ from legodnn.runtime.memory import read_memory_table
 from legodnn.runtime.network import Network, SelfTestResult
 from legodnn.runtime.optimizer import Choice, JointChoice
 from legodnn.runtime.seconds import read_table
+from legodnn.shared.bundle.manifest import Manifest, selection_text
 from legodnn.shared.errors import InfeasibleBudget
-from legodnn.shared.tables import Manifest, selection_text
 from legodnn.shared.tasks.known import task_named
 from legodnn.shared.tasks.task import Meaning
 from legodnn.shared.units import format_bytes, format_seconds

@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterator, Mapping, Sequence
 import torch
 
 from legodnn.runtime.composition.ways import Way
-from legodnn.shared.tables import Manifest
+from legodnn.shared.bundle.manifest import Manifest
 
 _C: Any = torch._C  # graphs are typed in no version of torch
 _MEMORY_FORMATS: Mapping[str, int] = {"contiguous": 0, "channels_last": 2}

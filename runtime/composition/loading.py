@@ -18,12 +18,12 @@ from legodnn.runtime.composition.engines import ENGINES
 from legodnn.runtime.composition.joining import function_of, quiet
 from legodnn.runtime.composition.paged import Paged, paged, unpaged_bytes
 from legodnn.runtime.composition.ways import Way
-from legodnn.runtime.operators import check_operators, check_program
 from legodnn.shared.bundle.archive import write_archive
+from legodnn.shared.bundle.manifest import Segment, Variant
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.bundle.tensors import decode_storages
 from legodnn.shared.errors import BundleError, CompositionError, one_line
-from legodnn.shared.tables import Segment, Variant
+from legodnn.shared.programs.operators import check_operators, check_program
 
 _jit: Any = torch.jit  # typed in some versions of torch and not in others
 _Key = Tuple[str, str]

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any, Callable, Dict, Mapping, Optional, TextIO
 
 from legodnn.runtime.controller.budget import Budget
-from legodnn.shared.plain import to_plain
+from legodnn.shared.bundle.schema import to_plain
 from legodnn.shared.units import format_bytes, format_seconds
 
 START, TIGHTER, LOOSER, DRIFT = "start", "tighter", "looser", "drift"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional, Sequence
 
 from legodnn.runtime.memory import activation_bytes, weight_bytes
-from legodnn.shared.tables import Manifest, Variant
+from legodnn.shared.bundle.manifest import Manifest, Variant
 
 Selection = Mapping[str, str]
 

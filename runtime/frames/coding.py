@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from legodnn.runtime.frames.pixels import PixelFormat
-from legodnn.shared.tables import InputSpec
+from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.vision.preprocess import Fit
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Optional
 
-from legodnn.shared.tables import Predictor
+from legodnn.shared.bundle.manifest import Predictor
 
 _ROUNDING = Fraction(1, 10**12)
 

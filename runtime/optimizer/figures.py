@@ -11,7 +11,7 @@ from legodnn.runtime.memory import MemoryTable
 from legodnn.runtime.network import Network
 from legodnn.runtime.optimizer.choice import Choice
 from legodnn.runtime.optimizer.power import Power
-from legodnn.shared.tables import ORIGINAL, Variant
+from legodnn.shared.bundle.manifest import ORIGINAL, Variant
 
 Selection = Dict[str, str]
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from legodnn.runtime.frames.source import Frame
+from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.bundle.tensors import tensor_to_bytes
 from legodnn.shared.errors import InputError
-from legodnn.shared.tables import InputSpec
 from legodnn.shared.vision.clips import ClipFit, takes_clips
 from legodnn.shared.vision.drawing import Canvas
 from legodnn.shared.vision.preprocess import Fit

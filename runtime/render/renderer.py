@@ -14,8 +14,8 @@ from legodnn.runtime.render.masks import draw_masks
 from legodnn.runtime.render.objects import draw_objects
 from legodnn.runtime.render.poses import draw_pose
 from legodnn.runtime.render.scores import draw_border
+from legodnn.shared.bundle.manifest import Manifest
 from legodnn.shared.files import atomic_write
-from legodnn.shared.tables import Manifest
 from legodnn.shared.tasks.task import Meaning
 from legodnn.shared.vision.drawing import require_drawing
 from legodnn.shared.vision.images import IMAGE_SUFFIXES

@@ -6,7 +6,7 @@
     10      2     minor version; newer ones stay readable
     12      8     length m of the manifest, at most 64 MiB
     20      32    SHA-256 of bytes 0..20 followed by the manifest
-    52      m     the manifest: one msgpack map, keys sorted (its content: `legodnn.shared.tables.Manifest`)
+    52      m     the manifest: one msgpack map, keys sorted (its content: `legodnn.shared.bundle.manifest.Manifest`)
     52+m    ...   blobs, one after the other in the manifest's order, without gap or overlap, to the end of the file
 
 Minor version 1: a program's classes and functions, but for torch's own, are in the module ``__torch__.program``; they
@@ -16,6 +16,9 @@ A blob is a segment's program, a segment's tensors, or a sample tensor. Programs
 except its tensors; tensors are raw storages, the bytes of equal significance gathered in planes, optionally as half
 precision. Blobs are zstd frames or raw, each with its length before and after packing and its SHA-256.
 
+    format     its first bytes, its versions, what is bounded
+    manifest   Manifest: what a bundle says about its network
+    schema     dataclasses from plain values and back, checked
     encoding   msgpack, deterministic on the way out and strict on the way in
     blobs      zstd and byte planes
     tensors    storages and sample tensors as blobs

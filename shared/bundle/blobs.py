@@ -9,8 +9,8 @@ from typing import Dict, Iterable, Iterator, List, Union
 
 import zstandard
 
+from legodnn.shared.bundle.manifest import BlobEntry
 from legodnn.shared.errors import BundleError
-from legodnn.shared.tables import BlobEntry
 
 Buffer = Union[bytes, bytearray, memoryview]
 """Bytes that need not be copied to be passed on."""

@@ -12,9 +12,9 @@ from typing import Iterator, Optional, Set, Tuple, Type, Union
 from legodnn.shared.bundle.archive import join_archive, unpack_program
 from legodnn.shared.bundle.blobs import Buffer, decompress
 from legodnn.shared.bundle.encoding import decode
-from legodnn.shared.bundle.writer import DIGEST_BYTES, HEADER, MAGIC, MAJOR, MAX_MANIFEST_BYTES
+from legodnn.shared.bundle.format import DIGEST_BYTES, HEADER, MAGIC, MAJOR, MAX_MANIFEST_BYTES
+from legodnn.shared.bundle.manifest import Archive, BlobEntry, Manifest
 from legodnn.shared.errors import BundleError, BundleVersionError
-from legodnn.shared.tables import Archive, BlobEntry, Manifest
 
 CHUNK_BYTES = 1 << 16
 """What is read at a time: a blob as it lies in the file is never in memory as a whole. It is not mapped either, since

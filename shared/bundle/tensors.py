@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from legodnn.shared.bundle.blobs import Buffer, join_planes, split_planes
+from legodnn.shared.bundle.manifest import DTYPES, StorageSpec, TensorSpec
 from legodnn.shared.errors import BundleError
-from legodnn.shared.tables import DTYPES, StorageSpec, TensorSpec
 
 
 def encode_storages(storages: Mapping[str, bytes], specs: Sequence[StorageSpec]) -> bytes:

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import struct
 from pathlib import Path
 from typing import Union
 
 from legodnn.shared.bundle.blobs import BlobStore
 from legodnn.shared.bundle.encoding import encode
+from legodnn.shared.bundle.format import HEADER, MAGIC, MAJOR, MINOR
+from legodnn.shared.bundle.manifest import Manifest
 from legodnn.shared.files import atomic_write
-from legodnn.shared.tables import Manifest
-
-MAGIC = b"\x89LGB\r\n\x1a\n"
-MAJOR, MINOR = 1, 1
-HEADER = struct.Struct("<8sHHQ")
-DIGEST_BYTES = 32
-MAX_MANIFEST_BYTES = 64 * 1024**2
 
 
 def write_bundle(path: Union[str, Path], manifest: Manifest, blobs: BlobStore) -> int:

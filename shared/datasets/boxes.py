@@ -11,13 +11,13 @@ from typing import List, Mapping, Sequence, Tuple
 
 import torch
 
+from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.datasets.coco import Coco, Picture, is_crowd, json_file, numbers_of, read_coco
 from legodnn.shared.datasets.dataset import Classes, Dataset, Example, Loaded, Skipped
 from legodnn.shared.datasets.lists import IMAGES, listed, root_of
 from legodnn.shared.datasets.paths import files_in, inside, require_some
 from legodnn.shared.datasets.voc import VocImage, read_voc
 from legodnn.shared.errors import DataError, InputError
-from legodnn.shared.tables import InputSpec
 from legodnn.shared.tasks.detection import Boxes
 from legodnn.shared.vision.images import require_pillow
 from legodnn.shared.vision.preprocess import Fit, file_image

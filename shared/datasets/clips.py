@@ -14,11 +14,11 @@ from typing import List, Sequence
 import torch
 from torch import Tensor
 
+from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.datasets.dataset import Classes, Dataset, Example, Loaded, Skipped
 from legodnn.shared.datasets.folders import class_names
 from legodnn.shared.datasets.paths import files_in, in_order, require_some, sub_folders
 from legodnn.shared.errors import DataError, InputError
-from legodnn.shared.tables import InputSpec
 from legodnn.shared.vision.clips import ClipFit, spread, takes_clips
 from legodnn.shared.vision.images import IMAGE_SUFFIXES, require_pillow
 from legodnn.shared.vision.preprocess import file_image, rgb_image

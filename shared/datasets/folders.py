@@ -12,10 +12,10 @@ from typing import Callable, List, Sequence
 
 import torch
 
+from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.datasets.dataset import Classes, Dataset, Example, Loaded, Skipped
 from legodnn.shared.datasets.paths import files_below, files_in, require_some, sub_folders
 from legodnn.shared.errors import DataError
-from legodnn.shared.tables import InputSpec
 from legodnn.shared.vision.images import IMAGE_SUFFIXES, require_pillow
 from legodnn.shared.vision.preprocess import Fit, file_image
 

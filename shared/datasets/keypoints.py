@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.datasets.boxes import Box, clipped
 from legodnn.shared.datasets.coco import Coco, Picture, is_crowd, json_file, numbers_of, read_coco
 from legodnn.shared.datasets.dataset import Dataset, Example, Loaded, Skipped
@@ -21,7 +22,6 @@ from legodnn.shared.datasets.paths import require_some
 from legodnn.shared.datasets.regions import finite
 from legodnn.shared.errors import DataError, InputError
 from legodnn.shared.naming import few
-from legodnn.shared.tables import InputSpec
 from legodnn.shared.vision.images import require_pillow
 from legodnn.shared.vision.preprocess import Fit, file_image
 

@@ -14,13 +14,13 @@ from typing import Dict, List, Mapping, Sequence, Tuple
 import torch
 from torch import Tensor
 
+from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.datasets.coco import Coco, Picture, json_file, read_coco
 from legodnn.shared.datasets.dataset import Classes, Dataset, Example, Loaded, Skipped
 from legodnn.shared.datasets.lists import IMAGES, listed, root_of
 from legodnn.shared.datasets.paths import files_in, require_some
 from legodnn.shared.datasets.regions import region_mask
 from legodnn.shared.errors import DataError, InputError
-from legodnn.shared.tables import InputSpec
 from legodnn.shared.tasks.segmentation import IGNORED
 from legodnn.shared.vision.images import IMAGE_SUFFIXES, read_mask, require_pillow
 from legodnn.shared.vision.preprocess import Fit, file_image

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Callable, Mapping, Optional, Sequence, Tuple
 
+from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.datasets.boxes import box_names, open_boxes
 from legodnn.shared.datasets.clips import open_clips
 from legodnn.shared.datasets.dataset import Dataset
@@ -13,7 +14,6 @@ from legodnn.shared.datasets.folders import class_names, open_classes, open_kind
 from legodnn.shared.datasets.keypoints import keypoint_names, open_keypoints
 from legodnn.shared.datasets.masks import mask_names, open_masks
 from legodnn.shared.errors import DataError, InputError
-from legodnn.shared.tables import InputSpec
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from torch import Tensor
 
-from legodnn.shared.tables import Manifest
+from legodnn.shared.bundle.manifest import Manifest
 from legodnn.shared.tasks.trivial import Trivial
 
 

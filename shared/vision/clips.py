@@ -15,7 +15,7 @@ from typing import List, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from legodnn.shared.tables import InputSpec
+from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.vision.preprocess import Fit
 
 LAYOUTS: Mapping[str, int] = {"NCHW": 4, "NTCHW": 5, "NCTHW": 5}

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.errors import InputError
-from legodnn.shared.tables import InputSpec
 from legodnn.shared.vision.images import read_image
 
 LUMA = (0.299, 0.587, 0.114)

@@ -29,8 +29,8 @@ from legodnn.builder.resolve import build_loaders, build_manager
 from legodnn.builder.sections import Recipe
 from legodnn.runtime import Network, ScalingOptimizer
 from legodnn.runtime.composition import tensors
+from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.errors import DataError, InfeasibleBudget
-from legodnn.shared.tables import ORIGINAL
 from legodnn.shared.tasks.known import task_named
 from legodnn.shared.tasks.task import Task
 

@@ -16,7 +16,7 @@ def untrained_bundle(blocks: Any, folder: Path) -> Path:
     from legodnn.builder.packing import BundleOptions, pack
     from legodnn.builder.profile import Profile
     from legodnn.builder.store import Stage, save_json, save_tensors
-    from legodnn.shared.tables import Predictor
+    from legodnn.shared.bundle.manifest import Predictor
 
     variants = blocks.descendant_names
     table = {

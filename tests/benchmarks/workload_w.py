@@ -33,8 +33,8 @@ from legodnn.builder import (
 )
 from legodnn.runtime import InfeasibleBudget, LatencyEstimator, Network, ScalingOptimizer
 from legodnn.runtime.composition import time_turns
+from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.errors import LegoError
-from legodnn.shared.tables import ORIGINAL
 from tests.benchmarks.applications import uniform
 
 EPOCHS, RATE = 3, 1e-3

@@ -155,7 +155,7 @@ def test_pillow_is_not_loaded_until_there_are_images_to_read_or_draw():
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("module", ["errors", "units", "tables", "console", "vision.images", "bundle.reader"])
+@pytest.mark.parametrize("module", ["errors", "units", "bundle.manifest", "console", "vision.images", "bundle.reader"])
 def test_questions_about_a_bundle_are_answered_without_torch(module):
     result = interpret(f"import legodnn.shared.{module}", blocked=("torch", "numpy"))
     assert result.returncode == 0, result.stderr

@@ -20,7 +20,7 @@ from legodnn.builder.sections import DEFAULT_MANAGER
 from legodnn.builder.zoo.resnet_cifar import resnet18
 from legodnn.runtime import Budget, Schedule
 from legodnn.runtime import cli as runtime_cli
-from legodnn.shared.bundle.writer import HEADER, MAGIC
+from legodnn.shared.bundle.format import HEADER, MAGIC
 from tests.unit.builder.conftest import PARTS
 
 TEXT = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")

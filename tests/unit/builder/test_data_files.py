@@ -23,10 +23,10 @@ from legodnn.builder.recipe import load_recipe
 from legodnn.builder.resolve import build_loaders, build_manager
 from legodnn.builder.sections import DATA_FILES, Call
 from legodnn.builder.store import Stage
+from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.datasets.opening import open_dataset
 from legodnn.shared.errors import DataError, RecipeError
-from legodnn.shared.tables import InputSpec
 from legodnn.shared.tasks.detection import Detection
 from legodnn.shared.tasks.pose import Pose
 from legodnn.shared.vision.clips import usual_layout

@@ -12,9 +12,9 @@ import torch
 import torch.nn as nn
 
 from legodnn.runtime.cli import main
+from legodnn.shared.bundle.manifest import ORIGINAL, InputSpec, TensorSpec
 from legodnn.shared.bundle.writer import write_bundle
 from legodnn.shared.datasets.opening import open_dataset
-from legodnn.shared.tables import ORIGINAL, InputSpec, TensorSpec
 from tests import bundles
 from tests.unit.runtime.commands import WITH_CTRL_C, command, memory_by_tables
 

@@ -13,7 +13,7 @@ from legodnn.builder import AutoBlockManager
 from legodnn.builder.managers.applications import TaskManager
 from legodnn.runtime.cli import main
 from legodnn.runtime.render.colours import RED, colour
-from legodnn.shared.tables import AnswerSpec
+from legodnn.shared.bundle.manifest import AnswerSpec
 from legodnn.shared.tasks.known import TASKS
 from tests import bundles
 from tests.benchmarks.untrained import untrained_bundle

@@ -12,8 +12,8 @@ from legodnn.runtime.frames.coding import pictures
 from legodnn.runtime.frames.pacing import Latest
 from legodnn.runtime.frames.pixels import PixelFormat
 from legodnn.runtime.frames.stream import Stream
+from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.errors import InputError, MissingExtra
-from legodnn.shared.tables import InputSpec
 from legodnn.shared.vision.clips import ClipFit, takes_clips
 
 GRAY = PixelFormat("gray", 2, 2)

@@ -11,8 +11,8 @@ from legodnn.runtime.frames import coding
 from legodnn.runtime.frames.pacing import Clock, Due, Latest, Pace, Slot, pace
 from legodnn.runtime.frames.source import Frame, Source
 from legodnn.runtime.frames.stream import Stream
+from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.errors import InputError
-from legodnn.shared.tables import InputSpec
 
 
 class Hands(Clock):

@@ -5,8 +5,8 @@ import torch
 
 from legodnn.runtime.frames import coding
 from legodnn.runtime.frames.pixels import PIXEL_FORMATS, PixelFormat, parse_size
+from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.errors import InputError, UsageError
-from legodnn.shared.tables import InputSpec
 from legodnn.shared.vision.preprocess import Fit
 
 

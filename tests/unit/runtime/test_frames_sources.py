@@ -14,8 +14,8 @@ from legodnn.runtime.frames.opening import open_source
 from legodnn.runtime.frames.pixels import PixelFormat
 from legodnn.runtime.frames.samples import Samples
 from legodnn.runtime.frames.stream import Stream
+from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.errors import InputError, MissingExtra, UsageError
-from legodnn.shared.tables import InputSpec
 from legodnn.shared.vision.preprocess import Fit
 
 SPEC = InputSpec((1, 4), "uint8", "NCHW", None, None, ())

@@ -22,8 +22,8 @@ from legodnn.runtime.memory import (
     read_memory_table,
     weight_bytes,
 )
+from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.errors import InfeasibleBudget
-from legodnn.shared.tables import ORIGINAL
 from tests import bundles
 from tests.bundles import BLOCKS, WIDTHS
 from tests.unit.runtime.torch_has import skip_without

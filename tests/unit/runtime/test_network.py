@@ -9,8 +9,8 @@ import torch.nn as nn
 from legodnn.runtime import Network, composition
 from legodnn.runtime.composition import WAYS, relative_error
 from legodnn.runtime.composition.engines import ENGINES, Engine
-from legodnn.runtime.operators import ALLOWED, check_operators, check_program
 from legodnn.shared.errors import BundleError, CompositionError, InputError, OperatorError, SelectionError
+from legodnn.shared.programs.operators import ALLOWED, check_operators, check_program
 from tests.bundles import selections
 from tests.unit.runtime.torch_has import no_xnnpack
 

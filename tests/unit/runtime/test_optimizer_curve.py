@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from legodnn.runtime.optimizer.curve import most_cost
-from legodnn.shared.tables import Predictor
+from legodnn.shared.bundle.manifest import Predictor
 
 STEPS = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=1, max_size=8)
 

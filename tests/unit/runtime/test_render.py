@@ -9,8 +9,8 @@ import torch
 from legodnn.runtime.frames.source import Frame
 from legodnn.runtime.render.colours import GREEN, PALETTE, RED, colour, place
 from legodnn.runtime.render.renderer import Renderer, file_name
+from legodnn.shared.bundle.manifest import AnswerSpec, InputSpec
 from legodnn.shared.errors import InputError
-from legodnn.shared.tables import AnswerSpec, InputSpec
 from legodnn.shared.tasks.known import TASKS
 from legodnn.shared.tasks.task import Meaning
 

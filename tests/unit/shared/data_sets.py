@@ -5,7 +5,7 @@ import json
 import torch
 from PIL import Image
 
-from legodnn.shared.tables import InputSpec
+from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.vision.clips import usual_layout
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)

@@ -16,8 +16,8 @@ import bisect
 from dataclasses import dataclass
 from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Set, Tuple, TypeVar
 
+from legodnn.shared.bundle.schema import from_plain, to_plain
 from legodnn.shared.errors import BundleError, SelectionError
-from legodnn.shared.plain import from_plain, to_plain
 
 ORIGINAL = "original"
 """The variant every block has: the teacher's own."""

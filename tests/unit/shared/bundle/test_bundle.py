@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from legodnn.shared.bundle.archive import join_archive, pack_program, split_archive, unpack_program
 from legodnn.shared.bundle.blobs import BlobStore, compress, decompress, join_planes, split_planes
 from legodnn.shared.bundle.encoding import decode, encode
+from legodnn.shared.bundle.format import HEADER, MAGIC, MAJOR, MINOR
+from legodnn.shared.bundle.manifest import DTYPES, BlobEntry, StorageSpec
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.bundle.tensors import decode_storages, encode_storages, tensor_from_bytes, tensor_to_bytes
-from legodnn.shared.bundle.writer import HEADER, MAGIC, MAJOR, MINOR, write_bundle
+from legodnn.shared.bundle.writer import write_bundle
 from legodnn.shared.errors import BundleError, BundleVersionError
-from legodnn.shared.tables import DTYPES, BlobEntry, StorageSpec
 from tests import bundles
 
 PLAIN = st.recursive(
