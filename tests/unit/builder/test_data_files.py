@@ -33,7 +33,7 @@ from legodnn.shared.vision.clips import usual_layout
 
 Image = pytest.importorskip("PIL.Image")
 
-from tests.unit.shared.data_sets import picture, spec  # noqa: E402  (needs Pillow)
+from tests.unit.shared.datasets.data_sets import picture, spec  # noqa: E402  (needs Pillow)
 
 IMAGES = "image classification"
 

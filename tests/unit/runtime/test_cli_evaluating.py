@@ -20,7 +20,7 @@ from tests.unit.runtime.commands import WITH_CTRL_C, command, memory_by_tables
 
 Image = pytest.importorskip("PIL.Image")
 
-from tests.unit.shared.data_sets import mask, picture  # noqa: E402  (needs Pillow)
+from tests.unit.shared.datasets.data_sets import mask, picture  # noqa: E402  (needs Pillow)
 
 pytestmark = pytest.mark.usefixtures("common_cache")
 

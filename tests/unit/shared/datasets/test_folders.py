@@ -15,7 +15,7 @@ from legodnn.shared.tasks.anomaly import Anomaly
 
 Image = pytest.importorskip("PIL.Image")
 
-from tests.unit.shared.data_sets import BLUE, RED, close, only, picture, spec  # noqa: E402  (needs Pillow)
+from tests.unit.shared.datasets.data_sets import BLUE, RED, close, only, picture, spec  # noqa: E402  (needs Pillow)
 
 IMAGES, ACTIONS, ANOMALIES = "image classification", "action recognition", "anomaly detection"
 

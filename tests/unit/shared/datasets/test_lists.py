@@ -7,7 +7,7 @@ from legodnn.shared.errors import DataError
 
 pytest.importorskip("PIL.Image")
 
-from tests.unit.shared.data_sets import mask, picture, spec, voc
+from tests.unit.shared.datasets.data_sets import mask, picture, spec, voc
 
 BOXES, MASKS = "object detection", "semantic segmentation"
 LABELS = ("background", "cat", "dog")

@@ -13,7 +13,7 @@ from legodnn.shared.errors import DataError, InputError
 
 Image = pytest.importorskip("PIL.Image")
 
-from tests.unit.shared.data_sets import BLUE, close, coco, mask, only, picture, spec, voc  # noqa: E402  (needs Pillow)
+from tests.unit.shared.datasets.data_sets import BLUE, close, coco, mask, only, picture, spec, voc  # noqa: E402  (needs Pillow)
 
 MASKS, BOXES, POSES = "semantic segmentation", "object detection", "pose estimation"
 CATS = ("background", "dog", "cat")
