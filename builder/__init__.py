@@ -7,7 +7,7 @@
     packing     pack: everything into one bundle
     pipeline    all of it in a row, from a recipe, resumable
     graph/      the network as a graph: tracing, channels, segments
-    prune, compose, costs, export, store   smaller building blocks
+    prune, compose, costs, export, store, torchscript   smaller building blocks
     managers/   AbstractModelManager, and one for each application: how a kind of network is run and judged
     teachers/   how networks of the built-in recipes are trained where there are no weights
     plan, groups   what will be done, and which channels go together

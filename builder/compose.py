@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
 import torch.nn as nn
 from torch import Tensor, fx
 
 from legodnn.builder.graph.segments import Segment, SegmentGraph
+from legodnn.builder.torchscript import optimized_execution
 
 Values = dict[fx.Node, Tensor]
 
@@ -17,7 +17,7 @@ Values = dict[fx.Node, Tensor]
 def run_segment(segment: Segment, module: nn.Module, values: Values) -> None:
     """Run one segment on the values it reads and add what it makes."""
     # Left to itself TorchScript compiles what it runs, and on a GPU its compiler fails on choices among detections.
-    with torch.jit.optimized_execution(False):
+    with optimized_execution(False):
         made = module(*[values[source] for source in segment.inputs])
     values.update(zip(segment.outputs, made if isinstance(made, tuple) else (made,), strict=True))
 

@@ -17,6 +17,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from legodnn.builder.store import tensor_bytes
+from legodnn.builder.torchscript import load, save, trace
 from legodnn.shared.bundle.archive import join_archive, split_archive
 from legodnn.shared.bundle.manifest import StorageSpec
 from legodnn.shared.errors import ModelError, one_line
@@ -71,9 +72,9 @@ def _archive(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
         if not kinds <= _traced_kinds:
             # The first trace of a class in a process names its type without a number, all later ones with one. Names
             # must not depend on what was traced before, so the first does not count.
-            torch.jit.trace(module, inputs, check_trace=False)
+            trace(module, inputs, check_trace=False)
             _traced_kinds.update(kinds)
-        torch.jit.save(torch.jit.trace(module, inputs, check_trace=False), buffer)
+        save(trace(module, inputs, check_trace=False), buffer)
     return buffer.getvalue()
 
 
@@ -84,7 +85,7 @@ def _printed_again(archive: bytes) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.jit.save(torch.jit.load(io.BytesIO(joined)), buffer)
+        save(load(io.BytesIO(joined)), buffer)
     return buffer.getvalue()
 
 

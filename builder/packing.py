@@ -209,7 +209,7 @@ class _Packer:
                 for n, o in zip(self.blocks.graph.outputs, outputs, strict=True)
             )
             numbers = tuple(self.blobs.add(tensor_to_bytes(o)) for o in outputs)
-            cases.append(SelfTestCase(selection, numbers))
+            cases.append(SelfTestCase(dict(selection), numbers))
         return SelfTest(
             inputs=tuple(self.blobs.add(tensor_to_bytes(x)) for x in inputs),
             input_spec=TensorSpec("input", tuple(first.shape), "float32"),

@@ -48,8 +48,8 @@ def _squares_along(value: Tensor, axis: int) -> Tensor:
     """The sum of squares at each index along ``axis``, in double precision without a copy of the whole."""
     others = [i for i in range(value.dim()) if i != axis]
     total = torch.zeros(value.shape[axis], dtype=torch.float64, device=value.device)
-    parts = value.split(max(1, SUMMED_AT_ONCE * len(value) // max(1, value.numel())))
-    places = total.split(len(parts[0])) if axis == 0 else [total] * len(parts)
+    parts = torch.split(value, max(1, SUMMED_AT_ONCE * len(value) // max(1, value.numel())))
+    places = torch.split(total, len(parts[0])) if axis == 0 else [total] * len(parts)
     for part, place in zip(parts, places, strict=True):
         squares = part.double().square()
         place += squares.sum(others) if others else squares

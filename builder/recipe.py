@@ -228,7 +228,7 @@ class _Reader:
         return self._call(key, {**table, "factory": DATA_FILES, "kwargs": kwargs})
 
     def _number(self, key: str, value: Any, low: float, high: float, *, whole: bool = False) -> Any:
-        kinds: tuple[type, ...] = (int,) if whole else (int, float)
+        kinds: tuple[type[int] | type[float], ...] = (int,) if whole else (int, float)
         if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
             what = "a whole number" if whole else "a number"
             self.mistakes.append(f"{key}: {what} from {low:,} to {high:,} expected, not {value!r}")

@@ -16,7 +16,7 @@ bin="$environment/bin"
 say "lint"
 "$bin/ruff" check .
 say "types"
-"$bin/mypy" -p legodnn.shared -p legodnn.runtime
+"$bin/mypy" -p legodnn.shared -p legodnn.runtime -p legodnn.builder
 say "tests"
 marks=(-m "not slow")
 [ "${1:-}" = "--slow" ] && marks=(-m "slow or not slow")

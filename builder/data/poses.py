@@ -128,7 +128,8 @@ def _transforms(n: int, size: int, generator: torch.Generator) -> Tensor:
     tilt[:, 2, :2] = uniform(generator, -0.25, 0.25, n, 2) / SIDE
     tilt[:, 0, 1] = uniform(generator, -0.2, 0.2, n)
     last = torch.tensor([0.0, 0.0, 1.0]).expand(n, 1, 3)
-    return torch.cat([affine, last], 1) @ torch.linalg.inv(middle) @ tilt @ middle
+    inverse: Tensor = torch.linalg.inv(middle)
+    return torch.cat([affine, last], 1) @ inverse @ tilt @ middle
 
 
 def _covers(n: int, others: Garments, size: int, generator: torch.Generator) -> Tensor:

@@ -75,7 +75,7 @@ def _targets(original: fx.GraphModule, descendant: Descendant, channels: Channel
             addition = _addition_after(node)
             matched, addend = addition if addition else (node, None)
             reads = node.all_input_nodes[0].name
-            targets.append(_Target(str(node.target), node.name, reads, matched.name, addend and addend.name))
+            targets.append(_Target(str(node.target), node.name, reads, matched.name, addend.name if addend else None))
     return targets
 
 
@@ -125,8 +125,8 @@ def _rows(layer: Any, reads: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
         count = answers.shape[2]
         chosen = torch.randperm(count, generator=torch.Generator().manual_seed(count))[:POSITIONS].to(reads.device)
         groups = layer.groups
-        rows = rows[..., chosen].unflatten(1, (groups, -1)).permute(1, 0, 3, 2).flatten(1, 2)
-        answers = answers[..., chosen].unflatten(1, (groups, -1)).permute(1, 0, 3, 2).flatten(1, 2)
+        rows = torch.unflatten(rows[..., chosen], 1, (groups, -1)).permute(1, 0, 3, 2).flatten(1, 2)
+        answers = torch.unflatten(answers[..., chosen], 1, (groups, -1)).permute(1, 0, 3, 2).flatten(1, 2)
     return torch.cat([rows, torch.ones_like(rows[..., :1])], 2), answers
 
 

@@ -126,7 +126,7 @@ class Trainer:
             answer = module(seen)
             loss = self.blocks.model_manager.imitation_error(answer, wanted)
             if math.isfinite(float(loss.detach())):
-                loss.backward()
+                torch.autograd.backward(loss)
             else:
                 self._give_up(segment.name, name)
             answers[name] = answer.detach() if torch.isfinite(answer.detach()).all() else wanted

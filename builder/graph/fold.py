@@ -7,9 +7,12 @@ only it reads can do both itself. What is distilled and exported is folded, so t
 from __future__ import annotations
 
 import copy
+from typing import cast
 
 import torch.nn as nn
-from torch import fx
+from torch import Tensor, fx
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -29,10 +32,10 @@ def fold_norms(module: fx.GraphModule) -> fx.GraphModule:
         if node.op == "call_module":
             uses[str(node.target)] = uses.get(str(node.target), 0) + 1
     for node in list(module.graph.nodes):
-        feeder = _feeder(module, node, uses)
-        if feeder is None:
+        found = _feeder(module, node, uses)
+        if found is None:
             continue
-        layer, norm = module.get_submodule(str(feeder.target)), module.get_submodule(str(node.target))
+        feeder, layer, norm = found
         _replace(module, str(feeder.target), _fused(layer, norm))
         node.replace_all_uses_with(feeder)
         module.graph.erase_node(node)
@@ -42,8 +45,11 @@ def fold_norms(module: fx.GraphModule) -> fx.GraphModule:
     return module
 
 
-def _feeder(module: fx.GraphModule, node: fx.Node, uses: dict[str, int]) -> fx.Node | None:
-    """The node whose layer can take over the normalisation ``node``, if it is one and there is such a layer."""
+def _feeder(
+    module: fx.GraphModule, node: fx.Node, uses: dict[str, int]
+) -> tuple[fx.Node, _ConvNd | nn.Linear, _BatchNorm] | None:
+    """The node whose layer can take over the normalisation ``node``, if it is one and there is such a layer; with both
+    modules."""
     if node.op != "call_module" or uses[str(node.target)] > 1 or not node.all_input_nodes:
         return None
     norm, feeder = module.get_submodule(str(node.target)), node.all_input_nodes[0]
@@ -56,14 +62,14 @@ def _feeder(module: fx.GraphModule, node: fx.Node, uses: dict[str, int]) -> fx.N
         return None
     if isinstance(layer, nn.Linear) and len(feeder.meta["value"].shape) != 2:
         return None
-    return feeder if isinstance(layer, (*_CONVOLUTIONS, nn.Linear)) else None
+    return (feeder, layer, norm) if isinstance(layer, (*_CONVOLUTIONS, nn.Linear)) else None
 
 
-def _fused(layer: nn.Module, norm: nn.Module) -> nn.Module:
+def _fused(layer: _ConvNd | nn.Linear, norm: _BatchNorm) -> nn.Module:
     """A copy of ``layer`` that normalises as well; its old weight is not copied on the way."""
     weight, bias = fuse_conv_bn_weights(  # a linear layer is a convolution of one point
-        layer.weight, layer.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias,
-        transpose=isinstance(layer, _TRANSPOSED),
+        layer.weight, layer.bias, cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var), norm.eps,
+        norm.weight, norm.bias, transpose=isinstance(layer, _TRANSPOSED),
     )  # fmt: skip
     fused = copy.deepcopy(layer, {id(layer.weight): weight})
     fused.bias = bias

@@ -129,7 +129,7 @@ class _ValueGraph:
         self.number.update({n: 0 for n in teacher.graph.nodes if n.op == "placeholder"})
         output = next(n for n in teacher.graph.nodes if n.op == "output")
         self.sink = len(self.nodes) + 1
-        predecessors = [[]] + [self._numbers(n) for n in self.nodes] + [self._numbers(output)]
+        predecessors: list[list[int]] = [[]] + [self._numbers(n) for n in self.nodes] + [self._numbers(output)]
         self.predecessors = predecessors
         self.successors: list[list[int]] = [[] for _ in predecessors]
         for node, before in enumerate(predecessors):
@@ -278,7 +278,7 @@ class _Finder:
 
     def _is_tensor(self, number: int) -> bool:
         if number == 0:
-            return sum(n.op == "placeholder" for n in self.values.teacher.graph.nodes) == 1
+            return [n.op for n in self.values.teacher.graph.nodes].count("placeholder") == 1
         return facts(self.values.nodes[number - 1]).is_tensor
 
     def _with_followers(self, chain: Sequence[int], pieces: Sequence[Sequence[int]], last: int, bound: int) -> int:

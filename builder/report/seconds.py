@@ -21,6 +21,7 @@ from legodnn.builder.compose import Composition, compose
 from legodnn.builder.export import prepare
 from legodnn.builder.profile import trained_stage
 from legodnn.builder.progress import progress
+from legodnn.builder.torchscript import trace
 from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.errors import ModelError, one_line
 
@@ -95,7 +96,7 @@ class _Stopwatch:
         network = _Timed(compose(graph, modules, {}), len(self.samples)).eval()
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # tracing is deprecated, and what devices run
-            frozen: nn.Module = torch.jit.freeze(torch.jit.trace(network, self.samples[0], check_trace=False))
+            frozen: nn.Module = torch.jit.freeze(trace(network, self.samples[0], check_trace=False))
         return frozen
 
     def _module(self, segment: str, variant: str) -> nn.Module:

@@ -58,7 +58,7 @@ def _prepared(model: Any, device: torch.device) -> Iterator[None]:
     """A torchvision detector takes batches as they are, and on a CPU has a faster way to look into regions."""
     transform, model.transform = model.transform, _AsTheyAre()
     pool = model.roi_heads.box_roi_pool if isinstance(model, FasterRCNN) else None
-    faster = device.type == "cpu" and type(pool) is MultiScaleRoIAlign and pool.sampling_ratio > 0
+    faster = pool is not None and device.type == "cpu" and type(pool) is MultiScaleRoIAlign and pool.sampling_ratio > 0
     if faster:
         model.roi_heads.box_roi_pool = Pooling(pool)
     try:

@@ -74,7 +74,7 @@ class FirstLook(nn.Module):
     def _windows(self, x: Tensor) -> Tensor:
         """Frames to windows (n, windows, features) of length 1 at most, shorter where there is little but noise."""
         windows = F.unfold(self._directions(x), WINDOW)
-        length = windows.norm(dim=1, keepdim=True) + 3 * WINDOW * self.noise
+        length: Tensor = windows.norm(dim=1, keepdim=True) + 3 * WINDOW * self.noise
         return (windows / length).sqrt().transpose(1, 2)
 
     def _directions(self, x: Tensor) -> Tensor:

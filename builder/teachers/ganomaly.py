@@ -12,7 +12,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from legodnn.builder.data.checked import CheckedLoader
-from legodnn.builder.teachers.training import Settings, finite, run_epochs
+from legodnn.builder.teachers.training import Settings, Stateful, finite, run_epochs
 from legodnn.builder.zoo.anomaly import Discriminator, GANomaly
 from legodnn.shared.errors import ModelError
 
@@ -41,16 +41,16 @@ def train(model: nn.Module, loader: CheckedLoader, settings: Settings) -> None:
         loss = F.mse_loss(discriminator(again)[1], wanted) + IMAGE * F.l1_loss(again, images)
         loss = finite(loss + CODE * F.mse_loss(second, code))
         makers.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         makers.step()
 
         real, made = discriminator(images)[0], discriminator(again.detach())[0]
         doubt = F.binary_cross_entropy_with_logits(real, torch.ones_like(real))
         doubt = doubt + F.binary_cross_entropy_with_logits(made, torch.zeros_like(made))
         judges.zero_grad()
-        doubt.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(doubt)
         judges.step()
 
-    parts = {"model": model, "discriminator": discriminator, "makers": makers, "judges": judges}
+    parts: dict[str, Stateful] = {"model": model, "discriminator": discriminator, "makers": makers, "judges": judges}
     run_epochs(loader, settings, parts, step)
     model.eval()

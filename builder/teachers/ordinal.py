@@ -142,7 +142,7 @@ def train(model: nn.Module, loader: CheckedLoader, settings: Settings, *, each: 
             scores = model(_altered(frames).contiguous(memory_format=torch.channels_last)).flatten()
             loss = finite(ordinal_error(scores, abnormal))
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             optimizer.step()
         schedule.step()
 
@@ -170,5 +170,5 @@ def _altered(frames: Tensor) -> Tensor:
     padded = F.pad(frames, (SHAKE, SHAKE, SHAKE, SHAKE), mode="replicate")
     moved = padded[:, :, down : down + height, right : right + width]
     stronger, lighter = (FLICKER * (2 * torch.rand(2, count, colours, 1, 1) - 1)).to(frames.device)
-    lit = moved * (1 + stronger) + lighter
+    lit: Tensor = moved * (1 + stronger) + lighter
     return lit.flip(3) if torch.rand(1).item() < 0.5 else lit

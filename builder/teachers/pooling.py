@@ -41,7 +41,7 @@ class _Sums(torch.autograd.Function):
         return F.embedding_bag(place, table, mode="sum", per_sample_weights=weight)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         """Of the sums (s, c), to that of the table."""
         place, weight = ctx.saved_tensors
         rows, order = place.flatten().sort(stable=True)

@@ -26,8 +26,8 @@ def train(model: nn.Module, loader: CheckedLoader, settings: Settings) -> None:
 
     def loss(network: nn.Module, batch: Any) -> Tensor:
         images, keypoints = (item.to(settings.device) for item in batch[:2])
-        answer = network(images.contiguous(memory_format=torch.channels_last))
-        visible = (keypoints[..., 2] > 0).float()
+        answer: Tensor = network(images.contiguous(memory_format=torch.channels_last))
+        visible: Tensor = (keypoints[..., 2] > 0).float()
         height, width = images.shape[2:]
         if answer.dim() == 4:
             wanted = peaks(keypoints, answer.shape[2], answer.shape[3], height, width)

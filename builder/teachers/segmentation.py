@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -48,5 +49,5 @@ def train(model: nn.Module, loader: CheckedLoader, settings: Settings, precision
 def multiplies_bfloat16() -> bool:
     """Whether this processor has instructions for products of bfloat16 matrices (AMX); a torch that cannot tell says
     no."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("amx_bf16"))

@@ -111,7 +111,7 @@ def fit(
     def step(batch: Any) -> None:
         value = finite(loss(model, batch))
         optimizer.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(value)
         optimizer.step()
         schedule.step()
 

@@ -90,7 +90,8 @@ class GANomaly(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, 3, size, size) to scores (n, 1): the mean squared difference of the codes."""
         _, code, second = self.reconstruct(x)
-        return self.distance(code, second)
+        scores: Tensor = self.distance(code, second)
+        return scores
 
 
 class Discriminator(nn.Module):
@@ -126,7 +127,8 @@ class OrdinalRegressor(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, 3, h, w) to scores (n, 1)."""
-        return self.head(self.trunk(x).mean((2, 3)))
+        scores: Tensor = self.head(self.trunk(x).mean((2, 3)))
+        return scores
 
 
 def ordinal_regression(width: int = 64, hidden: int = 100) -> OrdinalRegressor:

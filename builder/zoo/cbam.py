@@ -25,8 +25,9 @@ class ChannelGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, channels, h, w) to the same shape."""
-        mean = self.perceptron(x.mean((2, 3), keepdim=True))
-        return x * (mean + self.perceptron(x.amax((2, 3), keepdim=True))).sigmoid()
+        mean: Tensor = self.perceptron(x.mean((2, 3), keepdim=True))
+        largest: Tensor = self.perceptron(x.amax((2, 3), keepdim=True))
+        return x * (mean + largest).sigmoid()
 
 
 class SpatialGate(nn.Module):
@@ -39,7 +40,8 @@ class SpatialGate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, channels, h, w) to the same shape."""
         summary = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)
-        return x * self.filter(summary).sigmoid()
+        logits: Tensor = self.filter(summary)
+        return x * logits.sigmoid()
 
 
 def _gates(channels: int) -> nn.Sequential:

@@ -23,7 +23,8 @@ class DeepPose(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, 3, h, w) to coordinates (n, keypoints, 2)."""
-        return self.head(self.trunk(x).mean((2, 3))).reshape(-1, self.keypoints, 2)
+        places: Tensor = self.head(self.trunk(x).mean((2, 3))).reshape(-1, self.keypoints, 2)
+        return places
 
 
 def deeppose_resnet18(width: int = 64, keypoints: int = 17) -> DeepPose:

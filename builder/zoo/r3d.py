@@ -36,7 +36,8 @@ class Residual3d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs, t, h, w) to (n, outputs, t / stride, h / stride, w / stride)."""
-        return self.activation(self.body(x) + self.shortcut(x))
+        y: Tensor = self.activation(self.body(x) + self.shortcut(x))
+        return y
 
 
 class R3D(nn.Module):
@@ -56,7 +57,8 @@ class R3D(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, 3, t, h, w) to scores (n, classes)."""
-        return self.head(self.stages(self.stem(x)).mean((2, 3, 4)))
+        scores: Tensor = self.head(self.stages(self.stem(x)).mean((2, 3, 4)))
+        return scores
 
 
 def r3d_18(width: int = 64, classes: int = 400) -> R3D:

@@ -41,7 +41,8 @@ class SoftMask(nn.Module):
         y = self.down(x)
         if self.inner is not None and self.across is not None:
             y = self.inner(y) + self.across(y)
-        return self.up(y)
+        mask: Tensor = self.up(y)
+        return mask
 
 
 class Attention(nn.Module):
@@ -64,7 +65,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, channels, h, w) to the same shape; h and w are multiples of 2 ** depth."""
         x = self.first(x)
-        return self.last((1 + self.mask(x)) * self.trunk(x))
+        y: Tensor = self.last((1 + self.mask(x)) * self.trunk(x))
+        return y
 
 
 def attention56(width: int = 64, classes: int = 10) -> nn.Sequential:

@@ -40,7 +40,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs, h, w) to (n, outputs, h / stride, w / stride)."""
-        return self.activation(self.body(x) + self.shortcut(x))
+        y: Tensor = self.activation(self.body(x) + self.shortcut(x))
+        return y
 
 
 def residual_stages(width: int, dilated: int = 0, gate: Gate = nn.Identity) -> list[nn.Sequential]:
@@ -76,4 +77,5 @@ class ResNet18Trunk(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (n, 3, h, w) to features (n, channels, h / s, w / s) with s = 32 >> dilated."""
-        return self.stages(self.stem(x))
+        features: Tensor = self.stages(self.stem(x))
+        return features

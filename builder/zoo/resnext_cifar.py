@@ -27,7 +27,8 @@ class GroupedBottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs, h, w) to (n, outputs, h / stride, w / stride)."""
-        return self.activation(self.body(x) + self.shortcut(x))
+        y: Tensor = self.activation(self.body(x) + self.shortcut(x))
+        return y
 
 
 def resnext29(cardinality: int = 8, width: int = 64, stem: int = 64, classes: int = 10) -> nn.Sequential:

@@ -56,7 +56,8 @@ class PyramidPooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs, h, w) to (n, outputs, h, w)."""
-        return self.project(torch.cat([branch(x) for branch in self.branches], 1))
+        y: Tensor = self.project(torch.cat([branch(x) for branch in self.branches], 1))
+        return y
 
 
 def fcn_resnet18(width: int = 64, classes: int = 21) -> Segmenter:

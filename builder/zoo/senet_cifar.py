@@ -25,7 +25,8 @@ class SqueezeExcite(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, channels, h, w) to the same shape."""
         hidden = F.relu(self.squeeze(x.mean((2, 3), keepdim=True)))
-        return x * self.excite(hidden).sigmoid()
+        logits: Tensor = self.excite(hidden)
+        return x * logits.sigmoid()
 
 
 def se_resnet18(width: int = 64, classes: int = 10) -> nn.Sequential:

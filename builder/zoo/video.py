@@ -29,7 +29,8 @@ class FrameFeatures(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, segments, 3, h, w) to (n, segments, features)."""
         pooled = self.trunk(x.flatten(0, 1)).mean((2, 3))
-        return self.linear(self.dropout(pooled)).reshape(-1, self.segments, self.features)
+        features: Tensor = self.linear(self.dropout(pooled)).reshape(-1, self.segments, self.features)
+        return features
 
 
 class TSN(nn.Module):
@@ -41,7 +42,8 @@ class TSN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, segments, 3, h, w) to (n, classes)."""
-        return self.frames(x).mean(1)
+        scores: Tensor = self.frames(x).mean(1)
+        return scores
 
 
 class Relations(nn.Module):
@@ -85,7 +87,8 @@ class TRN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, segments, 3, h, w) to (n, classes)."""
-        return self.relations(self.frames(x))
+        scores: Tensor = self.relations(self.frames(x))
+        return scores
 
 
 def tsn_resnet18(width: int = 64, segments: int = 8, classes: int = 101) -> TSN:

@@ -28,7 +28,8 @@ class PreActivated(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs, h, w) to (n, outputs, h / stride, w / stride)."""
         y = self.before(x)
-        return self.body(y) + (x if self.shortcut is None else self.shortcut(y))
+        total: Tensor = self.body(y) + (x if self.shortcut is None else self.shortcut(y))
+        return total
 
 
 def norm_relu(channels: int) -> nn.Sequential:

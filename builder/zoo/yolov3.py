@@ -42,7 +42,8 @@ class DarkResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, channels, h, w) to the same shape."""
-        return x + self.body(x)
+        y: Tensor = self.body(x)
+        return x + y
 
 
 class DarkNet53(nn.Module):
@@ -80,7 +81,8 @@ class _Neck(nn.Module):
         self.layers = nn.Sequential(*layers, _conv(inputs, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
+        y: Tensor = self.layers(x)
+        return y
 
 
 def _head(channels: int, anchors: int, classes: int) -> nn.Sequential:

@@ -66,8 +66,9 @@ class PlainAttention(nn.Module):
         else:
             q, k, v = (self._turned(layer(x)) for layer, x in zip(self._layers(), (query, key, value), strict=True))
         q, k, v = (self._split(x) for x in (q, k, v))
-        mask = attn_mask.unflatten(0, (-1, self.heads)) if attn_mask is not None and attn_mask.dim() == 3 else attn_mask
-        result, weights = _attention(q, k, v, (mask, _spread(key_padding_mask)))
+        if attn_mask is not None and attn_mask.dim() == 3:
+            attn_mask = torch.unflatten(attn_mask, 0, (-1, self.heads))
+        result, weights = _attention(q, k, v, (attn_mask, _spread(key_padding_mask)))
         result = result.transpose(1, 2).flatten(2)
         result = self.out_proj(self._turned(result))
         if not need_weights:
@@ -82,7 +83,7 @@ class PlainAttention(nn.Module):
         return x if self.batch_first else x.transpose(0, 1)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, x.shape[-1] // self.heads)).transpose(1, 2)
+        return torch.unflatten(x, -1, (self.heads, x.shape[-1] // self.heads)).transpose(1, 2)
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:

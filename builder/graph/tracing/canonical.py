@@ -55,8 +55,8 @@ def _fold_constants(module: fx.GraphModule) -> None:
 
 def _evaluated(node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
     args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda n: values[n])
-    if node.op == "call_method":
-        return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+    if isinstance(node.target, str):  # a method
+        return getattr(args[0], node.target)(*args[1:], **kwargs)
     return node.target(*args, **kwargs)
 
 

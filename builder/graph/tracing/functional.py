@@ -64,7 +64,7 @@ def functionalise(module: fx.GraphModule, mutations: Sequence[Mutation]) -> None
     # In-place layers that no example changed (say, on the network's own input) are harmless but ambiguous.
     for child in module.modules():
         if getattr(child, "inplace", None) is True and not isinstance(child, torch.jit.ScriptModule):
-            child.inplace = False
+            child.inplace = False  # type: ignore[assignment]
 
 
 def _redirect(
@@ -100,7 +100,7 @@ def _make_out_of_place(module: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_module":
         layer = module.get_submodule(str(node.target))
         if isinstance(getattr(layer, "inplace", None), bool):  # it may be in several places, and off already
-            layer.inplace = False
+            layer.inplace = False  # type: ignore[assignment]
             return True
         return False
     if node.op == "call_method":

@@ -15,6 +15,7 @@ from legodnn.builder.graph.tracing.refusals import named
 from legodnn.builder.graph.tracing.state import restored
 from legodnn.builder.graph.tracing.twins import Call
 from legodnn.builder.graph.values import tensors_in
+from legodnn.builder.torchscript import TracerWarning, trace
 from legodnn.shared.errors import ModelError, one_line
 
 
@@ -86,8 +87,8 @@ def _decides(layer: nn.Module, calls: Sequence[Call]) -> bool:
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        written = torch.jit.trace(run, tuple(given), check_trace=False)
-    if any(issubclass(w.category, torch.jit.TracerWarning) for w in caught):
+        written = trace(run, tuple(given), check_trace=False)
+    if any(issubclass(w.category, TracerWarning) for w in caught):
         return True
     return not all(_agree(written(*tensors_in([a, k])), tensors_in(layer(*a, **k))) for a, k in calls[1:])
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn as nn
@@ -73,8 +73,9 @@ def _unwrapped(model: nn.Module) -> nn.Module:
 
 def _without_parametrizations(model: nn.Module) -> None:
     for module in list(model.modules()):
-        if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):
+        parametrized = getattr(module, "parametrizations", None)
+        if isinstance(parametrized, nn.ModuleDict):
+            for name in list(parametrized):
                 parametrize.remove_parametrizations(module, name, leave_parametrized=True)
         for hook in list(module._forward_pre_hooks.values()):
             if isinstance(hook, WeightNorm):
@@ -82,7 +83,7 @@ def _without_parametrizations(model: nn.Module) -> None:
             elif isinstance(hook, SpectralNorm):
                 remove_spectral_norm(module, hook.name)
             elif isinstance(hook, prune.BasePruningMethod):
-                prune.remove(module, hook._tensor_name)
+                prune.remove(module, hook._tensor_name)  # type: ignore[no-untyped-call]
 
 
 def _without_hooks(model: nn.Module, inputs: Sequence[Tensor]) -> None:
@@ -137,7 +138,7 @@ def _plain(module: nn.Module) -> nn.Module | None:
     if type(module) is nn.MultiheadAttention and PlainAttention.can_replace(module):
         return PlainAttention(module)
     if type(module) is FrozenBatchNorm2d:
-        norm = nn.BatchNorm2d(len(module.weight), eps=module.eps)
+        norm = nn.BatchNorm2d(len(cast(Tensor, module.weight)), eps=cast(float, module.eps))
         norm.load_state_dict(module.state_dict(), strict=False)
         return norm
     return None

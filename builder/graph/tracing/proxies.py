@@ -80,6 +80,9 @@ class Value(fx.Proxy):
     def __iter__(self) -> Iterator[Any]:
         return iter([self[i] for i in range(len(self))])
 
+    def __getitem__(self, index: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.getitem, (self, index), {})
+
     def __setitem__(self, index: Any, value: Any) -> None:
         self.tracer.create_proxy("call_function", operator.setitem, (self, index, value), {})
 
@@ -102,7 +105,11 @@ def values_in(arguments: Any) -> list[Value]:
 
 def examples_of(arguments: Any, which: int) -> Any:
     """The arguments with every value replaced by what it stands for at one batch size."""
-    return fx.node.map_aggregate(arguments, lambda item: item.examples[which] if type(item) is Value else item)
+
+    def example(item: Any) -> Any:
+        return item.examples[which] if type(item) is Value else item
+
+    return fx.node.map_aggregate(arguments, example)
 
 
 def refuse_shapes_by_data(kind: str, target: Any, args: Any, kwargs: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn as nn
 from torch import Tensor
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from legodnn.builder.graph.tracing.state import restored
 from legodnn.builder.graph.values import tensors_in
@@ -41,7 +41,7 @@ def refuse_kinds(model: nn.Module) -> None:
             raise ModelError(f"{named(name, module)} is quantised, or ready to be; give the network as it was before")
     for name, value in _weights(model):
         owner = named(name.rpartition(".")[0], model.get_submodule(name.rpartition(".")[0]))
-        if isinstance(value, UninitializedTensorMixin):
+        if is_lazy(value):
             raise ModelError(f"{owner} has no '{name.rpartition('.')[2]}' yet; run the network once on an example")
         if value.is_meta:
             raise ModelError(

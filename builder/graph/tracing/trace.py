@@ -80,7 +80,7 @@ class _Tracer(fx.Tracer):
         return is_known_whole(m) or _is_of_torch(m)
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        if self.running or m not in self.submodule_paths:  # a module made on the spot is looked through
+        if self.running or m not in (self.submodule_paths or {}):  # a module made on the spot is looked through
             return forward(*args, **kwargs)
         try:
             return super().call_module(m, forward, args, kwargs)

@@ -1,0 +1,17 @@
+"""What torch has of TorchScript without types, with types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+
+_jit: Any = torch.jit  # typed in some versions of torch and not in others
+
+TracerWarning: type[Warning] = _jit.TracerWarning
+optimized_execution: Callable[[bool], AbstractContextManager[None]] = _jit.optimized_execution
+trace: Callable[..., Callable[..., Any]] = _jit.trace
+save: Callable[..., None] = _jit.save
+load: Callable[..., Any] = _jit.load
