@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from legodnn.builder.managers import AbstractModelManager, CommonModelManager
     from legodnn.builder.packing import BundleOptions, pack
     from legodnn.builder.profile import BlockProfiler
-    from legodnn.builder.seeds import set_random_seed
+    from legodnn.builder.workdir.seeds import set_random_seed
 
 __all__ = [
     "AbstractModelManager",
@@ -64,7 +64,7 @@ _HOMES = {
     "pack": "packing",
     "plain_detector": "detectors",
     "refuse": "graph.channels.map",
-    "set_random_seed": "seeds",
+    "set_random_seed": "workdir.seeds",
 }
 
 

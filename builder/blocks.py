@@ -21,9 +21,9 @@ from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.graph.values import facts
 from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.plan import Plan, make_plan
-from legodnn.builder.progress import progress
 from legodnn.builder.prune import Descendant, Importance, derive
-from legodnn.builder.store import Stage, fingerprint, load_tensors, save_tensors
+from legodnn.builder.workdir.progress import progress
+from legodnn.builder.workdir.stage import Stage, fingerprint, load_tensors, save_tensors
 from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.errors import ModelError, UsageError
 

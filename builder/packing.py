@@ -17,7 +17,7 @@ from legodnn.builder.distill.paths import TeacherTap
 from legodnn.builder.distill.retrainer import Result, trained_results
 from legodnn.builder.export import PRECISIONS, export, prepare
 from legodnn.builder.profile import Profile, trained_stage
-from legodnn.builder.progress import progress
+from legodnn.builder.workdir.progress import progress
 from legodnn.shared.bundle.archive import pack_program
 from legodnn.shared.bundle.blobs import BlobStore
 from legodnn.shared.bundle.manifest import (

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch.nn as nn
 
 from legodnn.builder.blocks import AutoBlockManager
-from legodnn.builder.clock import Clock
 from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.data.files import described, with_labels
 from legodnn.builder.distill.retrainer import BlockRetrainer
@@ -23,8 +22,9 @@ from legodnn.builder.report.page import report_path, write_report
 from legodnn.builder.report.seconds import time_selections
 from legodnn.builder.resolve import build_loaders, build_manager, build_model
 from legodnn.builder.sections import Recipe
-from legodnn.builder.seeds import set_random_seed
 from legodnn.builder.teachers.stage import needs_training, trained_teacher
+from legodnn.builder.workdir.clock import Clock
+from legodnn.builder.workdir.seeds import set_random_seed
 
 
 @dataclass(frozen=True)

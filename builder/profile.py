@@ -21,9 +21,9 @@ from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.distill.retrainer import trained_results
 from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.predictor import fit_predictor, frontier, uniform
-from legodnn.builder.progress import progress
 from legodnn.builder.recording import Recording
-from legodnn.builder.store import Stage, fingerprint, load_json, save_json
+from legodnn.builder.workdir.progress import progress
+from legodnn.builder.workdir.stage import Stage, fingerprint, load_json, save_json
 from legodnn.shared.bundle.manifest import ORIGINAL, Predictor
 
 

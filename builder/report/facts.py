@@ -11,7 +11,6 @@ import torch
 import torchvision
 
 from legodnn.builder.blocks import AutoBlockManager
-from legodnn.builder.clock import StageTime
 from legodnn.builder.costs import Costs
 from legodnn.builder.distill.retrainer import Result
 from legodnn.builder.plan import Plan
@@ -19,6 +18,7 @@ from legodnn.builder.profile import Profile
 from legodnn.builder.report.seconds import Timing
 from legodnn.builder.report.selections import Landscape, Point, spread
 from legodnn.builder.sections import Recipe
+from legodnn.builder.workdir.clock import StageTime
 from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.console import version
 

@@ -20,8 +20,8 @@ from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.compose import Composition, compose
 from legodnn.builder.export import prepare
 from legodnn.builder.profile import trained_stage
-from legodnn.builder.progress import progress
 from legodnn.builder.torchscript import trace
+from legodnn.builder.workdir.progress import progress
 from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.errors import ModelError, one_line
 

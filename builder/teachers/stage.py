@@ -11,9 +11,9 @@ from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.data.files import described
 from legodnn.builder.resolve import build_model, teacher_training
 from legodnn.builder.sections import Recipe
-from legodnn.builder.seeds import set_random_seed
-from legodnn.builder.store import Stage, fingerprint, load_tensors, save_tensors
 from legodnn.builder.teachers.training import Settings
+from legodnn.builder.workdir.seeds import set_random_seed
+from legodnn.builder.workdir.stage import Stage, fingerprint, load_tensors, save_tensors
 
 
 def needs_training(recipe: Recipe) -> bool:

@@ -12,8 +12,8 @@ import torch.nn as nn
 from torch import Tensor
 
 from legodnn.builder.data.checked import CheckedLoader
-from legodnn.builder.progress import progress
-from legodnn.builder.store import load_tensors, save_tensors
+from legodnn.builder.workdir.progress import progress
+from legodnn.builder.workdir.stage import load_tensors, save_tensors
 from legodnn.shared.errors import ModelError
 
 WEIGHT_DECAY = 1e-4

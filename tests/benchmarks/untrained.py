@@ -15,7 +15,7 @@ def untrained_bundle(blocks: Any, folder: Path) -> Path:
     from legodnn.builder.distill.retrainer import Result
     from legodnn.builder.packing import BundleOptions, pack
     from legodnn.builder.profile import Profile
-    from legodnn.builder.store import Stage, save_json, save_tensors
+    from legodnn.builder.workdir.stage import Stage, save_json, save_tensors
     from legodnn.shared.bundle.manifest import Predictor
 
     variants = blocks.descendant_names

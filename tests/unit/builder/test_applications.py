@@ -12,12 +12,12 @@ from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.data.garments import drawn, garments
 from legodnn.builder.managers import ActionManager, AnomalyManager, PoseManager
 from legodnn.builder.managers.pose import Peaks
-from legodnn.builder.progress import progress
 from legodnn.builder.recipe import builtin_recipes, load_recipe
-from legodnn.builder.seeds import set_random_seed
 from legodnn.builder.teachers import classification, ganomaly, pose, segmentation
 from legodnn.builder.teachers.stage import trained_teacher
 from legodnn.builder.teachers.training import Settings, fit, run_epochs
+from legodnn.builder.workdir.progress import progress
+from legodnn.builder.workdir.seeds import set_random_seed
 from legodnn.builder.zoo.anomaly import ganomaly as ganomaly_network
 from legodnn.builder.zoo.pose import deeppose_resnet18, simple_baseline_resnet18
 from legodnn.builder.zoo.r3d import r3d_18

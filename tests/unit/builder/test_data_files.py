@@ -22,7 +22,7 @@ from legodnn.builder.pipeline import build
 from legodnn.builder.recipe import load_recipe
 from legodnn.builder.resolve import build_loaders, build_manager
 from legodnn.builder.sections import DATA_FILES, Call
-from legodnn.builder.store import Stage
+from legodnn.builder.workdir.stage import Stage
 from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.datasets.opening import open_dataset

@@ -10,10 +10,10 @@ from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.data.garments import Garments
 from legodnn.builder.recipe import load_recipe
 from legodnn.builder.resolve import build_loaders, build_manager, build_model, teacher_training
-from legodnn.builder.seeds import set_random_seed
 from legodnn.builder.teachers import ordinal
 from legodnn.builder.teachers.first_look import FirstLook
 from legodnn.builder.teachers.training import Settings
+from legodnn.builder.workdir.seeds import set_random_seed
 from legodnn.shared.errors import ModelError
 from legodnn.shared.tasks.anomaly import auroc
 from legodnn.shared.vision.images import write_image

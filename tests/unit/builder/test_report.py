@@ -10,7 +10,6 @@ import torch
 
 from legodnn.builder import pipeline
 from legodnn.builder.__main__ import main
-from legodnn.builder.clock import Clock, StageTime
 from legodnn.builder.distill.retrainer import Result
 from legodnn.builder.graph.channels.map import Reason
 from legodnn.builder.plan import Stay
@@ -24,7 +23,8 @@ from legodnn.builder.report.selections import Landscape
 from legodnn.builder.report.words import percent, selection_line, signed_points
 from legodnn.builder.resolve import build_loaders, build_manager
 from legodnn.builder.sections import Call
-from legodnn.builder.store import Stage
+from legodnn.builder.workdir.clock import Clock, StageTime
+from legodnn.builder.workdir.stage import Stage
 from legodnn.shared.units import format_bytes
 from tests.pages import read_page
 from tests.unit.builder.conftest import Folder, modules_forgotten

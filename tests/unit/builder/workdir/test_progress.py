@@ -2,8 +2,8 @@
 
 import pytest
 
-from legodnn.builder import progress as module
-from legodnn.builder.progress import progress
+from legodnn.builder.workdir import progress as module
+from legodnn.builder.workdir.progress import progress
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from legodnn.builder.store import Stage
+from legodnn.builder.workdir.stage import Stage
 
 
 @dataclass(frozen=True)
