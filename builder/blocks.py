@@ -11,11 +11,11 @@ import torch
 import torch.nn as nn
 from torch import Tensor, fx
 
-from legodnn.builder.compose import compose
 from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.channels.map import ChannelMap
 from legodnn.builder.graph.cuts import NO_CUTS, Cuts
 from legodnn.builder.graph.fold import fold_norms
+from legodnn.builder.graph.run import compose
 from legodnn.builder.graph.segments import SegmentGraph, cut, layers_of
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.graph.values import facts

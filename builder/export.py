@@ -16,7 +16,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from legodnn.builder.torchscript import load, save, trace
+from legodnn.builder.graph.torchscript import load, save, trace
 from legodnn.builder.workdir.stage import tensor_bytes
 from legodnn.shared.bundle.archive import join_archive, split_archive
 from legodnn.shared.bundle.manifest import StorageSpec

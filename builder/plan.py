@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from legodnn.builder import costs
+from legodnn.builder.graph import costs
 from legodnn.builder.graph.channels.map import Reason
 from legodnn.builder.graph.segments import layers_of
 from legodnn.builder.groups import Group, pruning_groups

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 import torch.nn as nn
 
-from legodnn.builder import costs
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.distill.retrainer import trained_results
+from legodnn.builder.graph import costs
 from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.predictor import fit_predictor, frontier, uniform
 from legodnn.builder.recording import Recording

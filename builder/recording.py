@@ -14,8 +14,8 @@ import torch.nn as nn
 from torch import Tensor, fx
 
 from legodnn.builder.blocks import AutoBlockManager
-from legodnn.builder.compose import Values, forget, run_from, run_segment
 from legodnn.builder.graph.decisions import comparable
+from legodnn.builder.graph.run import Values, forget, run_from, run_segment
 from legodnn.builder.graph.values import facts, tensors_in
 from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.shared.errors import DataError, ModelError

@@ -17,8 +17,8 @@ import torch.nn as nn
 from torch import Tensor, fx
 
 from legodnn.builder.blocks import AutoBlockManager
-from legodnn.builder.compose import Values, run_segment
 from legodnn.builder.graph.decisions import decides
+from legodnn.builder.graph.run import Values, run_segment
 from legodnn.builder.graph.segments import Segment
 from legodnn.shared.errors import DataError
 

@@ -12,9 +12,9 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from legodnn.builder import costs
 from legodnn.builder.detectors import is_detector, plain_detector
 from legodnn.builder.distill.error import relative_error
+from legodnn.builder.graph import costs
 from legodnn.shared.bundle.manifest import AnswerSpec
 
 Device = str | torch.device

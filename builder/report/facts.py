@@ -11,8 +11,8 @@ import torch
 import torchvision
 
 from legodnn.builder.blocks import AutoBlockManager
-from legodnn.builder.costs import Costs
 from legodnn.builder.distill.retrainer import Result
+from legodnn.builder.graph.costs import Costs
 from legodnn.builder.plan import Plan
 from legodnn.builder.profile import Profile
 from legodnn.builder.report.seconds import Timing

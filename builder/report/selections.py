@@ -10,7 +10,7 @@ from itertools import pairwise, product
 from math import prod
 
 from legodnn.builder import predictor
-from legodnn.builder.costs import Costs
+from legodnn.builder.graph.costs import Costs
 from legodnn.builder.profile import Profile
 from legodnn.shared.bundle.manifest import ORIGINAL
 

@@ -84,7 +84,7 @@ def _in_own_process(name: str, threads: int) -> dict[str, Any]:
 def examine(name: str) -> dict[str, Any]:
     """All steps for one network; raises where one fails."""
     from legodnn.builder import AutoBlockManager, CommonModelManager
-    from legodnn.builder.compose import compose
+    from legodnn.builder.graph.run import compose
     from legodnn.builder.prune import layer_shares
     from tests.benchmarks.registry import NETWORKS
     from tests.benchmarks.untrained import untrained_bundle

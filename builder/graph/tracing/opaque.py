@@ -10,12 +10,12 @@ import torch
 import torch.nn as nn
 from torch import Tensor, fx
 
+from legodnn.builder.graph.torchscript import TracerWarning, trace
 from legodnn.builder.graph.tracing.attention import PlainAttention
 from legodnn.builder.graph.tracing.refusals import named
 from legodnn.builder.graph.tracing.state import restored
 from legodnn.builder.graph.tracing.twins import Call
 from legodnn.builder.graph.values import tensors_in
-from legodnn.builder.torchscript import TracerWarning, trace
 from legodnn.shared.errors import ModelError, one_line
 
 

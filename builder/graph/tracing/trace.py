@@ -22,7 +22,7 @@ import torch.nn as nn
 from torch import Tensor, fx
 
 from legodnn.builder.graph.channels.rules import is_known_whole
-from legodnn.builder.graph.meta_device import note_facts, without_numbers
+from legodnn.builder.graph.shapes import note_facts, without_numbers
 from legodnn.builder.graph.tracing.attention import attend
 from legodnn.builder.graph.tracing.canonical import canonicalise
 from legodnn.builder.graph.tracing.copies import refuse_uncopied

@@ -14,7 +14,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor, fx
 
-from legodnn.builder.graph.meta_device import call_without_numbers, without_numbers
+from legodnn.builder.graph.shapes import call_without_numbers, without_numbers
 from legodnn.builder.graph.tracing.state import restored
 from legodnn.builder.graph.values import tensors_in
 

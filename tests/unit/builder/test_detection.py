@@ -11,10 +11,10 @@ import torch.nn as nn
 import torchvision
 from torchvision.ops import MultiScaleRoIAlign
 
-from legodnn.builder.compose import run_segment
 from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.detectors.boxes import by_anchor
 from legodnn.builder.detectors.yolo import LONGEST, boxes_of, detecting_yolov3, grid_of
+from legodnn.builder.graph.run import run_segment
 from legodnn.builder.managers import DetectionManager
 from legodnn.builder.teachers import detection
 from legodnn.builder.teachers.training import Settings

@@ -6,10 +6,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from legodnn.builder import AutoBlockManager, BlockProfiler, BlockRetrainer, BundleOptions, CommonModelManager, pack
 from legodnn.builder import recording as recording_module
-from legodnn.builder.compose import compose
 from legodnn.builder.distill import retrainer
 from legodnn.builder.distill.retrainer import trained_results
 from legodnn.builder.export import export, prepare
+from legodnn.builder.graph.run import compose
 from legodnn.builder.managers import AbstractModelManager
 from legodnn.builder.predictor import fit_predictor
 from legodnn.builder.profile import Profile, trained_stage

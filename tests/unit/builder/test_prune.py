@@ -6,8 +6,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from legodnn.builder.costs import measure, weight_bytes
 from legodnn.builder.graph.channels.analysis import analyse
+from legodnn.builder.graph.costs import measure, weight_bytes
 from legodnn.builder.graph.fold import fold_norms
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.prune import derive, kept_count, throughput

@@ -11,17 +11,17 @@ import torch.nn as nn
 import torchvision
 
 from legodnn.builder import CommonModelManager
-from legodnn.builder.compose import compose
 from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.dominators import immediate_dominators
 from legodnn.builder.graph.fold import fold_norms
+from legodnn.builder.graph.run import compose
 from legodnn.builder.graph.segments import cut, layers_of
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.zoo import resnet_cifar
 from tests.benchmarks.registry import NETWORKS as COVERED
 from tests.networks import NETWORKS, images, network, randomised
 
-GOLDEN = Path(__file__).parents[2] / "golden"
+GOLDEN = Path(__file__).parents[3] / "golden"
 LISTED = """
 resnet18 vgg16_bn mobilenet_v2 squeezenet1_1 shufflenet_v2_x0_5 mnasnet0_5 mobilenet_v3_small efficientnet_b0
 regnet_y_400mf densenet121 googlenet inception_v3 resnext50_32x4d convnext_tiny swin_t swin_v2_t vit_b_32 maxvit_t

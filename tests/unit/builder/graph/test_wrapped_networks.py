@@ -8,7 +8,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from legodnn.builder.compose import compose
+from legodnn.builder.graph.run import compose
 from tests import odd_inputs
 from tests import odd_networks as odd
 from tests.networks import conv, images

@@ -4,7 +4,7 @@ import torch
 import torch.nn as nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from legodnn.builder.graph.meta_device import note_facts
+from legodnn.builder.graph.shapes import note_facts
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.graph.tracing.twins import twin_of, with_numbers
 from legodnn.builder.graph.values import facts

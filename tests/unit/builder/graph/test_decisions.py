@@ -6,10 +6,10 @@ import torch.nn as nn
 from torch import Tensor
 
 from legodnn.builder import AutoBlockManager, BlockProfiler, BlockRetrainer, CommonModelManager, Opaque, pack
-from legodnn.builder.compose import compose
 from legodnn.builder.distill.paths import TeacherTap, share_missing, walk
 from legodnn.builder.graph import values
 from legodnn.builder.graph.decisions import comparable, decides
+from legodnn.builder.graph.run import compose
 from legodnn.builder.managers import DetectionManager
 from legodnn.builder.recording import Recording
 from legodnn.runtime import Network

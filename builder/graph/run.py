@@ -9,7 +9,7 @@ import torch.nn as nn
 from torch import Tensor, fx
 
 from legodnn.builder.graph.segments import Segment, SegmentGraph
-from legodnn.builder.torchscript import optimized_execution
+from legodnn.builder.graph.torchscript import optimized_execution
 
 Values = dict[fx.Node, Tensor]
 

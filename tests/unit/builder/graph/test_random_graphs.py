@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import fx
 
-from legodnn.builder.compose import compose, run_segment
 from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.fold import fold_norms
-from legodnn.builder.graph.meta_device import note_facts
+from legodnn.builder.graph.run import compose, run_segment
 from legodnn.builder.graph.segments import cut
+from legodnn.builder.graph.shapes import note_facts
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.graph.values import facts, tensors_in
 from legodnn.builder.prune import derive

@@ -5,7 +5,7 @@ import torch
 from torch import fx
 from torch.utils.flop_counter import FlopCounterMode
 
-from legodnn.builder.costs import count_flops, measure
+from legodnn.builder.graph.costs import count_flops, measure
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.graph.values import facts, facts_of
 from tests.networks import NETWORKS, images, network

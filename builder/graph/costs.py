@@ -11,7 +11,7 @@ import torch.nn as nn
 from torch import Tensor, fx
 from torch.utils.flop_counter import FlopCounterMode
 
-from legodnn.builder.graph.meta_device import NEEDS_NUMBERS, Noting, call_without_numbers, without_numbers
+from legodnn.builder.graph.shapes import NEEDS_NUMBERS, Noting, call_without_numbers, without_numbers
 from legodnn.builder.graph.values import facts
 
 
