@@ -20,8 +20,9 @@ from legodnn.builder.graph.segments import SegmentGraph, cut, layers_of
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.graph.values import facts
 from legodnn.builder.managers.abstract import AbstractModelManager
-from legodnn.builder.plan import Plan, make_plan
-from legodnn.builder.prune import Descendant, Importance, derive
+from legodnn.builder.plan.plan import Plan, make_plan
+from legodnn.builder.prune.derive import Descendant, derive
+from legodnn.builder.prune.importance import Importance
 from legodnn.builder.workdir.progress import progress
 from legodnn.builder.workdir.stage import Stage, fingerprint, load_tensors, save_tensors
 from legodnn.shared.bundle.manifest import ORIGINAL
@@ -45,7 +46,8 @@ class AutoBlockManager:
             several inputs, which must be of one shape, that shape for each.
         compress_layer_max_ratio: a block holds at most this share of the network's prunable layers.
         device: where descendants are made and judged.
-        importance: what makes a channel worth keeping, a name of `legodnn.builder.prune.IMPORTANCE` or a function.
+        importance: what makes a channel worth keeping, a name of `legodnn.builder.prune.importance.IMPORTANCE` or a
+            function.
         round_to: kept channel counts are multiples of this where that does not undo the pruning; 1 for none.
         cuts: modules to keep whole, to leave dense, or to end blocks at.
 

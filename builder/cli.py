@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from legodnn.builder import pipeline
-from legodnn.builder.plan import Plan
+from legodnn.builder.plan.plan import Plan
 from legodnn.builder.recipe import builtin_recipes, load_recipe
 from legodnn.builder.report.page import report_path
 from legodnn.builder.report.text import plan_lines

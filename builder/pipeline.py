@@ -15,7 +15,7 @@ from legodnn.builder.distill.retrainer import BlockRetrainer
 from legodnn.builder.graph.cuts import Cuts
 from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.packing import BundleOptions, left_out, pack
-from legodnn.builder.plan import Plan
+from legodnn.builder.plan.plan import Plan
 from legodnn.builder.profile import BlockProfiler, Profile
 from legodnn.builder.report.facts import BuildFacts, segment_facts, selections_to_time, versions
 from legodnn.builder.report.page import report_path, write_report

@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from legodnn.builder.prune import IMPORTANCE
+from legodnn.builder.prune.importance import IMPORTANCE
 from legodnn.builder.sections import (
     DATA_FILES,
     FUNCTION,

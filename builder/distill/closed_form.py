@@ -20,7 +20,7 @@ from torch import Tensor, fx
 
 from legodnn.builder.distill.capture import capture
 from legodnn.builder.graph.channels.map import ChannelMap
-from legodnn.builder.prune import Descendant
+from legodnn.builder.prune.derive import Descendant
 
 POSITIONS = 64
 """Random positions of a feature map that are used of every image."""

@@ -18,7 +18,7 @@ from legodnn.builder.distill import closed_form
 from legodnn.builder.distill.gradient import Key, Trainer, judge
 from legodnn.builder.distill.paths import Batch, TeacherTap, run_trunk
 from legodnn.builder.managers.abstract import AbstractModelManager
-from legodnn.builder.prune import Descendant
+from legodnn.builder.prune.derive import Descendant
 from legodnn.builder.workdir.progress import progress
 from legodnn.builder.workdir.stage import Stage, fingerprint, load_json, load_tensors, save_json, save_tensors
 from legodnn.shared.errors import DataError, WorkError

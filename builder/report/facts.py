@@ -13,7 +13,7 @@ import torchvision
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.distill.retrainer import Result
 from legodnn.builder.graph.costs import Costs
-from legodnn.builder.plan import Plan
+from legodnn.builder.plan.plan import Plan
 from legodnn.builder.profile import Profile
 from legodnn.builder.report.seconds import Timing
 from legodnn.builder.report.selections import Landscape, Point, spread

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from xml.etree.ElementTree import Element
 
-from legodnn.builder.plan import Stay
+from legodnn.builder.plan.plan import Stay
 from legodnn.builder.report.facts import BuildFacts
 from legodnn.builder.report.markup import Content, append, element
 from legodnn.builder.report.selections import Landscape, Point

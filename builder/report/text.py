@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from legodnn.builder.plan import BlockPlan, ModulePlan, Plan, Stay
+from legodnn.builder.plan.plan import BlockPlan, ModulePlan, Plan, Stay
 from legodnn.shared.naming import few
 
 

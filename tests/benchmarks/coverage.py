@@ -85,7 +85,7 @@ def examine(name: str) -> dict[str, Any]:
     """All steps for one network; raises where one fails."""
     from legodnn.builder import AutoBlockManager, CommonModelManager
     from legodnn.builder.graph.run import compose
-    from legodnn.builder.prune import layer_shares
+    from legodnn.builder.plan.shares import layer_shares
     from tests.benchmarks.registry import NETWORKS
     from tests.benchmarks.untrained import untrained_bundle
 

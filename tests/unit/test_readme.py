@@ -14,7 +14,7 @@ from torchvision.models import resnet18 as resnet18_of_torchvision
 from legodnn.builder import cli
 from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.tracing.trace import trace
-from legodnn.builder.prune import derive
+from legodnn.builder.prune.derive import derive
 from legodnn.builder.recipe import _SECTIONS, load_recipe, tomllib
 from legodnn.builder.sections import DEFAULT_MANAGER
 from legodnn.builder.zoo.resnet_cifar import resnet18

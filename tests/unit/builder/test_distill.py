@@ -14,7 +14,7 @@ from legodnn.builder.distill.error import relative_error
 from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.profile import trained_stage
-from legodnn.builder.prune import derive
+from legodnn.builder.prune.derive import derive
 from legodnn.shared.errors import DataError, WorkError
 from tests.networks import conv, images, network
 

@@ -12,7 +12,7 @@ from legodnn.builder import pipeline
 from legodnn.builder.__main__ import main
 from legodnn.builder.distill.retrainer import Result
 from legodnn.builder.graph.channels.map import Reason
-from legodnn.builder.plan import Stay
+from legodnn.builder.plan.plan import Stay
 from legodnn.builder.profile import Profile
 from legodnn.builder.report import seconds as seconds_module
 from legodnn.builder.report.markup import to_bytes

@@ -18,7 +18,7 @@ from legodnn.builder.graph.segments import cut
 from legodnn.builder.graph.shapes import note_facts
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.graph.values import facts, tensors_in
-from legodnn.builder.prune import derive
+from legodnn.builder.prune.derive import derive
 from tests.networks import images
 from tests.random_networks import HOLDERS, REWRITTEN, around, network, one_by_one, seeded
 from tests.random_pieces import PIECES

@@ -10,9 +10,9 @@ from legodnn.builder import AutoBlockManager, CommonModelManager
 from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.cuts import Cuts
 from legodnn.builder.graph.tracing.trace import trace
-from legodnn.builder.groups import pruning_groups
-from legodnn.builder.plan import module_tree
-from legodnn.builder.prune import LayerShare
+from legodnn.builder.plan.plan import module_tree
+from legodnn.builder.plan.shares import LayerShare
+from legodnn.builder.prune.groups import pruning_groups
 from legodnn.builder.report.text import plan_lines
 from legodnn.builder.zoo import resnet_cifar
 from legodnn.shared.errors import ModelError

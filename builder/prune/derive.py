@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,58 +18,11 @@ import torch
 import torch.nn as nn
 from torch import Tensor, fx
 
-from legodnn.builder.graph.channels.map import ChannelMap, Family, Literal, tensor_of
+from legodnn.builder.graph.channels.map import ChannelMap, Literal
+from legodnn.builder.prune.importance import Importance, importance_of
 from legodnn.shared.errors import UsageError
 
 Ids = npt.NDArray[np.int64]
-Scores = npt.NDArray[np.float64]
-Importance = Callable[[ChannelMap, Family], Scores]
-
-SUMMED_AT_ONCE = 1 << 20
-"""Weights whose squares are summed in one go."""
-
-
-def _squared_norms(channels: ChannelMap, family: Family, roles: tuple[str, ...]) -> Scores:
-    """For each class of the family: the sum of squares of the weights with these roles that would go with it."""
-    total = np.zeros(len(family.classes))
-    for piece in channels.slices.values():
-        if piece.role not in roles or piece.parameter != "weight":
-            continue
-        roots = channels.roots(piece.ids)
-        rows = np.searchsorted(family.classes, roots).clip(max=len(total) - 1)
-        goes = family.classes[rows] == roots
-        if goes.any():
-            norms = _squares_along(tensor_of(channels.module, piece).detach(), piece.axis).cpu().numpy()
-            np.add.at(total, rows[goes], norms[goes])
-    return total
-
-
-def _squares_along(value: Tensor, axis: int) -> Tensor:
-    """The sum of squares at each index along ``axis``, in double precision without a copy of the whole."""
-    others = [i for i in range(value.dim()) if i != axis]
-    total = torch.zeros(value.shape[axis], dtype=torch.float64, device=value.device)
-    parts = torch.split(value, max(1, SUMMED_AT_ONCE * len(value) // max(1, value.numel())))
-    places = torch.split(total, len(parts[0])) if axis == 0 else [total] * len(parts)
-    for part, place in zip(parts, places, strict=True):
-        squares = part.double().square()
-        place += squares.sum(others) if others else squares
-    return total
-
-
-def l2(channels: ChannelMap, family: Family) -> Scores:
-    """The L2 norm of everything that would go with a class."""
-    return np.sqrt(_squared_norms(channels, family, ("out", "in", "carry")))
-
-
-def throughput(channels: ChannelMap, family: Family) -> Scores:
-    """What a class can pass on: the norm of the filters that make it times the norm of the weights that read it."""
-    made = _squared_norms(channels, family, ("out",))
-    read = _squared_norms(channels, family, ("in",))
-    return np.sqrt(made * read) if read.any() else np.sqrt(made)
-
-
-IMPORTANCE: Mapping[str, Importance] = {"l2": l2, "throughput": throughput}
-
 
 def kept_count(total: int, sparsity: float, round_to: int = 8) -> int:
     """Channels kept of ``total``: at least one; a multiple of ``round_to`` where that moves it by a tenth at most."""
@@ -101,53 +54,21 @@ def derive(
     """
     if not 0 <= sparsity < 1:
         raise UsageError(f"sparsity {sparsity} is outside 0 <= s < 1")
-    removed = _removed_classes(channels, sparsity, _importance(importance), round_to)
+    removed = _removed_classes(channels, sparsity, importance_of(importance), round_to)
     indices: dict[tuple[str, str, int], Tensor] = {}
     for key, piece in channels.slices.items():
-        kept = _kept(channels, piece.ids, removed)
+        kept = kept_of(channels, piece.ids, removed)
         if not kept.all():
             indices[key] = torch.from_numpy(np.flatnonzero(kept))
     descendant = copy.deepcopy(block, _shrunken(block, indices))
     for literal in channels.literals:
         _rewrite(descendant, literal, _kept_along(channels, literal, removed))
     for (owner, attribute), ids in channels.described.items():
-        _redescribe(descendant.get_submodule(owner), attribute, int(_kept(channels, ids, removed).sum()))
+        _redescribe(descendant.get_submodule(owner), attribute, int(kept_of(channels, ids, removed).sum()))
     for name in {piece.owner for piece in channels.slices.values()}:
         _settle(descendant.get_submodule(name), block.get_submodule(name), name in channels.regrouped)
     descendant.recompile()
     return Descendant(descendant, indices)
-
-
-@dataclass(frozen=True)
-class LayerShare:
-    """A layer's parameters, and how many of them belong to channels that may go."""
-
-    parameters: int
-    removable: int
-
-
-def layer_shares(channels: ChannelMap) -> dict[str, LayerShare]:
-    """For every module of a block that has parameters itself, by name, what could go of them."""
-    may_go = {int(root) for family in channels.families() if len(family.classes) > 1 for root in family.classes}
-    stays: dict[tuple[str, str], float] = {}
-    for piece in channels.slices.values():
-        key = (piece.owner, piece.parameter)
-        stays[key] = stays.get(key, 1.0) * float(_kept(channels, piece.ids, may_go).mean())
-    shares: dict[str, LayerShare] = {}
-    for name, module in channels.module.named_modules():
-        sizes = {(name, parameter): value.numel() for parameter, value in module.named_parameters(recurse=False)}
-        if sizes:
-            gone = sum(round(size * (1 - stays.get(key, 1.0))) for key, size in sizes.items())
-            shares[name] = LayerShare(sum(sizes.values()), gone)
-    return shares
-
-
-def _importance(importance: str | Importance) -> Importance:
-    if callable(importance):
-        return importance
-    if importance not in IMPORTANCE:
-        raise UsageError(f"importance '{importance}' is not one of {', '.join(sorted(IMPORTANCE))}")
-    return IMPORTANCE[importance]
 
 
 def _removed_classes(channels: ChannelMap, sparsity: float, importance: Importance, round_to: int) -> set[int]:
@@ -181,13 +102,14 @@ def _needed(best: list[int], wholes: list[frozenset[int]]) -> set[int]:
     return needed
 
 
-def _kept(channels: ChannelMap, ids: Ids, removed: set[int]) -> npt.NDArray[np.bool_]:
+def kept_of(channels: ChannelMap, ids: Ids, removed: set[int]) -> npt.NDArray[np.bool_]:
+    """For each of the channels ``ids``, of any shape, whether its class is not among those ``removed``."""
     return ~np.isin(channels.roots(ids), list(removed))
 
 
 def _kept_along(channels: ChannelMap, literal: Literal, removed: set[int]) -> int:
     """How many indices along the literal's axis have a channel left."""
-    kept = np.moveaxis(_kept(channels, literal.ids, removed), literal.axis, 0)
+    kept = np.moveaxis(kept_of(channels, literal.ids, removed), literal.axis, 0)
     return int(kept.reshape(len(kept), -1).any(1).sum())
 
 

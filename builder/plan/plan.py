@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
+
+from torch import Tensor, fx
 
 from legodnn.builder.graph import costs
-from legodnn.builder.graph.channels.map import Reason
-from legodnn.builder.graph.segments import layers_of
-from legodnn.builder.groups import Group, pruning_groups
-from legodnn.builder.prune import LayerShare, layer_shares
-
-if TYPE_CHECKING:
-    from legodnn.builder.blocks import AutoBlockManager
+from legodnn.builder.graph.channels.map import ChannelMap, Reason
+from legodnn.builder.graph.segments import SegmentGraph, layers_of
+from legodnn.builder.plan.shares import LayerShare, layer_shares
+from legodnn.builder.prune.derive import Descendant
+from legodnn.builder.prune.groups import Group, pruning_groups
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,35 @@ def merged(stays: Iterable[Stay]) -> list[Stay]:
     return sorted(rows, key=lambda row: -row.channels)
 
 
-def make_plan(blocks: AutoBlockManager, groups: bool) -> Plan:
+class CutTeacher(Protocol):
+    """What a plan reads of a teacher that has been cut, as `AutoBlockManager` has it."""
+
+    teacher: fx.GraphModule
+    samples: list[Tensor]
+    graph: SegmentGraph
+    folded: dict[str, fx.GraphModule]
+    channels: dict[str, ChannelMap]
+    sparsities: list[float]
+
+    @property
+    def block_names(self) -> list[str]:
+        """The blocks, in the order in which they run."""
+
+    @property
+    def descendant_names(self) -> list[str]:
+        """The variants every block has beside the original, the mildest first."""
+
+    def layers(self, segment: str) -> list[str]:
+        """The convolutions and linear layers in a segment."""
+
+    def example_inputs(self, segment: str) -> list[Tensor]:
+        """Tensors of the shapes and types a segment reads."""
+
+    def derive(self, block: str, variant: str) -> Descendant:
+        """A descendant of a block, untrained."""
+
+
+def make_plan(blocks: CutTeacher, groups: bool) -> Plan:
     """The plan of a teacher that has been cut; with the pruning groups of its blocks where ``groups``."""
     trunk = [n for s in blocks.graph.segments if not s.is_block for n in layers_of(blocks.teacher, s.nodes)]
     return Plan(
@@ -141,7 +169,7 @@ def make_plan(blocks: AutoBlockManager, groups: bool) -> Plan:
     )
 
 
-def _block_plan(blocks: AutoBlockManager, name: str, groups: bool) -> BlockPlan:
+def _block_plan(blocks: CutTeacher, name: str, groups: bool) -> BlockPlan:
     original, inputs, channels = blocks.folded[name], blocks.example_inputs(name), blocks.channels[name]
     full = costs.measure(original, inputs)
     small = full
@@ -162,7 +190,7 @@ def _block_plan(blocks: AutoBlockManager, name: str, groups: bool) -> BlockPlan:
     )
 
 
-def _trunk_stays(blocks: AutoBlockManager, layers: Sequence[str]) -> list[Stay]:
+def _trunk_stays(blocks: CutTeacher, layers: Sequence[str]) -> list[Stay]:
     """Why layers are in no block, as far as the channels say it."""
     stays = []
     for family in blocks.graph.channels.families():

@@ -10,7 +10,8 @@ from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.costs import measure, weight_bytes
 from legodnn.builder.graph.fold import fold_norms
 from legodnn.builder.graph.tracing.trace import trace
-from legodnn.builder.prune import derive, kept_count, throughput
+from legodnn.builder.prune.derive import derive, kept_count
+from legodnn.builder.prune.importance import throughput
 from legodnn.shared.errors import UsageError
 from tests.networks import NETWORKS, conv, images, network
 from tests.whole_way import masked
@@ -102,7 +103,7 @@ def test_an_unknown_operation_keeps_its_channels_and_is_named():
     assert len(found[("a",)].classes) == 0
     [reason] = found[("a",)].stays
     assert (reason.operator, reason.module) == ("cumsum", "")
-    assert reason.source.startswith("test_prune.py:")
+    assert reason.source.startswith("test_derive.py:")
     assert len(found[("b",)].classes) == 8
 
 
