@@ -50,7 +50,7 @@ _SECTIONS: Mapping[str, type] = {
 def builtin_recipes() -> dict[str, Path]:
     """The recipes that come along, by name."""
     folder = Path(str(resources.files("legodnn.builder.zoo")))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return {path.stem: path for path in sorted(folder.glob("*/*.toml"), key=lambda path: path.stem)}
 
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:

@@ -46,7 +46,7 @@ def build_manager(recipe: Recipe) -> AbstractModelManager:
 
 def teacher_training(recipe: Recipe) -> Callable[[nn.Module, CheckedLoader, Any], object]:
     """What trains the recipe's teacher in place, given the train loader and
-    `legodnn.builder.teachers.training.Settings`. Raises what training raises, anything else as `ModelError`."""
+    `legodnn.builder.teach.settings.Settings`. Raises what training raises, anything else as `ModelError`."""
     call = recipe.teacher.train
     assert call is not None, "only recipes that say how are asked"
 

@@ -49,7 +49,7 @@ class DataSection:
 @dataclass(frozen=True)
 class TeacherSection:
     """How the teacher is trained where no weights are given: a function of the network, the train loader and
-    `legodnn.builder.teachers.training.Settings`; how long and how fast."""
+    `legodnn.builder.teach.settings.Settings`; how long and how fast."""
 
     train: Call | None = None
     epochs: int = 4

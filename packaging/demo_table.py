@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from legodnn.builder.data import fashion_mnist
+from legodnn.builder.zoo.common import fashion_mnist
 from legodnn.runtime import Network
 from legodnn.runtime.command.report import table
 from legodnn.runtime.growth import measure_growth

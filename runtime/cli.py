@@ -23,7 +23,7 @@ examples:
   legodnn-run fashion.lgb --info                       what is in the bundle
   legodnn-run fashion.lgb --self-test                  does this device compute what the builder computed?
 
-accuracy on a data set of your own, or one that 'python -m legodnn.builder.data.write' has written (needs Pillow):
+accuracy on a data set of your own, or one that 'python -m legodnn.builder.zoo.write' has written (needs Pillow):
   legodnn-run fashion.lgb --evaluate photos --memory 12MiB
 
 DATA is a folder in a format of the field. Classification: a sub-folder for each class. Segmentation: images/ and masks/

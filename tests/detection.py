@@ -9,7 +9,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from legodnn.builder.zoo import faster_rcnn, ssdlite, yolov3
+from legodnn.builder.zoo.detection import faster_rcnn, ssdlite, yolov3
 from legodnn.shared.tasks.detection import Boxes
 
 SIZE = 64

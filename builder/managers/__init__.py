@@ -1,20 +1,20 @@
 """How a kind of network is run and judged.
 
-    AbstractModelManager   the plug for networks with their own way of training
-    applications           a manager for each of the applications; CommonModelManager is image classification's
-    pose                   that of pose estimation, and how keypoints are read off a network's answer
+    abstract   AbstractModelManager: the plug for networks with their own way of training
+    loss       what a descendant block learns to make small
+    task       TaskManager: what the managers of all applications have in common
+    classification, segmentation, detection, pose, action, anomaly   one for each application; image classification's is
+               CommonModelManager
 """
 
 from legodnn.builder.managers.abstract import AbstractModelManager
-from legodnn.builder.managers.applications import (
-    ActionManager,
-    AnomalyManager,
-    CommonModelManager,
-    DetectionManager,
-    SegmentationManager,
-    TaskManager,
-)
+from legodnn.builder.managers.action import ActionManager
+from legodnn.builder.managers.anomaly import AnomalyManager
+from legodnn.builder.managers.classification import CommonModelManager
+from legodnn.builder.managers.detection import DetectionManager
 from legodnn.builder.managers.pose import PoseManager
+from legodnn.builder.managers.segmentation import SegmentationManager
+from legodnn.builder.managers.task import TaskManager
 
 __all__ = [
     "AbstractModelManager",

@@ -9,7 +9,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from legodnn.builder.graph.tracing.opaque import Opaque
-from legodnn.builder.managers.applications import TaskManager
+from legodnn.builder.managers.task import TaskManager
 from legodnn.shared.errors import ModelError
 from legodnn.shared.tasks.pose import Pose
 

@@ -11,7 +11,7 @@ from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.data.files import described
 from legodnn.builder.resolve import build_model, teacher_training
 from legodnn.builder.sections import Recipe
-from legodnn.builder.teachers.training import Settings
+from legodnn.builder.teach.settings import Settings
 from legodnn.builder.workdir.seeds import set_random_seed
 from legodnn.builder.workdir.stage import Stage, fingerprint, load_tensors, save_tensors
 

@@ -57,20 +57,20 @@ LARGER = "blocks.max_ratio=0.25"
 """Twice as many layers in a block as usual: what is at their edges, and so stays, is less."""
 
 R3D = (
-    f"model.factory={ZOO}.r3d:r3d_18",
+    f"model.factory={ZOO}.action.r3d:r3d_18",
     "model.kwargs={ width = 12, classes = 9 }",
     "model.input=[1, 3, 8, 48, 48]",
     "data.train.kwargs.layout=NCTHW",
     "data.test.kwargs.layout=NCTHW",
 )
 TRN = (
-    f"model.factory={ZOO}.video:trn_resnet18",
+    f"model.factory={ZOO}.action.networks:trn_resnet18",
     "model.kwargs.features=16",
     LARGER,
     SMALLER,
 )
 DEEPLAB = (
-    f"model.factory={ZOO}.segmentation:deeplabv3_resnet18",
+    f"model.factory={ZOO}.segmentation.networks:deeplabv3_resnet18",
     LARGER,
     "data.train.kwargs.count=20000",
     "teacher.train.kwargs.precision=fp32",
@@ -79,7 +79,7 @@ DEEPLAB = (
     "distill.epochs=1",
 )
 R50 = (
-    f"model.factory={ZOO}.faster_rcnn:faster_rcnn_resnet50_fpn",
+    f"model.factory={ZOO}.detection.faster_rcnn:faster_rcnn_resnet50_fpn",
     "teacher.epochs=8",
     "teacher.learning_rate=0.001",
     "blocks.sparsity=[0.0, 0.5, 0.8, 0.9, 0.95]",
@@ -87,7 +87,7 @@ R50 = (
     "distill.epochs=8",
 )
 SSDLITE = (
-    f"model.factory={ZOO}.ssdlite:ssdlite_mobilenet_v3",
+    f"model.factory={ZOO}.detection.ssdlite:ssdlite_mobilenet_v3",
     "model.kwargs={ width = 0.5, classes = 6 }",
     "teacher.epochs=15",
     "distill.epochs=6",
@@ -104,11 +104,12 @@ ANCHORS = (
 )  # fmt: skip
 """Sides of the scenes' boxes in nine clusters, as shares of the image's."""
 YOLO = (
-    f"model.factory={ZOO}.yolov3:yolov3",
+    f"model.factory={ZOO}.detection.yolov3:yolov3",
     f"model.kwargs={{ width = 0.25, classes = 5, detections = 20, anchors = {[list(pair) for pair in ANCHORS]} }}",
     "teacher.epochs=20",
     "distill.epochs=2",
 )
+DEEPPOSE = (f"model.factory={ZOO}.pose.networks:deeppose_resnet18", "teacher.epochs=30")
 
 CLASSIFIERS: dict[str, tuple[str, ...]] = {
     "VGG-16": ("vgg_cifar:vgg16", "{ width = 16 }"),
@@ -126,7 +127,7 @@ CLASSIFIERS: dict[str, tuple[str, ...]] = {
 def classifier(network: str) -> Case:
     """The row of one of `CLASSIFIERS`."""
     factory, kwargs, *settings = CLASSIFIERS[network]
-    settings = [f"model.factory={ZOO}.{factory}", f"model.kwargs={kwargs}", *settings]
+    settings = [f"model.factory={ZOO}.classification.{factory}", f"model.kwargs={kwargs}", *settings]
     return Case("image-classification", network, settings, 5000)
 
 
@@ -145,7 +146,7 @@ CASES = (
     Case("anomaly-detection", "GANomaly", held_out=4000),
     Case("ordinal_regression", "ordinal regression-R18", held_out=2000),
     Case("pose-estimation", "SimpleBaseline-R18"),
-    Case("pose-estimation", "DeepPose-R18", (f"model.factory={ZOO}.pose:deeppose_resnet18", "teacher.epochs=30")),
+    Case("pose-estimation", "DeepPose-R18", DEEPPOSE),
 )
 
 

@@ -42,7 +42,7 @@ def test_the_list_names_every_built_in_recipe(capsys):
     first, second = (i for i, line in enumerate(lines) if not line.startswith(" "))
     names = [name for name, _ in rows]
     complete, networks = names[: second - first - 1], names[second - first - 1 :]
-    assert sorted(names) == sorted(path.stem for path in Path(zoo.__file__).parent.glob("*.toml"))
+    assert sorted(names) == sorted(path.stem for path in Path(zoo.__file__).parent.glob("*/*.toml"))
     assert complete == sorted(complete)
     assert networks == sorted(networks)
     assert "image-classification" in complete

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from legodnn.builder.data import fashion_mnist
 from legodnn.builder.data.checked import CheckedLoader
+from legodnn.builder.zoo.common import fashion_mnist
 from legodnn.shared.errors import DataError
 
 SHAPE = (1, 3, 8, 8)

@@ -9,7 +9,6 @@ import pytest
 import torch
 import torch.nn as nn
 
-from legodnn.builder.data import anomalies, clips, fashion_mnist, poses, scenes, write
 from legodnn.builder.data.files import FilesLoader, described, loader, with_labels
 from legodnn.builder.managers import (
     ActionManager,
@@ -23,6 +22,11 @@ from legodnn.builder.recipe import load_recipe
 from legodnn.builder.resolve import build_loaders, build_manager
 from legodnn.builder.sections import DATA_FILES, Call
 from legodnn.builder.workdir.stage import Stage
+from legodnn.builder.zoo import write
+from legodnn.builder.zoo.action import motions
+from legodnn.builder.zoo.anomaly import anomalies
+from legodnn.builder.zoo.common import fashion_mnist, scenes
+from legodnn.builder.zoo.pose import poses
 from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.datasets.opening import open_dataset
@@ -295,8 +299,9 @@ def test_written_boxes_give_the_figures_of_those_in_memory(written):
 
 
 def test_written_clips_are_those_in_memory(written):
-    files = from_files(ActionManager(), written("action-recognition", 20), (1, 8, 3, 48, 48), 0.45, 0.25, clips.LABELS)
-    (made, classes), (read, labels) = joined(clips.loader("held-out", 20)), by_number(files)
+    folder = written("action-recognition", 20)
+    files = from_files(ActionManager(), folder, (1, 8, 3, 48, 48), 0.45, 0.25, motions.LABELS)
+    (made, classes), (read, labels) = joined(motions.loader("held-out", 20)), by_number(files)
     assert torch.equal(classes, labels)
     assert made.shape == read.shape == (20, 8, 3, 48, 48)
     assert torch.allclose(made, read, rtol=0, atol=1e-6)

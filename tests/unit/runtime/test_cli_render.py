@@ -10,7 +10,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from legodnn.builder import AutoBlockManager
-from legodnn.builder.managers.applications import TaskManager
+from legodnn.builder.managers.task import TaskManager
 from legodnn.runtime.cli import main
 from legodnn.runtime.render.colours import RED, colour
 from legodnn.shared.bundle.manifest import AnswerSpec

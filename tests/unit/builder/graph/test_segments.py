@@ -17,7 +17,7 @@ from legodnn.builder.graph.fold import fold_norms
 from legodnn.builder.graph.run import compose
 from legodnn.builder.graph.segments import cut, layers_of
 from legodnn.builder.graph.tracing.trace import trace
-from legodnn.builder.zoo import resnet_cifar
+from legodnn.builder.zoo.classification import resnet_cifar
 from tests.benchmarks.registry import NETWORKS as COVERED
 from tests.networks import NETWORKS, images, network, randomised
 

@@ -14,7 +14,7 @@ from legodnn.builder.plan.plan import module_tree
 from legodnn.builder.plan.shares import LayerShare
 from legodnn.builder.prune.groups import pruning_groups
 from legodnn.builder.report.text import plan_lines
-from legodnn.builder.zoo import resnet_cifar
+from legodnn.builder.zoo.classification import resnet_cifar
 from legodnn.shared.errors import ModelError
 from tests.networks import conv, images, network
 

@@ -1,0 +1,107 @@
+"""Training of teachers: epochs that go on where an interrupted run ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from legodnn.builder.data.checked import CheckedLoader
+from legodnn.builder.teach.settings import Settings
+from legodnn.builder.workdir.progress import progress
+from legodnn.builder.workdir.stage import load_tensors, save_tensors
+from legodnn.shared.errors import ModelError
+
+WEIGHT_DECAY = 1e-4
+
+
+class Batches(Protocol):
+    """A loader that knows how many batches it has."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """The batches, from the first on each time."""
+
+
+class Stateful(Protocol):
+    """What a training goes on from: networks, optimisers, schedules."""
+
+    def state_dict(self) -> Any:
+        """Everything to be remembered."""
+
+    def load_state_dict(self, state: Any) -> Any:
+        """Go on from what was remembered."""
+
+
+Loss = Callable[[nn.Module, Any], Tensor]
+"""The loss of a network on a batch of the loader."""
+
+
+def run_epochs(
+    loader: Batches,
+    settings: Settings,
+    parts: Mapping[str, Stateful],
+    step: Callable[[Any], None],
+    begin: Callable[[int], None] = lambda epoch: None,
+) -> None:
+    """Call ``begin`` with the number of every epoch, and ``step`` with every batch of it.
+
+    The state of all ``parts`` is written down after each epoch, and random numbers start anew from the seed and the
+    epoch, so that an interrupted training ends as one that was not.
+    """
+    first = 0
+    if settings.checkpoint.exists():
+        saved = load_tensors(settings.checkpoint)
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+        first = saved["epoch"]
+    with progress("teacher", max(0, settings.epochs - first) * len(loader)) as bar:
+        for epoch in range(first, settings.epochs):
+            torch.manual_seed(settings.seed * 10_007 + epoch)
+            begin(epoch)
+            for batch in loader:
+                step(batch)
+                bar.advance()
+            states = {name: part.state_dict() for name, part in parts.items()}
+            save_tensors(settings.checkpoint, {"epoch": epoch + 1, **states})
+
+
+def finite(loss: Tensor) -> Tensor:
+    """The loss as it is. Raises `ModelError` for one that is not finite."""
+    if not bool(loss.detach().isfinite().all()):
+        raise ModelError("the teacher's training diverged; try a smaller teacher.learning_rate")
+    return loss
+
+
+def fit(
+    model: nn.Module,
+    loader: CheckedLoader,
+    loss: Loss,
+    settings: Settings,
+    optimizer: torch.optim.Optimizer | None = None,
+) -> None:
+    """Train ``model`` in place, the rate rising for a third of the time and then falling to nothing.
+
+    Without an ``optimizer``, of all the model's parameters, it is Adam. Raises `ModelError` for a loss that is not
+    finite.
+    """
+    steps = max(1, settings.epochs * len(loader))
+    if optimizer is None:
+        optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps)
+    model.train()
+
+    def step(batch: Any) -> None:
+        value = finite(loss(model, batch))
+        optimizer.zero_grad()
+        torch.autograd.backward(value)
+        optimizer.step()
+        schedule.step()
+
+    run_epochs(loader, settings, {"model": model, "optimizer": optimizer, "schedule": schedule}, step)
+    model.eval()

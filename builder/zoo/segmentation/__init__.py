@@ -1,0 +1,4 @@
+"""Semantic segmentation.
+
+    networks   FCN and DeepLabv3 on ResNet-18
+"""
