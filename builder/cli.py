@@ -13,7 +13,7 @@ import torch
 
 from legodnn.builder import pipeline
 from legodnn.builder.plan.plan import Plan
-from legodnn.builder.recipe import builtin_recipes, load_recipe
+from legodnn.builder.recipe.load import builtin_recipes, load_recipe
 from legodnn.builder.report.page import report_path
 from legodnn.builder.report.text import plan_lines
 from legodnn.shared.console import CommandParser, version

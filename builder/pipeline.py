@@ -10,19 +10,19 @@ import torch.nn as nn
 
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.data.checked import CheckedLoader
-from legodnn.builder.data.files import described, with_labels
 from legodnn.builder.distill.retrainer import BlockRetrainer
 from legodnn.builder.graph.cuts import Cuts
 from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.packing import BundleOptions, left_out, pack
 from legodnn.builder.plan.plan import Plan
 from legodnn.builder.profile import BlockProfiler, Profile
+from legodnn.builder.recipe.data import described, with_labels
+from legodnn.builder.recipe.resolve import build_loaders, build_manager, build_model
+from legodnn.builder.recipe.schema import Recipe
+from legodnn.builder.recipe.teacher import needs_training, trained_teacher
 from legodnn.builder.report.facts import BuildFacts, segment_facts, selections_to_time, versions
 from legodnn.builder.report.page import report_path, write_report
 from legodnn.builder.report.seconds import time_selections
-from legodnn.builder.resolve import build_loaders, build_manager, build_model
-from legodnn.builder.sections import Recipe
-from legodnn.builder.teachers.stage import needs_training, trained_teacher
 from legodnn.builder.workdir.clock import Clock
 from legodnn.builder.workdir.seeds import set_random_seed
 

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from legodnn.builder.sections import DATA_FILES, Call, Recipe
 from legodnn.shared.bundle.manifest import InputSpec
-from legodnn.shared.datasets.coco import json_file, read_coco
 from legodnn.shared.datasets.dataset import Dataset, Loaded, collated
-from legodnn.shared.datasets.lists import root_of
-from legodnn.shared.datasets.opening import labels_in, open_dataset
+from legodnn.shared.datasets.opening import open_dataset
 from legodnn.shared.errors import InputError
 
 BATCH, NUMBERS = 32, 1 << 23
@@ -36,50 +30,6 @@ class Purpose:
     task: str
     spec: InputSpec
     shuffled: bool
-
-
-def purposed(key: str, call: Call, recipe: Recipe, task: str) -> Call:
-    """The call of `loader` for what the recipe wants with its data; any other call as it is."""
-    if call.factory != DATA_FILES:
-        return call
-    bundle = recipe.bundle
-    mean, std = bundle.mean or None, bundle.std or None
-    spec = InputSpec(recipe.model.input, "float32", recipe.layout, mean, std, bundle.labels)
-    return Call(call.factory, (Purpose(key, task, spec, key == "data.train"), *call.args), call.kwargs)
-
-
-def with_labels(recipe: Recipe, task: str) -> Recipe:
-    """The recipe with the names in its training data as the bundle's labels, where it gives none itself.
-
-    Raises `DataError` for data that cannot be read.
-    """
-    train = recipe.data.train
-    if recipe.bundle.labels or train is None or train.factory != DATA_FILES:
-        return recipe
-    labels = labels_in(task, train.kwargs["path"])
-    return replace(recipe, bundle=replace(recipe.bundle, labels=labels))
-
-
-def described(call: Call | None) -> str:
-    """What a recipe says about its data, and of data in files their names, sizes and times: results of others are not
-    theirs. A file that is written anew with the same content costs a stage that is done again, to the same end."""
-    if call is None or call.factory != DATA_FILES:
-        return repr(call)
-    root = root_of(call.kwargs["path"])
-    digest = hashlib.sha256()
-    for file in _files(root):
-        found = file.stat()
-        text = f"{os.path.relpath(file, root)}\0{found.st_size}\0{found.st_mtime_ns}\0"
-        digest.update(text.encode("utf-8", "surrogateescape"))
-    return f"{call!r} {digest.hexdigest()}"
-
-
-def _files(root: str) -> list[Path]:
-    """The files of a folder, or a file and the images it lists."""
-    if os.path.isdir(root):
-        return sorted(p for p in Path(root).rglob("*") if p.is_file())
-    pictures = read_coco(root).pictures if json_file(root) else ()
-    return [Path(root), *(Path(picture.file) for picture in pictures)]
 
 
 def loader(purpose: Purpose, path: str, batch: int | None = None) -> FilesLoader:

@@ -15,9 +15,9 @@ from legodnn.builder.distill.retrainer import Result
 from legodnn.builder.graph.costs import Costs
 from legodnn.builder.plan.plan import Plan
 from legodnn.builder.profile import Profile
+from legodnn.builder.recipe.schema import Recipe
 from legodnn.builder.report.seconds import Timing
 from legodnn.builder.report.selections import Landscape, Point, spread
-from legodnn.builder.sections import Recipe
 from legodnn.builder.workdir.clock import StageTime
 from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.console import version

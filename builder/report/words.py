@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
+from legodnn.builder.recipe.schema import Call
 from legodnn.builder.report.selections import Point
-from legodnn.builder.sections import Call
 from legodnn.shared.bundle.manifest import ORIGINAL
 
 MINUS = "\N{MINUS SIGN}"

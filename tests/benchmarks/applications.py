@@ -24,9 +24,9 @@ from typing import Any
 
 import torch
 
-from legodnn.builder.recipe import load_recipe
-from legodnn.builder.resolve import build_loaders, build_manager
-from legodnn.builder.sections import Recipe
+from legodnn.builder.recipe.load import load_recipe
+from legodnn.builder.recipe.resolve import build_loaders, build_manager
+from legodnn.builder.recipe.schema import Recipe
 from legodnn.runtime import Network, ScalingOptimizer
 from legodnn.runtime.composition import tensors
 from legodnn.shared.bundle.manifest import ORIGINAL

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch.nn as nn
 from torchvision import models
 
-from legodnn.builder.recipe import builtin_recipes, load_recipe
-from legodnn.builder.resolve import build_model
+from legodnn.builder.recipe.load import builtin_recipes, load_recipe
+from legodnn.builder.recipe.resolve import build_model
 
 Shape = tuple[int, ...]
 

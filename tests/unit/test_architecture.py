@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from legodnn.builder.recipe import tomllib
+from legodnn.builder.recipe.load import tomllib
 
 ROOT = Path(__file__).parents[2]
 SLIM = {"torch", "pulp", "legodnn"}

@@ -15,8 +15,8 @@ from legodnn.builder import cli
 from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.prune.derive import derive
-from legodnn.builder.recipe import _SECTIONS, load_recipe, tomllib
-from legodnn.builder.sections import DEFAULT_MANAGER
+from legodnn.builder.recipe.load import _SECTIONS, load_recipe, tomllib
+from legodnn.builder.recipe.schema import DEFAULT_MANAGER
 from legodnn.builder.zoo.classification.resnet_cifar import resnet18
 from legodnn.runtime import Budget, Schedule
 from legodnn.runtime import cli as runtime_cli

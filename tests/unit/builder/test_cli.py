@@ -12,7 +12,7 @@ import torch
 
 from legodnn.builder import zoo
 from legodnn.builder.__main__ import main
-from legodnn.builder.recipe import load_recipe
+from legodnn.builder.recipe.load import load_recipe
 from legodnn.shared.bundle.reader import BundleReader
 
 

@@ -14,6 +14,8 @@ from legodnn.builder.distill.retrainer import Result
 from legodnn.builder.graph.channels.map import Reason
 from legodnn.builder.plan.plan import Stay
 from legodnn.builder.profile import Profile
+from legodnn.builder.recipe.resolve import build_loaders, build_manager
+from legodnn.builder.recipe.schema import Call
 from legodnn.builder.report import seconds as seconds_module
 from legodnn.builder.report.markup import to_bytes
 from legodnn.builder.report.network import drawing
@@ -21,8 +23,6 @@ from legodnn.builder.report.page import page, report_path
 from legodnn.builder.report.seconds import Timing
 from legodnn.builder.report.selections import Landscape
 from legodnn.builder.report.words import percent, selection_line, signed_points
-from legodnn.builder.resolve import build_loaders, build_manager
-from legodnn.builder.sections import Call
 from legodnn.builder.workdir.clock import Clock, StageTime
 from legodnn.builder.workdir.stage import Stage
 from legodnn.shared.units import format_bytes

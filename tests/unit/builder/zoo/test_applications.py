@@ -10,11 +10,11 @@ from legodnn.builder import AutoBlockManager, BlockRetrainer
 from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.managers import ActionManager, AnomalyManager, PoseManager
 from legodnn.builder.managers.pose import Peaks
-from legodnn.builder.recipe import builtin_recipes, load_recipe
+from legodnn.builder.recipe.load import builtin_recipes, load_recipe
+from legodnn.builder.recipe.teacher import trained_teacher
 from legodnn.builder.teach import classification, pose, segmentation
 from legodnn.builder.teach.fit import fit, run_epochs
 from legodnn.builder.teach.settings import Settings
-from legodnn.builder.teachers.stage import trained_teacher
 from legodnn.builder.workdir.progress import progress
 from legodnn.builder.workdir.seeds import set_random_seed
 from legodnn.builder.zoo.action import motions

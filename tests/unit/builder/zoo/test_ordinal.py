@@ -6,8 +6,8 @@ import torch.nn as nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from legodnn.builder.data.checked import CheckedLoader
-from legodnn.builder.recipe import load_recipe
-from legodnn.builder.resolve import build_loaders, build_manager, build_model, teacher_training
+from legodnn.builder.recipe.load import load_recipe
+from legodnn.builder.recipe.resolve import build_loaders, build_manager, build_model, teacher_training
 from legodnn.builder.teach.settings import Settings
 from legodnn.builder.workdir.seeds import set_random_seed
 from legodnn.builder.zoo.anomaly import ordinal_training as ordinal

@@ -5,8 +5,8 @@ import torch
 import torch.nn as nn
 
 from legodnn.builder.graph.values import tensors_in
-from legodnn.builder.recipe import builtin_recipes, load_recipe
-from legodnn.builder.resolve import build_manager, build_model
+from legodnn.builder.recipe.load import builtin_recipes, load_recipe
+from legodnn.builder.recipe.resolve import build_manager, build_model
 from legodnn.builder.zoo.action import networks as video
 from legodnn.builder.zoo.anomaly import networks as anomaly
 from legodnn.builder.zoo.classification import (

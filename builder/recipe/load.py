@@ -1,6 +1,7 @@
 """Recipes: a TOML file that tells `legodnn-build` everything.
 
-The keys are those of `legodnn.builder.sections`; reading a recipe checks all of them and reports every mistake at once.
+The keys are those of `legodnn.builder.recipe.schema`; reading a recipe checks all of them and reports every
+mistake at once.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from legodnn.builder.prune.importance import IMPORTANCE
-from legodnn.builder.sections import (
+from legodnn.builder.recipe.schema import (
     DATA_FILES,
     FUNCTION,
     BlocksSection,

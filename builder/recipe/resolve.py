@@ -18,9 +18,9 @@ from torch import Tensor
 from torchvision import models
 
 from legodnn.builder.data.checked import CheckedLoader
-from legodnn.builder.data.files import purposed
 from legodnn.builder.managers import AbstractModelManager
-from legodnn.builder.sections import DEFAULT_MANAGER, Call, Recipe
+from legodnn.builder.recipe.data import purposed
+from legodnn.builder.recipe.schema import DEFAULT_MANAGER, Call, Recipe
 from legodnn.shared.errors import DataError, LegoError, ModelError, RecipeError, one_line
 from legodnn.shared.naming import few
 

@@ -6,8 +6,8 @@ import sys
 import pytest
 import torch
 
-from legodnn.builder.recipe import load_recipe
-from legodnn.builder.resolve import build_loaders, build_manager, build_model
+from legodnn.builder.recipe.load import load_recipe
+from legodnn.builder.recipe.resolve import build_loaders, build_manager, build_model
 from legodnn.shared.errors import DataError, ModelError, RecipeError
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn as nn
 
-from legodnn.builder.data.files import FilesLoader, described, loader, with_labels
+from legodnn.builder.data.files import FilesLoader, loader
 from legodnn.builder.managers import (
     ActionManager,
     AnomalyManager,
@@ -18,9 +18,10 @@ from legodnn.builder.managers import (
     TaskManager,
 )
 from legodnn.builder.pipeline import build
-from legodnn.builder.recipe import load_recipe
-from legodnn.builder.resolve import build_loaders, build_manager
-from legodnn.builder.sections import DATA_FILES, Call
+from legodnn.builder.recipe.data import described, with_labels
+from legodnn.builder.recipe.load import load_recipe
+from legodnn.builder.recipe.resolve import build_loaders, build_manager
+from legodnn.builder.recipe.schema import DATA_FILES, Call
 from legodnn.builder.workdir.stage import Stage
 from legodnn.builder.zoo import write
 from legodnn.builder.zoo.action import motions

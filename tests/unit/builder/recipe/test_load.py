@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from legodnn.builder.recipe import builtin_recipes, load_recipe
-from legodnn.builder.sections import DEFAULT_MANAGER, Call
+from legodnn.builder.recipe.load import builtin_recipes, load_recipe
+from legodnn.builder.recipe.schema import DEFAULT_MANAGER, Call
 from legodnn.shared.errors import RecipeError
 
 

@@ -8,9 +8,9 @@ import torch
 import torch.nn as nn
 
 from legodnn.builder.data.checked import CheckedLoader
-from legodnn.builder.data.files import described
-from legodnn.builder.resolve import build_model, teacher_training
-from legodnn.builder.sections import Recipe
+from legodnn.builder.recipe.data import described
+from legodnn.builder.recipe.resolve import build_model, teacher_training
+from legodnn.builder.recipe.schema import Recipe
 from legodnn.builder.teach.settings import Settings
 from legodnn.builder.workdir.seeds import set_random_seed
 from legodnn.builder.workdir.stage import Stage, fingerprint, load_tensors, save_tensors

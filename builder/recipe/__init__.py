@@ -1,0 +1,8 @@
+"""A recipe, which is a TOML file, becomes objects.
+
+    schema    its sections and keys, with their defaults
+    load      the file is read, and every mistake in it told at once
+    resolve   names become networks, managers and loaders
+    data      what it says about data
+    teacher   the network with its weights, trained where it has none
+"""
