@@ -1,20 +1,25 @@
 """The builder: a trained network in, a bundle out.
 
-    blocks      AutoBlockManager: finds the blocks, makes their descendants
-    distill/    BlockRetrainer: teaches descendants to do what their originals do
-    profile     BlockProfiler: what every variant costs; predictor: what selections may be expected to do; recording:
-                the test set on its way through the network
-    packing     pack: everything into one bundle
-    pipeline    all of it in a row, from a recipe, resumable
-    graph/      the network as a graph: tracing, channels, segments
-    prune, compose, costs, export, store, torchscript   smaller building blocks
-    managers/   AbstractModelManager, and one for each application: how a kind of network is run and judged
-    teachers/   how networks of the built-in recipes are trained where there are no weights
-    plan, groups   what will be done, and which channels go together
-    report/     what a person reads: the plan as text, the HTML page beside a bundle; clock: how long stages took
-    recipe, sections, resolve, cli, progress   the command `legodnn-build`
-    detectors/  torchvision's detectors in plain operators
-    data/, zoo/ loaders, data sets in files, what is made of Fashion-MNIST; networks, built-in recipes
+    cli        the command `legodnn-build`
+    pipeline   all of it in a row, from a recipe, resumable
+    blocks     AutoBlockManager: finds the blocks, makes their descendants
+
+    report/    what a person reads: the plan as text, the page beside a bundle
+    bundle/    pack: everything into one bundle
+    profile/   BlockProfiler: what every variant does to the network; what selections may be expected to do
+    distill/   BlockRetrainer: teaches descendants to do what their originals do
+    recipe/    a TOML file becomes objects
+    plan/      what will be done
+    teach/     how a teacher is trained where there are no weights
+    managers/  AbstractModelManager, and one for each application: how a kind of network is run and judged
+    detectors/ torchvision's detectors in plain operators
+    prune/     a block without some of its channels
+    graph/     the network as a graph: tracing, channels, segments, and what runs them
+    data/      loaders, data sets in files
+    workdir/   results on disk, how long they took, progress, seeds
+    zoo/       the built-in applications: networks, data, recipes
+
+Each imports only what stands below it; the zoo imports what it needs, and nothing imports the zoo.
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from legodnn.builder.blocks import AutoBlockManager
+    from legodnn.builder.bundle.packing import BundleOptions, pack
     from legodnn.builder.detectors import plain_detector
     from legodnn.builder.distill.retrainer import BlockRetrainer
     from legodnn.builder.graph.channels.map import refuse
@@ -31,8 +37,7 @@ if TYPE_CHECKING:
     from legodnn.builder.graph.cuts import Cuts
     from legodnn.builder.graph.tracing.opaque import Opaque
     from legodnn.builder.managers import AbstractModelManager, CommonModelManager
-    from legodnn.builder.packing import BundleOptions, pack
-    from legodnn.builder.profile import BlockProfiler
+    from legodnn.builder.profile.profiler import BlockProfiler
     from legodnn.builder.workdir.seeds import set_random_seed
 
 __all__ = [
@@ -54,14 +59,14 @@ __all__ = [
 _HOMES = {
     "AbstractModelManager": "managers",
     "AutoBlockManager": "blocks",
-    "BlockProfiler": "profile",
+    "BlockProfiler": "profile.profiler",
     "BlockRetrainer": "distill.retrainer",
-    "BundleOptions": "packing",
+    "BundleOptions": "bundle.packing",
     "CommonModelManager": "managers",
     "Cuts": "graph.cuts",
     "Opaque": "graph.tracing.opaque",
     "channel_rule": "graph.channels.rules",
-    "pack": "packing",
+    "pack": "bundle.packing",
     "plain_detector": "detectors",
     "refuse": "graph.channels.map",
     "set_random_seed": "workdir.seeds",

@@ -9,13 +9,14 @@ from pathlib import Path
 import torch.nn as nn
 
 from legodnn.builder.blocks import AutoBlockManager
+from legodnn.builder.bundle.packing import BundleOptions, left_out, pack
 from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.distill.retrainer import BlockRetrainer
 from legodnn.builder.graph.cuts import Cuts
 from legodnn.builder.managers.abstract import AbstractModelManager
-from legodnn.builder.packing import BundleOptions, left_out, pack
 from legodnn.builder.plan.plan import Plan
-from legodnn.builder.profile import BlockProfiler, Profile
+from legodnn.builder.profile.profiler import BlockProfiler
+from legodnn.builder.profile.tables import Profile
 from legodnn.builder.recipe.data import described, with_labels
 from legodnn.builder.recipe.resolve import build_loaders, build_manager, build_model
 from legodnn.builder.recipe.schema import Recipe

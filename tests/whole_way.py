@@ -8,7 +8,7 @@ import torch
 import torch.nn as nn
 
 from legodnn.builder import AutoBlockManager, CommonModelManager
-from legodnn.builder.export import export, prepare
+from legodnn.builder.bundle.export import export, prepare
 from legodnn.builder.graph.run import compose
 from legodnn.builder.graph.values import tensors_in
 from legodnn.shared.bundle.archive import join_archive

@@ -14,7 +14,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from legodnn.builder.blocks import AutoBlockManager
-from legodnn.builder.distill import closed_form
+from legodnn.builder.distill import reconstruction as closed_form
 from legodnn.builder.distill.gradient import Key, Trainer, judge
 from legodnn.builder.distill.paths import Batch, TeacherTap, run_trunk
 from legodnn.builder.managers.abstract import AbstractModelManager

@@ -14,7 +14,7 @@ from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.distill.retrainer import Result
 from legodnn.builder.graph.costs import Costs
 from legodnn.builder.plan.plan import Plan
-from legodnn.builder.profile import Profile
+from legodnn.builder.profile.tables import Profile
 from legodnn.builder.recipe.schema import Recipe
 from legodnn.builder.report.seconds import Timing
 from legodnn.builder.report.selections import Landscape, Point, spread

@@ -17,10 +17,10 @@ import torch.nn as nn
 from torch import Tensor
 
 from legodnn.builder.blocks import AutoBlockManager
-from legodnn.builder.export import prepare
+from legodnn.builder.bundle.export import prepare
 from legodnn.builder.graph.run import Composition, compose
 from legodnn.builder.graph.torchscript import trace
-from legodnn.builder.profile import trained_stage
+from legodnn.builder.profile.profiler import trained_stage
 from legodnn.builder.workdir.progress import progress
 from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.errors import ModelError, one_line

@@ -9,9 +9,9 @@ from functools import cached_property
 from itertools import pairwise, product
 from math import prod
 
-from legodnn.builder import predictor
 from legodnn.builder.graph.costs import Costs
-from legodnn.builder.profile import Profile
+from legodnn.builder.profile import predictor
+from legodnn.builder.profile.tables import Profile
 from legodnn.shared.bundle.manifest import ORIGINAL
 
 FEW = 1500

@@ -11,10 +11,10 @@ import torch
 
 def untrained_bundle(blocks: Any, folder: Path) -> Path:
     """A bundle of every block's untrained descendants, whose self-test holds a random mixed selection."""
+    from legodnn.builder.bundle.packing import BundleOptions, pack
     from legodnn.builder.distill.retrainer import Result
     from legodnn.builder.graph import costs
-    from legodnn.builder.packing import BundleOptions, pack
-    from legodnn.builder.profile import Profile
+    from legodnn.builder.profile.tables import Profile
     from legodnn.builder.workdir.stage import Stage, save_json, save_tensors
     from legodnn.shared.bundle.manifest import Predictor
 

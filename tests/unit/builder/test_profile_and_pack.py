@@ -5,14 +5,15 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from legodnn.builder import AutoBlockManager, BlockProfiler, BlockRetrainer, BundleOptions, CommonModelManager, pack
-from legodnn.builder import recording as recording_module
+from legodnn.builder.bundle.export import export, prepare
 from legodnn.builder.distill import retrainer
 from legodnn.builder.distill.retrainer import trained_results
-from legodnn.builder.export import export, prepare
 from legodnn.builder.graph.run import compose
 from legodnn.builder.managers import AbstractModelManager
-from legodnn.builder.predictor import fit_predictor
-from legodnn.builder.profile import Profile, trained_stage
+from legodnn.builder.profile import recording as recording_module
+from legodnn.builder.profile.predictor import fit_predictor
+from legodnn.builder.profile.profiler import trained_stage
+from legodnn.builder.profile.tables import Profile
 from legodnn.runtime import Network
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.errors import DataError, UsageError

@@ -9,7 +9,7 @@ import torch.nn as nn
 from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, weight_norm
 
 from legodnn.builder import AutoBlockManager, CommonModelManager, Opaque
-from legodnn.builder.export import export, prepare
+from legodnn.builder.bundle.export import export, prepare
 from legodnn.builder.graph.run import compose
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.shared.bundle.archive import join_archive

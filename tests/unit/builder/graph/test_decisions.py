@@ -11,7 +11,7 @@ from legodnn.builder.graph import values
 from legodnn.builder.graph.decisions import comparable, decides
 from legodnn.builder.graph.run import compose
 from legodnn.builder.managers import DetectionManager
-from legodnn.builder.recording import Recording
+from legodnn.builder.profile.recording import Recording
 from legodnn.runtime import Network
 from tests.detection import INPUT, detector, loader, rectangles
 from tests.networks import conv, images, randomised

@@ -9,7 +9,7 @@ fitted, which lets a block make up for the error in its own input.
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,6 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor, fx
 
-from legodnn.builder.distill.capture import capture
 from legodnn.builder.graph.channels.map import ChannelMap
 from legodnn.builder.prune.derive import Descendant
 
@@ -98,9 +97,9 @@ def _solve(
     kept = descendant.kept.get((target.layer, "weight", 0))
     gram = moment = None
     for sample in samples:
-        wanted = capture(original, sample.taught, {target.matched})[target.matched]
+        wanted = _capture(original, sample.taught, {target.matched})[target.matched]
         names = {target.reads} | ({target.addend} if target.addend else set())
-        seen = capture(descendant.module, sample.seen, names)
+        seen = _capture(descendant.module, sample.seen, names)
         if kept is not None:
             wanted = wanted.index_select(_channel_axis(layer, wanted), kept.to(wanted.device))
         if target.addend:
@@ -166,3 +165,25 @@ def _write(layer: Any, gram: Tensor, moment: Tensor) -> None:
         layer.weight.copy_(solved[:, :columns].transpose(1, 2).reshape(layer.weight.shape))
         if layer.bias is not None:
             layer.bias.copy_(solved[:, columns].reshape(-1))
+
+
+# ---- values inside a block while it runs -----------------------------------------------------------------------------
+class _Capture(fx.Interpreter):
+    def __init__(self, module: fx.GraphModule, names: Collection[str]) -> None:
+        super().__init__(module)
+        self.names = names
+        self.found: dict[str, Tensor] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if n.name in self.names:
+            self.found[n.name] = value
+        return value
+
+
+def _capture(module: fx.GraphModule, inputs: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+    """Run ``module`` on one input and return the values of the named nodes."""
+    runner = _Capture(module, names)
+    with torch.no_grad():
+        runner.run(inputs)
+    return runner.found

@@ -12,11 +12,12 @@ import torch.nn as nn
 from torch import Tensor, fx
 
 from legodnn.builder.blocks import AutoBlockManager
+from legodnn.builder.bundle.export import PRECISIONS, export, prepare
 from legodnn.builder.distill.paths import TeacherTap
 from legodnn.builder.distill.retrainer import Result, trained_results
-from legodnn.builder.export import PRECISIONS, export, prepare
 from legodnn.builder.graph.run import compose
-from legodnn.builder.profile import Profile, trained_stage
+from legodnn.builder.profile.profiler import trained_stage
+from legodnn.builder.profile.tables import Profile
 from legodnn.builder.workdir.progress import progress
 from legodnn.shared.bundle.archive import pack_program
 from legodnn.shared.bundle.blobs import BlobStore

@@ -13,7 +13,7 @@ from legodnn.builder.__main__ import main
 from legodnn.builder.distill.retrainer import Result
 from legodnn.builder.graph.channels.map import Reason
 from legodnn.builder.plan.plan import Stay
-from legodnn.builder.profile import Profile
+from legodnn.builder.profile.tables import Profile
 from legodnn.builder.recipe.resolve import build_loaders, build_manager
 from legodnn.builder.recipe.schema import Call
 from legodnn.builder.report import seconds as seconds_module

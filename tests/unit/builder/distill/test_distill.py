@@ -9,11 +9,12 @@ import torch.nn as nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from legodnn.builder import AutoBlockManager, BlockRetrainer, CommonModelManager, set_random_seed
-from legodnn.builder.distill import closed_form, retrainer
+from legodnn.builder.distill import reconstruction as closed_form
+from legodnn.builder.distill import retrainer
 from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.managers.loss import relative_error
-from legodnn.builder.profile import trained_stage
+from legodnn.builder.profile.profiler import trained_stage
 from legodnn.builder.prune.derive import derive
 from legodnn.shared.errors import DataError, WorkError
 from tests.networks import conv, images, network

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from legodnn.builder.predictor import fit_predictor, frontier
+from legodnn.builder.profile.predictor import fit_predictor, frontier
 
 
 def test_a_curve_of_the_family_is_found_again():

@@ -1,0 +1,7 @@
+"""What variants do to the network.
+
+    profiler    BlockProfiler: judges every variant, and whole selections
+    recording   the test set on its way through the network
+    predictor   from the costs of variants to the accuracy of a whole selection
+    tables      Profile: what comes of all that
+"""
