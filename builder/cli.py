@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 
 from legodnn.builder import pipeline
-from legodnn.builder.plan.plan import Plan
 from legodnn.builder.recipe.load import builtin_recipes, load_recipe
 from legodnn.builder.report.page import report_path
 from legodnn.builder.report.text import plan_lines
@@ -58,7 +57,9 @@ def run(name: str, arguments: list[str]) -> int:
             raise UsageError(f"--{option} goes with --plan")
     recipe = load_recipe(options.recipe, options.set)
     if options.plan:
-        return _show_plan(pipeline.plan(recipe, _device(options.device), options.groups), options.json)
+        plan = pipeline.cut(recipe, _device(options.device)).plan(options.groups)
+        print(json.dumps(plan.to_plain(), indent=1) if options.json else "\n".join(plan_lines(plan)))
+        return 0
     if options.output is None:
         raise UsageError("where should the bundle go? Give -o FILE.lgb (or --plan to only look)")
     out = Path(options.output)
@@ -143,9 +144,4 @@ def _list() -> int:
         for name in sorted(names):
             first = recipes[name].read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
             print(f"  {name:{width}}  {first}")
-    return 0
-
-
-def _show_plan(plan: Plan, as_json: bool) -> int:
-    print(json.dumps(plan.to_plain(), indent=1) if as_json else "\n".join(plan_lines(plan)))
     return 0

@@ -3,18 +3,18 @@ report of all that at the end."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch.nn as nn
 
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.bundle.packing import BundleOptions, left_out, pack
-from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.distill.retrainer import BlockRetrainer
 from legodnn.builder.graph.cuts import Cuts
 from legodnn.builder.managers.abstract import AbstractModelManager
-from legodnn.builder.plan.plan import Plan
 from legodnn.builder.profile.profiler import BlockProfiler
 from legodnn.builder.profile.tables import Profile
 from legodnn.builder.recipe.data import described, with_labels
@@ -40,10 +40,7 @@ class BuildResult:
     report: Path
 
 
-def block_manager(
-    recipe: Recipe, teacher: nn.Module, model_manager: AbstractModelManager, device: str
-) -> AutoBlockManager:
-    """The recipe's teacher with its blocks."""
+def _cut(recipe: Recipe, teacher: nn.Module, model_manager: AbstractModelManager, device: str) -> AutoBlockManager:
     return AutoBlockManager(
         recipe.blocks.sparsity,
         teacher,
@@ -57,9 +54,9 @@ def block_manager(
     )
 
 
-def plan(recipe: Recipe, device: str = "cpu", groups: bool = False) -> Plan:
-    """What `build` would do; needs the recipe's ``[model]`` alone. ``groups`` adds which channels go together."""
-    return block_manager(recipe, build_model(recipe), build_manager(recipe), device).plan(groups)
+def cut(recipe: Recipe, device: str = "cpu") -> AutoBlockManager:
+    """The recipe's teacher with its blocks, as `build` would have them; needs the recipe's ``[model]`` alone."""
+    return _cut(recipe, build_model(recipe), build_manager(recipe), device)
 
 
 def build(
@@ -80,7 +77,7 @@ def build(
         clock.stored("teacher", work / "teacher")
     set_random_seed(seed)
     with clock.watch("cut"):
-        blocks = block_manager(recipe, teacher, manager, device)
+        blocks = _cut(recipe, teacher, manager, device)
     compressed, trained = work / "compressed", work / "trained"
     blocks.extract_all_blocks(compressed)
     clock.stored("extract", compressed)
@@ -119,7 +116,7 @@ def build(
 
 
 def _retrainer(
-    recipe: Recipe, blocks: AutoBlockManager, compressed: Path, trained: Path, train: CheckedLoader, seed: int
+    recipe: Recipe, blocks: AutoBlockManager, compressed: Path, trained: Path, train: Iterable[Any], seed: int
 ) -> BlockRetrainer:
     return BlockRetrainer(
         blocks.teacher,
@@ -137,7 +134,7 @@ def _retrainer(
     )
 
 
-def _profiler(recipe: Recipe, blocks: AutoBlockManager, trained: Path, test: CheckedLoader) -> BlockProfiler:
+def _profiler(recipe: Recipe, blocks: AutoBlockManager, trained: Path, test: Iterable[Any]) -> BlockProfiler:
     return BlockProfiler(
         blocks.teacher,
         blocks,
