@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 
 from legodnn.builder.graph.channels.map import ChannelMap
+from legodnn.builder.graph.layers import CONVOLUTIONS
 from legodnn.builder.prune.derive import Descendant
 
 POSITIONS = 64
@@ -30,7 +31,7 @@ RIDGE = 1e-2
 MAX_COLUMNS = 8192
 """Layers that read more numbers per output than this are left to the gradient: the equations grow with its cube."""
 
-_FITTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+_FITTED = (*CONVOLUTIONS, nn.Linear)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ class BlockRetrainer:
         train_loader: Iterable[Any],
         device: str | torch.device | None = None,
         *,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 0.002,
         closed_form_images: int = 512,
         data_name: str = "",
         seed: int | None = None,

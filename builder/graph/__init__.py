@@ -4,6 +4,7 @@
     values       what is known of a node's value; shapes: found on the meta device; decisions: where data decide
     channels/    which channels depend on each other, and which must stay
     cuts         what a user says about single modules
+    layers       kinds of layers with weights
     segments     the graph -> a DAG of segments: blocks (one tensor in, one tensor out) and the trunk between them
     dominators   which nodes every path must pass
     fold         batch normalisation folded into the layer before it

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import torch.nn as nn
 
 from legodnn.shared.errors import ModelError
+from legodnn.shared.naming import hint
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,7 @@ class Cuts:
         for field in fields(self):
             for name in getattr(self, field.name):
                 if name not in known:
-                    close = difflib.get_close_matches(name, known, n=1)
-                    hint = f"; did you mean '{close[0]}'?" if close else ""
-                    raise ModelError(f"{field.name}: the network has no module '{name}'{hint}")
+                    raise ModelError(f"{field.name}: the network has no module '{name}'{hint(name, known)}")
 
 
 NO_CUTS = Cuts()

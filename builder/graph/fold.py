@@ -15,8 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+from legodnn.builder.graph.layers import PRUNABLE, TRANSPOSED
+
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -58,18 +58,18 @@ def _feeder(
     if uses[str(feeder.target)] > 1 or len(feeder.users) > 1:
         return None
     layer = module.get_submodule(str(feeder.target))
-    if isinstance(layer, _TRANSPOSED) and layer.groups > 1:
+    if isinstance(layer, TRANSPOSED) and layer.groups > 1:
         return None
     if isinstance(layer, nn.Linear) and len(feeder.meta["value"].shape) != 2:
         return None
-    return (feeder, layer, norm) if isinstance(layer, (*_CONVOLUTIONS, nn.Linear)) else None
+    return (feeder, layer, norm) if isinstance(layer, PRUNABLE) else None
 
 
 def _fused(layer: _ConvNd | nn.Linear, norm: _BatchNorm) -> nn.Module:
     """A copy of ``layer`` that normalises as well; its old weight is not copied on the way."""
     weight, bias = fuse_conv_bn_weights(  # a linear layer is a convolution of one point
         layer.weight, layer.bias, cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var), norm.eps,
-        norm.weight, norm.bias, transpose=isinstance(layer, _TRANSPOSED),
+        norm.weight, norm.bias, transpose=isinstance(layer, TRANSPOSED),
     )  # fmt: skip
     fused = copy.deepcopy(layer, {id(layer.weight): weight})
     fused.bias = bias

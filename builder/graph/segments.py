@@ -14,18 +14,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import torch.nn as nn
 from torch import Tensor, fx
 
 from legodnn.builder.graph.channels.analysis import CHANNEL_AXES, analyse
 from legodnn.builder.graph.channels.map import ChannelMap, tensor_of
 from legodnn.builder.graph.cuts import NO_CUTS, Cuts, within
 from legodnn.builder.graph.dominators import immediate_dominators
+from legodnn.builder.graph.layers import PRUNABLE
 from legodnn.builder.graph.values import decides, facts, home
-
-PRUNABLE_LAYERS = (
-    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -90,7 +86,7 @@ def layers_of(teacher: fx.GraphModule, nodes: Iterable[fx.Node]) -> list[str]:
     names = {
         str(n.target): None
         for n in nodes
-        if n.op == "call_module" and isinstance(teacher.get_submodule(str(n.target)), PRUNABLE_LAYERS)
+        if n.op == "call_module" and isinstance(teacher.get_submodule(str(n.target)), PRUNABLE)
     }
     return list(names)
 

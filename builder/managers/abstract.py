@@ -6,7 +6,7 @@ import statistics
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -18,14 +18,6 @@ from legodnn.builder.managers.loss import relative_error
 from legodnn.shared.bundle.manifest import AnswerSpec
 
 Device = str | torch.device
-
-
-@runtime_checkable
-class CutsItself(Protocol):
-    """A network that says itself what is to be cut in its place, whatever its manager."""
-
-    def network_to_cut(self, height: int, width: int) -> nn.Module:
-        """The network that is traced and cut, for images of this size; see `AbstractModelManager.network_to_cut`."""
 
 
 class AbstractModelManager(ABC):
@@ -56,11 +48,8 @@ class AbstractModelManager(ABC):
 
         For a teacher whose top level cannot be followed (a detector, say) a manager gives one made of its parts: the
         layers called in an order that does not depend on the data, and what does depend on it in modules of the kind
-        `legodnn.builder.graph.tracing.opaque.Opaque`. torchvision's detectors come as `plain_detector` makes them, and
-        a network that is a `CutsItself` as it says.
+        `legodnn.builder.graph.tracing.opaque.Opaque`. torchvision's detectors come as `plain_detector` makes them.
         """
-        if isinstance(teacher_model, CutsItself):
-            return teacher_model.network_to_cut(*model_input_size[-2:])
         if is_detector(teacher_model):
             return plain_detector(teacher_model, *model_input_size[-2:])
         return teacher_model

@@ -19,6 +19,7 @@ import torch.nn as nn
 from torch import Tensor, fx
 
 from legodnn.builder.graph.channels.map import ChannelMap, Literal
+from legodnn.builder.graph.layers import CONVOLUTIONS, TRANSPOSED
 from legodnn.builder.prune.importance import Importance, importance_of
 from legodnn.shared.errors import UsageError
 
@@ -150,11 +151,11 @@ def _redescribe(layer: nn.Module, attribute: str, count: int) -> None:
 
 def _settle(layer: Any, original: Any, regrouped: bool) -> None:
     """Make a layer's own description agree with its tensors; ``regrouped`` convolutions have lost whole groups."""
-    if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+    if isinstance(layer, CONVOLUTIONS):
         if regrouped:
             layer.groups = layer.weight.shape[0] * original.groups // original.out_channels
         layer.out_channels, layer.in_channels = layer.weight.shape[0], layer.weight.shape[1] * layer.groups
-    elif isinstance(layer, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+    elif isinstance(layer, TRANSPOSED):
         if regrouped:
             layer.groups = layer.weight.shape[0] * original.groups // original.in_channels
         layer.in_channels, layer.out_channels = layer.weight.shape[0], layer.weight.shape[1] * layer.groups

@@ -6,7 +6,6 @@ mistake at once.
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -29,6 +28,7 @@ from legodnn.builder.recipe.schema import (
     TeacherSection,
 )
 from legodnn.shared.errors import RecipeError
+from legodnn.shared.naming import closest
 from legodnn.shared.vision.clips import LAYOUTS
 from legodnn.shared.vision.clips import channels as channels_of
 
@@ -181,9 +181,9 @@ class _Reader:
     def _unknown(self, key: str, known: Sequence[str]) -> None:
         # Only the last part is compared: what all keys of a section have in common says nothing.
         whole = {name.rpartition(".")[2]: name for name in known}
-        close = difflib.get_close_matches(key.rpartition(".")[2], whole, n=1)
-        hint = f"did you mean '{whole[close[0]]}'?" if close else f"known are {', '.join(known)}"
-        self.mistakes.append(f"{key}: unknown key; {hint}")
+        meant = closest(key.rpartition(".")[2], whole)
+        help_with_it = f"did you mean '{whole[meant]}'?" if meant else f"known are {', '.join(known)}"
+        self.mistakes.append(f"{key}: unknown key; {help_with_it}")
 
     # ---- values -----------------------------------------------------------------------------------------------------
     def _factory(self, key: str, value: Any) -> Call | None:

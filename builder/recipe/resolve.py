@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import importlib
 import inspect
+import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ from legodnn.builder.managers import AbstractModelManager
 from legodnn.builder.recipe.data import purposed
 from legodnn.builder.recipe.schema import DEFAULT_MANAGER, Call, Recipe
 from legodnn.shared.errors import DataError, LegoError, ModelError, RecipeError, one_line
-from legodnn.shared.naming import few
+from legodnn.shared.naming import few, hint
 
 
 def build_model(recipe: Recipe) -> nn.Module:
@@ -117,16 +117,15 @@ def _named(key: str, call: Call, folder: Path) -> Any:
     _look_first_in(folder)
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            found = importlib.import_module(module_name)
+            importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise RecipeError([f"{key}: cannot import '{module_name}': {reason}"]) from error
-    for part in path.split("."):
-        if not hasattr(found, part):
-            close = difflib.get_close_matches(part, dir(found), n=1)
-            hint = f"; did you mean '{close[0]}'?" if close else ""
-            raise RecipeError([f"{key}: '{module_name}' has no '{path}'{hint}"])
-        found = getattr(found, part)
+    try:
+        found = pkgutil.resolve_name(call.factory)
+    except AttributeError as error:
+        meant = hint(error.name, dir(error.obj))
+        raise RecipeError([f"{key}: '{module_name}' has no '{path}'{meant}"]) from error
     if not callable(found):
         raise RecipeError([f"{key}: '{call.factory}' cannot be called"])
     return found
@@ -137,9 +136,7 @@ def _of_torchvision(key: str, name: str) -> Any:
     homes = (models, models.segmentation, models.detection, models.video, models.optical_flow)
     home = next((home for home in homes if callable(getattr(home, name, None))), None)
     if home is None:
-        close = difflib.get_close_matches(name, models.list_models(), n=1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        raise RecipeError([f"{key}: torchvision has no network '{name}'{hint}"])
+        raise RecipeError([f"{key}: torchvision has no network '{name}'{hint(name, models.list_models())}"])
     builder = getattr(home, name)
     takes = inspect.signature(builder).parameters
     return functools.partial(builder, weights_backbone=None) if "weights_backbone" in takes else builder

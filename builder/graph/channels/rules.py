@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import fx
 
 from legodnn.builder.graph.channels.map import ChannelMap, Ids, Tag, protect_all, reason_of, refuse
+from legodnn.builder.graph.layers import CONVOLUTIONS, TRANSPOSED
 from legodnn.builder.graph.values import facts
 
 Rule = Callable[[ChannelMap, fx.Node, Any], "Tag | None"]
@@ -83,10 +84,10 @@ def rank(value: Any) -> int:
 
 
 # ---- layers that make channels ------------------------------------------------------------------------------------
-@channel_rule(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+@channel_rule(*CONVOLUTIONS, *TRANSPOSED)
 def _conv(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
     owner, source = str(node.target), channels.tag(source_of(node))
-    transposed = isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
+    transposed = isinstance(layer, TRANSPOSED)
     if rank(node) != len(layer.kernel_size) + 2:
         keep_layer(channels, node, "reads an image without a batch")
         return None
@@ -132,7 +133,7 @@ def _conv_of_many_groups(channels: ChannelMap, node: fx.Node, layer: Any, source
     channels.tie(ids, ids[:, :1])
     made = np.repeat(ids[:, 0], layer.out_channels // groups)
     channels.regrouped.add(owner)
-    transposed = isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
+    transposed = isinstance(layer, TRANSPOSED)
     channels.shrink(owner, "weight", 0, ids.ravel() if transposed else made, "carry")
     if layer.bias is not None:
         channels.shrink(owner, "bias", 0, made, "carry")

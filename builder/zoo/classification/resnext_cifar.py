@@ -6,29 +6,19 @@ Xie, Girshick, Dollár, Tu, He, *Aggregated residual transformations for deep ne
 from __future__ import annotations
 
 import torch.nn as nn
-from torch import Tensor
 
 from legodnn.builder.zoo.common.layers import conv_norm, conv_norm_relu, pooled_linear
+from legodnn.builder.zoo.common.resnet import Residual
 
 
-class GroupedBottleneck(nn.Module):
+def _grouped_bottleneck(inputs: int, hidden: int, outputs: int, stride: int, cardinality: int) -> Residual:
     """1x1, grouped 3x3 and 1x1 convolution beside a shortcut; ``hidden`` is the channels of all groups together."""
-
-    def __init__(self, inputs: int, hidden: int, outputs: int, stride: int, cardinality: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            conv_norm_relu(inputs, hidden, 1),
-            conv_norm_relu(hidden, hidden, 3, stride, groups=cardinality),
-            conv_norm(hidden, outputs, 1),
-        )
-        same = stride == 1 and inputs == outputs
-        self.shortcut = nn.Identity() if same else conv_norm(inputs, outputs, 1, stride)
-        self.activation = nn.ReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, inputs, h, w) to (n, outputs, h / stride, w / stride)."""
-        y: Tensor = self.activation(self.body(x) + self.shortcut(x))
-        return y
+    body = nn.Sequential(
+        conv_norm_relu(inputs, hidden, 1),
+        conv_norm_relu(hidden, hidden, 3, stride, groups=cardinality),
+        conv_norm(hidden, outputs, 1),
+    )
+    return Residual(body, inputs, outputs, stride)
 
 
 def resnext29(cardinality: int = 8, width: int = 64, stem: int = 64, classes: int = 10) -> nn.Sequential:
@@ -43,6 +33,6 @@ def resnext29(cardinality: int = 8, width: int = 64, stem: int = 64, classes: in
         hidden, outputs = cardinality * width << stage, 4 * stem << stage
         for block in range(3):
             stride = 2 if stage > 0 and block == 0 else 1
-            layers.append(GroupedBottleneck(inputs, hidden, outputs, stride, cardinality))
+            layers.append(_grouped_bottleneck(inputs, hidden, outputs, stride, cardinality))
             inputs = outputs
     return nn.Sequential(*layers, pooled_linear(inputs, classes))

@@ -18,22 +18,11 @@ Gate = Callable[[int], nn.Module]
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions and a gate beside a shortcut; ``dilations`` are those of the two convolutions."""
+    """A body, which turns (n, inputs, h, w) into (n, outputs, h / stride, w / stride), beside a shortcut."""
 
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        stride: int = 1,
-        dilations: tuple[int, int] = (1, 1),
-        gate: Gate = nn.Identity,
-    ) -> None:
+    def __init__(self, body: nn.Module, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            conv_norm_relu(inputs, outputs, 3, stride, dilation=dilations[0]),
-            conv_norm(outputs, outputs, 3, dilation=dilations[1]),
-            gate(outputs),
-        )
+        self.body = body
         same = stride == 1 and inputs == outputs
         self.shortcut = nn.Identity() if same else conv_norm(inputs, outputs, 1, stride)
         self.activation = nn.ReLU(inplace=True)
@@ -42,6 +31,18 @@ class Residual(nn.Module):
         """(n, inputs, h, w) to (n, outputs, h / stride, w / stride)."""
         y: Tensor = self.activation(self.body(x) + self.shortcut(x))
         return y
+
+
+def residual(
+    inputs: int, outputs: int, stride: int = 1, dilations: tuple[int, int] = (1, 1), gate: Gate = nn.Identity
+) -> Residual:
+    """Two 3x3 convolutions and a gate beside a shortcut; ``dilations`` are those of the two convolutions."""
+    body = nn.Sequential(
+        conv_norm_relu(inputs, outputs, 3, stride, dilation=dilations[0]),
+        conv_norm(outputs, outputs, 3, dilation=dilations[1]),
+        gate(outputs),
+    )
+    return Residual(body, inputs, outputs, stride)
 
 
 def residual_stages(width: int, dilated: int = 0, gate: Gate = nn.Identity) -> list[nn.Sequential]:
@@ -57,8 +58,8 @@ def residual_stages(width: int, dilated: int = 0, gate: Gate = nn.Identity) -> l
         if stage >= 4 - dilated:
             # The first convolution still reads the grid of the stage before, hence its dilation.
             stride, dilation = 1, dilation * 2
-        first = Residual(inputs, outputs, stride, (before, dilation), gate)
-        stages.append(nn.Sequential(first, Residual(outputs, outputs, 1, (dilation, dilation), gate)))
+        first = residual(inputs, outputs, stride, (before, dilation), gate)
+        stages.append(nn.Sequential(first, residual(outputs, outputs, 1, (dilation, dilation), gate)))
         inputs = outputs
     return stages
 

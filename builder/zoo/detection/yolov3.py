@@ -124,7 +124,7 @@ class YOLOv3(nn.Module):
         fine = self.fine(torch.cat([self.middle_up(middle), fine], 1))
         return self.coarse_head(coarse), self.middle_head(middle), self.fine_head(fine)
 
-    def network_to_cut(self, height: int, width: int) -> nn.Module:
+    def detecting(self, height: int, width: int) -> nn.Module:
         """The network that finds objects in images of this size; see `DetectingYOLOv3`."""
         return DetectingYOLOv3(self, height, width).eval()
 

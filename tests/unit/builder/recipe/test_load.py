@@ -1,11 +1,13 @@
 """Recipes: what is read, what is overridden, and every mistake at once."""
 
+import inspect
 from pathlib import Path
 
 import pytest
 
+from legodnn.builder import AutoBlockManager, BlockProfiler, BlockRetrainer
 from legodnn.builder.recipe.load import builtin_recipes, load_recipe
-from legodnn.builder.recipe.schema import DEFAULT_MANAGER, Call
+from legodnn.builder.recipe.schema import DEFAULT_MANAGER, BlocksSection, Call, DistillSection, ProfileSection
 from legodnn.shared.errors import RecipeError
 
 
@@ -27,6 +29,21 @@ def test_the_smallest_recipe_has_defaults_for_everything_else(folder):
     assert recipe.blocks.sparsity == (0, 0.2, 0.4, 0.6, 0.8)
     assert recipe.blocks.max_ratio == 0.125
     assert recipe.bundle.precision == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("kind", "section", "names"),
+    [
+        (BlockRetrainer, DistillSection, {"learning_rate": "learning_rate", "closed_form_images":
+        "closed_form_images"}), (BlockProfiler, ProfileSection, {"compositions": "compositions"}), (AutoBlockManager,
+        BlocksSection, {"compress_layer_max_ratio": "max_ratio", "round_to": "round_to"}),
+    ],
+)
+def test_classes_and_recipes_have_the_same_defaults(kind, section, names):
+    parameters = inspect.signature(kind).parameters
+    assert {key: parameters[name].default for name, key in names.items()} == {
+        key: getattr(section(), key) for key in names.values()
+    }
 
 
 def test_every_section_is_read(folder):

@@ -63,7 +63,7 @@ def test_yolov3_finds_what_one_finds_prediction_by_prediction(height, width):
     torch.manual_seed(1)
     network = yolov3.yolov3(0.0625, 3, detections=40).eval()
     maps = [torch.randn(2, 24, height // stride, width // stride) * 1.5 for stride in STRIDES]
-    boxes, scores, labels = network.network_to_cut(height, width).best(maps)
+    boxes, scores, labels = network.detecting(height, width).best(maps)
     assert (boxes.shape, scores.shape, labels.dtype) == ((2, 40, 4), (2, 40), torch.int64)
     for i in range(2):
         expected = found_one_by_one([m[i] for m in maps], network.anchors, STRIDES, 3, height, width)[:40]
@@ -78,7 +78,7 @@ def test_yolov3_finds_what_one_finds_prediction_by_prediction(height, width):
 
 
 def test_the_choice_scripts_saves_and_loads_without_torchvision():
-    best = yolov3.yolov3(0.0625, 2).network_to_cut(64, 64).best
+    best = yolov3.yolov3(0.0625, 2).detecting(64, 64).best
     maps = [torch.randn(1, 21, 64 // stride, 64 // stride) for stride in STRIDES]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -108,7 +108,7 @@ def test_a_choice_runs_on_a_gpu_again_and_again():
     class Chosen(nn.Module):
         def __init__(self):
             super().__init__()
-            self.best = torch.jit.script(yolov3.yolov3(0.0625, 5).network_to_cut(96, 96).best)
+            self.best = torch.jit.script(yolov3.yolov3(0.0625, 5).detecting(96, 96).best)
 
         def forward(self, *maps):
             return self.best(list(maps))
@@ -290,7 +290,7 @@ def test_the_loss_is_least_where_yolov3_finds_exactly_what_is_there():
     maps = as_maps(rows, network)
     assert torch.equal(torch.cat([by_anchor(level, 7) for level in maps], 1), rows)
     torch.testing.assert_close(boxes_of(rows, *grid, LONGEST)[theirs.image, theirs.prediction], theirs.boxes)
-    boxes, _, labels = network.network_to_cut(SIZE, SIZE).best(maps)
+    boxes, _, labels = network.detecting(SIZE, SIZE).best(maps)
     for i, found in enumerate(objects):
         order = boxes[i, :2, 0].argsort()
         torch.testing.assert_close(boxes[i][order], found.boxes[found.boxes[:, 0].argsort()], rtol=1e-4, atol=1e-3)
