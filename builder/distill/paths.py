@@ -18,7 +18,7 @@ from torch import Tensor, fx
 
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.graph.decisions import decides
-from legodnn.builder.graph.run import Values, run_segment
+from legodnn.builder.graph.run import Values, run_segment, run_segments
 from legodnn.builder.graph.segments import Segment
 from legodnn.shared.errors import DataError
 
@@ -51,10 +51,8 @@ class TeacherTap(nn.Module):
     def forward(self, *inputs: Tensor) -> Any:
         """Run the teacher; its boundary values are in ``values`` afterwards."""
         values = {n: self.arrange(x) for n, x in zip(self.graph.inputs, inputs, strict=True)}
-        for segment, module in zip(self.graph.segments, self.segments, strict=True):
-            run_segment(segment, module, values)
-        self.values = values
-        return self.graph.answer(values)
+        self.values = run_segments(self.graph, list(self.segments), values, keep=self.graph.boundaries)
+        return self.graph.answer(self.values)
 
     def batches(self, blocks: AutoBlockManager, loader: Iterable[Any]) -> Iterable[Batch]:
         """The teacher's values for every batch of a loader. Raises `DataError` where a batch does not reach it."""

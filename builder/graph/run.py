@@ -22,7 +22,7 @@ def run_segment(segment: Segment, module: nn.Module, values: Values) -> None:
     values.update(zip(segment.outputs, made if isinstance(made, tuple) else (made,), strict=True))
 
 
-def forget(graph: SegmentGraph, values: Values, position: int, keep: Collection[fx.Node] = ()) -> None:
+def _forget(graph: SegmentGraph, values: Values, position: int, keep: Collection[fx.Node]) -> None:
     """Drop the values that no segment from ``position`` on reads and that are neither the network's outputs nor among
     those to ``keep``."""
     needed = {source for segment in graph.segments[position:] for source in segment.inputs}
@@ -31,14 +31,23 @@ def forget(graph: SegmentGraph, values: Values, position: int, keep: Collection[
         del values[node]
 
 
-def run_from(
-    graph: SegmentGraph, modules: Sequence[nn.Module], values: Values, position: int, keep: Collection[fx.Node] = ()
+def run_segments(
+    graph: SegmentGraph,
+    modules: Sequence[nn.Module],
+    values: Values,
+    start: int = 0,
+    stop: int | None = None,
+    keep: Collection[fx.Node] = (),
 ) -> Values:
-    """Run the segments from ``position`` on; what is left are the values of the network's outputs and of ``keep``."""
+    """Run the segments from ``start`` up to ``stop`` (None: to the end) on the values there are before them.
+
+    What is left are the values that segments from ``stop`` on read, those of the network's outputs and of ``keep``:
+    each is let go of once nobody reads it any more.
+    """
     values = dict(values)
-    for i in range(position, len(graph.segments)):
+    for i in range(start, len(graph.segments) if stop is None else stop):
         run_segment(graph.segments[i], modules[i], values)
-        forget(graph, values, i + 1, keep)
+        _forget(graph, values, i + 1, keep)
     return values
 
 
@@ -60,7 +69,7 @@ class Composition(nn.Module):
         return [values[node] for node in self.graph.outputs]
 
     def _run(self, inputs: Sequence[Tensor]) -> Values:
-        return run_from(self.graph, list(self.segments), dict(zip(self.graph.inputs, inputs, strict=True)), 0)
+        return run_segments(self.graph, list(self.segments), dict(zip(self.graph.inputs, inputs, strict=True)))
 
 
 def compose(graph: SegmentGraph, modules: Mapping[str, nn.Module], chosen: Mapping[str, nn.Module]) -> Composition:

@@ -59,6 +59,11 @@ class SegmentGraph:
         return _filled(output.args[0], values)
 
     @property
+    def boundaries(self) -> set[fx.Node]:
+        """The values that enter segments and leave them."""
+        return {*self.inputs, *(node for segment in self.segments for node in segment.outputs)}
+
+    @property
     def blocks(self) -> tuple[Segment, ...]:
         """The segments that have variants."""
         return tuple(s for s in self.segments if s.is_block)

@@ -19,7 +19,8 @@ from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.distill.retrainer import trained_results
 from legodnn.builder.graph import costs
 from legodnn.builder.managers.abstract import AbstractModelManager
-from legodnn.builder.profile.predictor import fit_predictor, frontier, uniform
+from legodnn.builder.profile.frontier import frontier, uniform
+from legodnn.builder.profile.predictor import fit_predictor
 from legodnn.builder.profile.recording import Recording
 from legodnn.builder.profile.tables import Profile
 from legodnn.builder.workdir.progress import progress

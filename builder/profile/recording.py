@@ -15,9 +15,10 @@ from torch import Tensor, fx
 
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.graph.decisions import comparable
-from legodnn.builder.graph.run import Values, forget, run_from, run_segment
+from legodnn.builder.graph.run import Values, run_segments
 from legodnn.builder.graph.values import facts, tensors_in
 from legodnn.builder.managers.abstract import AbstractModelManager
+from legodnn.builder.managers.loss import squared_deviation, squared_distance
 from legodnn.shared.errors import DataError, ModelError
 
 RECORDED_BYTES = 4 * 1024**3
@@ -35,6 +36,7 @@ class Recording:
         self.blocks = blocks
         self.manager = manager
         self.loader = loader
+        self.modules = [blocks.folded[s.name] for s in blocks.graph.segments]
         self.seed = torch.initial_seed()
         self.position = 0
         self.checks: list[float] = []
@@ -67,23 +69,19 @@ class Recording:
         values = dict(zip(self.blocks.graph.inputs, map(self.blocks.arrange, inputs), strict=True))
         wanted = {n: teachers[n] for n in self.compared}
         for node, value in wanted.items():
-            exact = value.double()
-            self.variance[node] = self.variance.get(node, 0.0) + _squared(exact - exact.mean())
+            self.variance[node] = self.variance.get(node, 0.0) + squared_deviation(value)
         room = RECORDED_BYTES - self._held()
         self.wanted.append(wanted if _bytes(wanted.values()) <= room / 2 else None)
         self.values.append(values if _bytes(values.values()) <= room / 2 else None)
 
     def carry(self, position: int) -> None:
         """Move the recorded activations past the segment at ``position``."""
-        segment = self.blocks.graph.segments[position]
         for number, held in enumerate(self.values):
             if held is None:
                 continue
             self.values[number] = None
-            values = dict(held)
             with torch.no_grad():
-                run_segment(segment, self.blocks.folded[segment.name], values)
-            forget(self.blocks.graph, values, position + 1)
+                values = run_segments(self.blocks.graph, self.modules, held, position, position + 1)
             if self._held() + _bytes(values.values()) <= RECORDED_BYTES:
                 self.values[number] = values
         self.position = position + 1
@@ -95,8 +93,7 @@ class Recording:
 
     def teacher(self, images: Values) -> Values:
         """The teacher's outputs and what it is compared by, for a batch."""
-        graph = self.blocks.graph
-        return run_from(graph, [self.blocks.folded[s.name] for s in graph.segments], images, 0, self.compared)
+        return run_segments(self.blocks.graph, self.modules, images, keep=self.compared)
 
     def _held(self) -> int:
         wanted = sum(_bytes(w.values()) for w in self.wanted if w is not None)
@@ -110,10 +107,6 @@ def compared(blocks: AutoBlockManager, changed: Sequence[str]) -> list[fx.Node]:
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)
-
-
-def _squared(difference: Tensor) -> float:
-    return float(difference.square().sum())
 
 
 def _check(inputs: Sequence[Tensor]) -> float:
@@ -160,11 +153,11 @@ class _Replay(nn.Module):
         images = dict(zip(graph.inputs, map(recording.blocks.arrange, inputs), strict=True))
         held, position = recording.values[self.number], recording.position
         start, position = (images, 0) if held is None else (held, position)
-        values = run_from(graph, self.segments, start, position, self.compared)
+        values = run_segments(graph, self.segments, start, position, keep=self.compared)
         wanted = recording.wanted[self.number]
         if wanted is None:
             wanted = recording.teacher(images)
         for node in self.compared:
-            self.squared[node] += _squared(values[node].double() - wanted[node].double())
+            self.squared[node] += squared_distance(values[node], wanted[node])
         self.number += 1
         return graph.answer(values)

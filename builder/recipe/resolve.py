@@ -124,7 +124,7 @@ def _named(key: str, call: Call, folder: Path) -> Any:
     try:
         found = pkgutil.resolve_name(call.factory)
     except AttributeError as error:
-        meant = hint(error.name, dir(error.obj))
+        meant = hint(error.name or path, dir(error.obj))
         raise RecipeError([f"{key}: '{module_name}' has no '{path}'{meant}"]) from error
     if not callable(found):
         raise RecipeError([f"{key}: '{call.factory}' cannot be called"])

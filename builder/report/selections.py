@@ -10,7 +10,8 @@ from itertools import pairwise, product
 from math import prod
 
 from legodnn.builder.graph.costs import Costs
-from legodnn.builder.profile import predictor
+from legodnn.builder.profile import frontier
+from legodnn.builder.profile.frontier import undominated
 from legodnn.builder.profile.tables import Profile
 from legodnn.shared.bundle.manifest import ORIGINAL
 
@@ -90,7 +91,7 @@ class Landscape:
     @cached_property
     def uniform(self) -> list[Point]:
         """The same variant in every block, the smallest network first."""
-        return _by_size(self.point(s) for s in predictor.uniform(self.profile.cost))
+        return _by_size(self.point(s) for s in frontier.uniform(self.profile.cost))
 
     @cached_property
     def measured(self) -> list[Point]:
@@ -120,7 +121,8 @@ class Landscape:
     @cached_property
     def frontier(self) -> list[Point]:
         """For every size the selection with the best accuracy predicted, the smallest network first."""
-        return _undominated([*self.everywhere, *self._searched(lambda c: c.weight_bytes)], lambda p: p.weight_bytes)
+        points = [*self.everywhere, *self._searched(lambda c: c.weight_bytes)]
+        return undominated(points, lambda p: p.weight_bytes, lambda p: p.predicted)
 
     @cached_property
     def chosen(self) -> list[Point]:
@@ -130,11 +132,12 @@ class Landscape:
     @cached_property
     def quickest(self) -> list[Point]:
         """The same with FLOPs in the place of sizes."""
-        return _undominated([*self.everywhere, *self._searched(lambda c: c.flops)], lambda p: p.flops)
+        points = [*self.everywhere, *self._searched(lambda c: c.flops)]
+        return undominated(points, lambda p: p.flops, lambda p: p.predicted)
 
     def _searched(self, measure: Callable[[Costs], int]) -> list[Point]:
         table = {b: {v: float(measure(c)) for v, c in self.profile.costs[b].items()} for b in self.blocks}
-        found = [self.point(s) for s in predictor.frontier(self.profile.cost, table, PRICES)]
+        found = [self.point(s) for s in frontier.frontier(self.profile.cost, table, PRICES)]
         return [*found, *self.uniform, self.teacher]
 
     def _of(self, key: Key) -> Point:
@@ -157,14 +160,6 @@ class Landscape:
 
 def _by_size(points: Iterable[Point]) -> list[Point]:
     return sorted(points, key=lambda p: p.weight_bytes)
-
-
-def _undominated(points: Sequence[Point], measure: Callable[[Point], int]) -> list[Point]:
-    kept: list[Point] = []
-    for point in sorted(points, key=lambda p: (measure(p), -p.predicted)):
-        if not kept or point.predicted > kept[-1].predicted:
-            kept.append(point)
-    return kept
 
 
 def spread(points: Sequence[Point], count: int) -> list[Point]:

@@ -138,13 +138,14 @@ def test_memory_for_recorded_activations_is_bounded(trained, profile, monkeypatc
 
 def test_the_network_is_not_run_from_the_start_for_every_variant(trained, monkeypatch):
     from_the_start = []
-    original = recording_module.run_from
+    original = recording_module.run_segments
 
-    def counted(graph, modules, values, position, keep):
-        from_the_start.append(position == 0)
-        return original(graph, modules, values, position, keep)
+    def counted(graph, modules, values, start=0, stop=None, keep=()):
+        if stop is None:
+            from_the_start.append(start == 0)
+        return original(graph, modules, values, start, stop, keep)
 
-    monkeypatch.setattr(recording_module, "run_from", counted)
+    monkeypatch.setattr(recording_module, "run_segments", counted)
     blocks, _ = trained
     profiler(trained, data_name="counted").profile_all_blocks()
     behind = [b for b in blocks.block_names if blocks.graph.segments[0].name != b]

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from legodnn.builder.profile.predictor import fit_predictor, frontier
+from legodnn.builder.profile.frontier import frontier
+from legodnn.builder.profile.predictor import fit_predictor
 
 
 def test_a_curve_of_the_family_is_found_again():
