@@ -72,7 +72,7 @@ def run(name: str, arguments: list[str]) -> int:
         print(f"{name}: warning: {warning}", file=sys.stderr)
     predictor = result.profile.predictor
     print(
-        f"{result.path}: {format_bytes(result.bytes)}, {len(result.profile.cost)} blocks, "
+        f"{result.path}: {format_bytes(result.bytes)}, {len(result.profile.distortion)} blocks, "
         f"accuracy of the teacher {100 * predictor.teacher_accuracy:.2f} %, "
         f"predicted to within {100 * predictor.mean_error:.2f} points (worst {100 * predictor.worst_error:.2f})"
     )

@@ -165,7 +165,7 @@ class _Packer:
             tensors=self.blobs.add(encode_storages(exported.storages, exported.specs)),
             storages=exported.specs,
         )
-        measured = self.profile.costs[segment][name]
+        measured = self.profile.resources[segment][name]
         return Variant(
             name=name,
             sparsity=self.blocks.sparsity_of(name),
@@ -175,7 +175,7 @@ class _Packer:
             flops=measured.flops,
             parameters=measured.parameters,
             accuracy_loss=self.profile.accuracy_loss.get(segment, {}).get(name, 0.0),
-            cost=self.profile.cost.get(segment, {}).get(name, 0.0),
+            cost=self.profile.distortion.get(segment, {}).get(name, 0.0),
         )
 
     def input_spec(self) -> InputSpec:
@@ -233,7 +233,7 @@ class _Packer:
         return inputs, ()
 
     def _measured_selections(self) -> list[Mapping[str, str]]:
-        selections = [m["selection"] for m in sorted(self.profile.compositions, key=lambda m: -m["cost"])]
+        selections = [m["selection"] for m in sorted(self.profile.compositions, key=lambda m: -m["distortion"])]
         chosen = [selections[0], selections[len(selections) // 2]] if selections else []
         unique = [s for i, s in enumerate(chosen) if s not in chosen[:i] and set(s.values()) != {ORIGINAL}]
         return unique[:SELF_TEST_SELECTIONS]

@@ -9,6 +9,6 @@
     dominators   which nodes every path must pass
     fold         batch normalisation folded into the layer before it
     run          segments in order, and the networks that are put together of them
-    costs        parameters, bytes, floating-point operations, activations
+    resources    parameters, bytes, floating-point operations, activations
     torchscript  what torch has of TorchScript without types, with types
 """

@@ -13,7 +13,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from legodnn.builder.detectors import is_detector, plain_detector
-from legodnn.builder.graph import costs
+from legodnn.builder.graph import resources
 from legodnn.builder.managers.loss import relative_error
 from legodnn.shared.bundle.manifest import AnswerSpec
 
@@ -70,13 +70,13 @@ class AbstractModelManager(ABC):
 
     def get_model_size(self, model: nn.Module) -> int:
         """Bytes of the model's parameters and buffers."""
-        return costs.weight_bytes(model)
+        return resources.weight_bytes(model)
 
     def get_model_flops_and_param(
         self, model: nn.Module, model_input_size: Sequence[int], device: Device = "cpu"
     ) -> tuple[int, int]:
         """Floating-point operations of one inference, and the number of parameters."""
-        flops = costs.count_flops(model, [torch.rand(tuple(model_input_size), device=device)])
+        flops = resources.count_flops(model, [torch.rand(tuple(model_input_size), device=device)])
         return flops, sum(p.numel() for p in model.parameters())
 
     def get_model_latency(

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, fx
 
-from legodnn.builder.graph import costs
+from legodnn.builder.graph import resources
 from legodnn.builder.graph.channels.map import ChannelMap, Reason
 from legodnn.builder.graph.segments import SegmentGraph, layers_of
 from legodnn.builder.plan.shares import LayerShare, layer_shares
@@ -163,7 +163,7 @@ def make_plan(blocks: CutTeacher, groups: bool) -> Plan:
         blocks=[_block_plan(blocks, name, groups) for name in blocks.block_names],
         trunk_layers=trunk,
         parameters=sum(p.numel() for p in blocks.teacher.parameters()),
-        flops=costs.measure(blocks.teacher, blocks.samples).flops,
+        flops=resources.measure(blocks.teacher, blocks.samples).flops,
         opaque=blocks.teacher.meta["opaque"],
         trunk_stays=_trunk_stays(blocks, trunk),
     )
@@ -171,10 +171,10 @@ def make_plan(blocks: CutTeacher, groups: bool) -> Plan:
 
 def _block_plan(blocks: CutTeacher, name: str, groups: bool) -> BlockPlan:
     original, inputs, channels = blocks.folded[name], blocks.example_inputs(name), blocks.channels[name]
-    full = costs.measure(original, inputs)
+    full = resources.measure(original, inputs)
     small = full
     if blocks.sparsities:
-        small = costs.measure(blocks.derive(name, blocks.descendant_names[-1]).module, inputs)
+        small = resources.measure(blocks.derive(name, blocks.descendant_names[-1]).module, inputs)
     layers = blocks.layers(name)
     return BlockPlan(
         name=name,

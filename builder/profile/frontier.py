@@ -16,44 +16,45 @@ Table = Mapping[str, Mapping[str, float]]
 """A number per block and variant."""
 
 
-def frontier(costs: Table, sizes: Table, count: int) -> list[dict[str, str]]:
-    """Selections that trade bytes for cost as well as any: ``count`` of them, closer together where bytes are few.
+def frontier(distortions: Table, sizes: Table, count: int) -> list[dict[str, str]]:
+    """Selections that trade bytes for distortion as well as any: ``count`` of them, closer together where bytes are
+    few.
 
     There the accuracy falls fastest. The best selection for a price per byte takes, in every block, the variant with
-    the lowest cost plus price; the price is searched for each size aimed at.
+    the lowest distortion plus price; the price is searched for each size aimed at.
     """
     smallest = sum(min(row.values()) for row in sizes.values())
     largest = sum(max(row.values()) for row in sizes.values())
     found: list[dict[str, str]] = []
     for i in range(count):
         goal = smallest + (largest - smallest) * (i / count) ** 2
-        selection = _at_most(costs, sizes, goal)
+        selection = _at_most(distortions, sizes, goal)
         if selection not in found:
             found.append(selection)
     return found
 
 
-def uniform(costs: Table) -> list[dict[str, str]]:
+def uniform(distortions: Table) -> list[dict[str, str]]:
     """The baseline: for each variant the selection that has it in every block. A block without it stays original."""
-    variants = dict.fromkeys(v for row in costs.values() for v in row if v != ORIGINAL)
-    return [{b: variant if variant in row else ORIGINAL for b, row in costs.items()} for variant in variants]
+    variants = dict.fromkeys(v for row in distortions.values() for v in row if v != ORIGINAL)
+    return [{b: variant if variant in row else ORIGINAL for b, row in distortions.items()} for variant in variants]
 
 
-def _at_most(costs: Table, sizes: Table, goal: float) -> dict[str, str]:
+def _at_most(distortions: Table, sizes: Table, goal: float) -> dict[str, str]:
     low, high = 0.0, 1.0
-    while _size(sizes, _at_price(costs, sizes, high)) > goal and high < 1e30:
+    while _size(sizes, _at_price(distortions, sizes, high)) > goal and high < 1e30:
         high *= 10
     for _ in range(60):
         middle = (low + high) / 2
-        if _size(sizes, _at_price(costs, sizes, middle)) > goal:
+        if _size(sizes, _at_price(distortions, sizes, middle)) > goal:
             low = middle
         else:
             high = middle
-    return _at_price(costs, sizes, high)
+    return _at_price(distortions, sizes, high)
 
 
-def _at_price(costs: Table, sizes: Table, price: float) -> dict[str, str]:
-    return {b: min(row, key=lambda v: (row[v] + price * sizes[b][v], v)) for b, row in costs.items()}
+def _at_price(distortions: Table, sizes: Table, price: float) -> dict[str, str]:
+    return {b: min(row, key=lambda v: (row[v] + price * sizes[b][v], v)) for b, row in distortions.items()}
 
 
 def _size(sizes: Table, selection: Mapping[str, str]) -> float:

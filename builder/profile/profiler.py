@@ -1,4 +1,4 @@
-"""`BlockProfiler`: what every variant costs, in accuracy and in bytes, and what whole selections can be expected to do.
+"""`BlockProfiler`: what every variant does to the network, and what whole selections can be expected to do.
 
 A variant is judged with all other blocks original. The part of the network before its block is the same for all
 variants of the block, so it is run once: activations of the whole test set are carried from block to block, and each
@@ -9,6 +9,7 @@ ignores the images and goes on from the recorded activations.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch.nn as nn
 
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.distill.retrainer import trained_results
-from legodnn.builder.graph import costs
+from legodnn.builder.graph.resources import Resources, measure
 from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.profile.frontier import frontier, uniform
 from legodnn.builder.profile.predictor import fit_predictor
@@ -62,7 +63,8 @@ class BlockProfiler:
         self.loader = test_loader
         self.compositions = compositions
         self.trained = trained_stage(trained_blocks_dir)
-        made_from = fingerprint(block_manager.fingerprint, self.trained.inputs, compositions, data_name)
+        shape = [field.name for field in fields(Profile)]
+        made_from = fingerprint(block_manager.fingerprint, self.trained.inputs, compositions, data_name, shape)
         self.stage = Stage(Path(trained_blocks_dir) / "profile", made_from)
 
     def profile_all_blocks(self) -> Profile:
@@ -78,22 +80,22 @@ class BlockProfiler:
         modules = {b: {ORIGINAL: self.blocks.folded[b]} for b in self.blocks.block_names}
         for result in results:
             modules[result.block][result.variant] = self.blocks.load(self.trained, result.block, result.variant)
-        table = self._costs(modules)
+        table = self._resources(modules)
         self.blocks.arrange_weights(m for row in [*modules.values(), self.blocks.folded] for m in row.values())
         profile = self._measure(modules, table)
         save_json(self.stage.path("profile.json"), profile.to_plain())
         self.stage.finish()
         return profile
 
-    def _costs(self, modules: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, costs.Costs]]:
-        table: dict[str, dict[str, costs.Costs]] = {}
+    def _resources(self, modules: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Resources]]:
+        table: dict[str, dict[str, Resources]] = {}
         for segment in self.blocks.graph.segments:
             row = modules.get(segment.name, {ORIGINAL: self.blocks.folded[segment.name]})
             inputs = self.blocks.example_inputs(segment.name)
-            table[segment.name] = {name: costs.measure(module, inputs) for name, module in row.items()}
+            table[segment.name] = {name: measure(module, inputs) for name, module in row.items()}
         return table
 
-    def _measure(self, modules: Mapping[str, Mapping[str, Any]], table: dict[str, dict[str, costs.Costs]]) -> Profile:
+    def _measure(self, modules: Mapping[str, Mapping[str, Any]], table: dict[str, dict[str, Resources]]) -> Profile:
         variants = sum(len(row) - 1 for row in modules.values())
         selections = self.compositions + len(self.blocks.sparsities)
         with progress("profile", 1 + variants + selections, unit="evaluation") as bar:
@@ -101,30 +103,30 @@ class BlockProfiler:
             teacher = recording.teacher_accuracy
             bar.advance()
             loss: dict[str, dict[str, float]] = {}
-            cost: dict[str, dict[str, float]] = {}
+            distortion: dict[str, dict[str, float]] = {}
             for position, segment in enumerate(self.blocks.graph.segments):
                 if segment.is_block:
-                    loss[segment.name], cost[segment.name] = {ORIGINAL: 0.0}, {ORIGINAL: 0.0}
+                    loss[segment.name], distortion[segment.name] = {ORIGINAL: 0.0}, {ORIGINAL: 0.0}
                     for name, module in modules[segment.name].items():
                         if name != ORIGINAL:
                             accuracy, moved = recording.judge({segment.name: module})
-                            loss[segment.name][name], cost[segment.name][name] = teacher - accuracy, moved
+                            loss[segment.name][name], distortion[segment.name][name] = teacher - accuracy, moved
                             bar.advance()
                 recording.carry(position)
-            sizes = {b: {v: float(c.weight_bytes) for v, c in table[b].items()} for b in cost}
+            sizes = {b: {v: float(c.weight_bytes) for v, c in table[b].items()} for b in distortion}
             recording.rewind()
 
             def measured(selection: Mapping[str, str]) -> dict[str, Any]:
                 accuracy, moved = recording.judge({b: modules[b][v] for b, v in selection.items()})
                 bar.advance()
-                total = sum(cost[b][v] for b, v in selection.items())
-                return {"selection": selection, "cost": total, "accuracy": accuracy, "moved": moved}
+                total = sum(distortion[b][v] for b, v in selection.items())
+                return {"selection": selection, "distortion": total, "accuracy": accuracy, "moved": moved}
 
-            compositions = [measured(selection) for selection in frontier(cost, sizes, self.compositions)]
-            baseline = [measured(selection) for selection in uniform(cost)]
-        predictor = fit_predictor(teacher, [(m["cost"], teacher - m["accuracy"]) for m in compositions])
+            compositions = [measured(selection) for selection in frontier(distortion, sizes, self.compositions)]
+            baseline = [measured(selection) for selection in uniform(distortion)]
+        predictor = fit_predictor(teacher, [(m["distortion"], teacher - m["accuracy"]) for m in compositions])
         trivial = self.manager.get_trivial_acc(self.loader)
-        return Profile(teacher, loss, cost, table, predictor, compositions, baseline, trivial)
+        return Profile(teacher, loss, distortion, table, predictor, compositions, baseline, trivial)
 
 
 def trained_stage(directory: str | Path) -> Stage:

@@ -6,24 +6,24 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from legodnn.builder.graph import costs
+from legodnn.builder.graph.resources import Resources
 from legodnn.shared.bundle.manifest import Predictor
 
 
 @dataclass
 class Profile:
-    """The tables: costs of every variant, and the predictor for selections.
+    """The tables: what every variant does and takes, and the predictor for selections.
 
-    ``accuracy_loss`` and ``cost`` are by block and variant (accuracies as fractions); ``costs`` is by segment and
-    variant; ``compositions`` lists what the predictor was fitted on, ``uniform`` the selections with one variant in all
-    blocks, which it has not seen. ``trivial_accuracy`` is that of an answer that never looks at the input, None where
-    it is not known. Profiles made before there were these have none of them.
+    ``accuracy_loss`` and ``distortion`` are by block and variant (accuracies as fractions); ``resources`` is by segment
+    and variant; ``compositions`` lists what the predictor was fitted on, ``uniform`` the selections with one variant in
+    all blocks, which it has not seen. ``trivial_accuracy`` is that of an answer that never looks at the input, None
+    where it is not known. Profiles made before there were these have none of them.
     """
 
     teacher_accuracy: float
     accuracy_loss: dict[str, dict[str, float]]
-    cost: dict[str, dict[str, float]]
-    costs: dict[str, dict[str, costs.Costs]]
+    distortion: dict[str, dict[str, float]]
+    resources: dict[str, dict[str, Resources]]
     predictor: Predictor
     compositions: list[dict[str, Any]] = field(default_factory=list)
     uniform: list[dict[str, Any]] = field(default_factory=list)
@@ -36,5 +36,5 @@ class Profile:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Profile:
         """The inverse of `to_plain`."""
-        table = {s: {v: costs.Costs(**c) for v, c in row.items()} for s, row in plain["costs"].items()}
-        return cls(**{**plain, "costs": table, "predictor": Predictor.from_plain(plain["predictor"])})
+        table = {s: {v: Resources(**c) for v, c in row.items()} for s, row in plain["resources"].items()}
+        return cls(**{**plain, "resources": table, "predictor": Predictor.from_plain(plain["predictor"])})

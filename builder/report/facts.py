@@ -12,7 +12,7 @@ import torchvision
 
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.distill.retrainer import Result
-from legodnn.builder.graph.costs import Costs
+from legodnn.builder.graph.resources import Resources
 from legodnn.builder.plan.plan import Plan
 from legodnn.builder.profile.tables import Profile
 from legodnn.builder.recipe.schema import Recipe
@@ -29,13 +29,13 @@ TIMED = 8
 @dataclass(frozen=True)
 class SegmentFacts:
     """A segment: its layers, the numbers of the segments it reads (-1 for the network's input), what the original
-    costs and the bytes of its smallest variant."""
+    resources and the bytes of its smallest variant."""
 
     name: str
     is_block: bool
     layers: Sequence[str]
     reads: Sequence[int]
-    costs: Costs
+    resources: Resources
     smallest_bytes: int
 
 
@@ -79,7 +79,7 @@ def segment_facts(blocks: AutoBlockManager, profile: Profile) -> list[SegmentFac
     makers = {node: i for i, s in enumerate(blocks.graph.segments) for node in s.outputs}
     found = []
     for segment in blocks.graph.segments:
-        row = profile.costs[segment.name]
+        row = profile.resources[segment.name]
         found.append(
             SegmentFacts(
                 segment.name,
@@ -87,7 +87,7 @@ def segment_facts(blocks: AutoBlockManager, profile: Profile) -> list[SegmentFac
                 blocks.layers(segment.name),
                 sorted({makers.get(node, -1) for node in segment.inputs}),
                 row[ORIGINAL],
-                min(costs.weight_bytes for costs in row.values()),
+                min(resources.weight_bytes for resources in row.values()),
             )
         )
     return found

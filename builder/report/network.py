@@ -30,7 +30,7 @@ def drawing(segments: Sequence[SegmentFacts]) -> Element:
     )
     for (maker, reader), lane in lanes.items():
         svg.append(_bypass(maker, reader, left - LANE * (lane + 0.5), left))
-    largest = max((s.costs.weight_bytes for s in segments), default=0)
+    largest = max((s.resources.weight_bytes for s in segments), default=0)
     for number, segment in enumerate(segments):
         if number and number - 1 in segment.reads:
             middle, top = (left + WIDTH) / 2, _top(number)
@@ -45,16 +45,16 @@ def _top(number: int) -> int:
 
 def _box(segment: SegmentFacts, left: float, top: float, largest: int) -> Element:
     kind = "block" if segment.is_block else "trunk"
-    costs = segment.costs
+    resources = segment.resources
     layers = ", ".join(segment.layers) or "no convolution, no linear layer"
     tip = (
-        f"{segment.name} ({kind}): {count(len(segment.layers), 'layer')}, {count(costs.parameters, 'parameter')}, "
-        f"{format_bytes(costs.weight_bytes)}, {megaflops(costs.flops)}\n{layers}"
+        f"{segment.name} ({kind}): {count(len(segment.layers), 'layer')}, {count(resources.parameters, 'parameter')}, "
+        f"{format_bytes(resources.weight_bytes)}, {megaflops(resources.flops)}\n{layers}"
     )
     length = WIDTH - 2 - left - 24
-    whole = length * costs.weight_bytes / max(1, largest)
+    whole = length * resources.weight_bytes / max(1, largest)
     kept = length * segment.smallest_bytes / max(1, largest)
-    size = format_bytes(costs.weight_bytes)
+    size = format_bytes(resources.weight_bytes)
     if segment.is_block:
         size = f"{format_bytes(segment.smallest_bytes)} to {size}"
     inner = left + 12

@@ -107,7 +107,7 @@ def _head(build: BuildFacts, land: Landscape) -> Element:
         element("h1", build.bundle_name),
         _text(
             f"{build.recipe.name}, {inputs} {shape}: {count(len(land.blocks), 'block')} with "
-            f"{count(sum(map(len, build.profile.cost.values())), 'variant')} make {_large(land.count)} networks."
+            f"{count(sum(map(len, build.profile.distortion.values())), 'variant')} make {_large(land.count)} networks."
         ),
         element("dl", *[element("div", element("dt", name), element("dd", value)) for name, value in tiles]),
     )
@@ -235,10 +235,11 @@ def _variants(build: BuildFacts) -> Element:
     left_out = f"{count(failed, 'variant')} left out: training diverged at both learning rates."
     return _section(
         "variants",
-        "What each variant costs",
+        "What each variant loses",
         _text(
             f"Change of {build.metric} in percentage points with this variant alone, by block and sparsity. Below it "
-            f"the cost the predictor adds up: how far the network's output moves, squared, relative to its variance."
+            f"the distortion, which the predictor adds up: how far the network's output moves, squared, relative to "
+            f"its variance."
         ),
         tables.losses(build),
         _note(left_out) if failed else None,

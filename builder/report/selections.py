@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import pairwise, product
 from math import prod
 
-from legodnn.builder.graph.costs import Costs
+from legodnn.builder.graph.resources import Resources
 from legodnn.builder.profile import frontier
 from legodnn.builder.profile.frontier import undominated
 from legodnn.builder.profile.tables import Profile
@@ -48,20 +48,20 @@ class Landscape:
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
-        self.blocks = list(profile.cost)
+        self.blocks = list(profile.distortion)
         rows = [*profile.compositions, *profile.uniform]
         self._measured = {self.key(row["selection"]): float(row["accuracy"]) for row in rows}
         self._measured[(ORIGINAL,) * len(self.blocks)] = profile.teacher_accuracy
 
     def point(self, selection: Mapping[str, str]) -> Point:
         """A selection with its numbers."""
-        chosen = [row[selection.get(segment, ORIGINAL)] for segment, row in self.profile.costs.items()]
-        cost = sum(self.profile.cost[block][selection[block]] for block in self.blocks)
+        chosen = [row[selection.get(segment, ORIGINAL)] for segment, row in self.profile.resources.items()]
+        distortion = sum(self.profile.distortion[block][selection[block]] for block in self.blocks)
         return Point(
             selection,
             sum(c.weight_bytes for c in chosen),
             sum(c.flops for c in chosen),
-            self.profile.predictor.accuracy(cost),
+            self.profile.predictor.accuracy(distortion),
             self._measured.get(self.key(selection)),
         )
 
@@ -81,7 +81,7 @@ class Landscape:
     @property
     def count(self) -> int:
         """How many selections there are."""
-        return prod(len(row) for row in self.profile.cost.values())
+        return prod(len(row) for row in self.profile.distortion.values())
 
     @cached_property
     def teacher(self) -> Point:
@@ -91,7 +91,7 @@ class Landscape:
     @cached_property
     def uniform(self) -> list[Point]:
         """The same variant in every block, the smallest network first."""
-        return _by_size(self.point(s) for s in frontier.uniform(self.profile.cost))
+        return _by_size(self.point(s) for s in frontier.uniform(self.profile.distortion))
 
     @cached_property
     def measured(self) -> list[Point]:
@@ -107,7 +107,7 @@ class Landscape:
     @cached_property
     def everywhere(self) -> list[Point]:
         """Selections all over what is possible: all of them, or some drawn so that small and large ones are there."""
-        variants = [list(self.profile.cost[block]) for block in self.blocks]
+        variants = [list(self.profile.distortion[block]) for block in self.blocks]
         if self.count <= FEW:
             return [self._of(key) for key in product(*variants)]
         generator = random.Random(0)
@@ -135,9 +135,9 @@ class Landscape:
         points = [*self.everywhere, *self._searched(lambda c: c.flops)]
         return undominated(points, lambda p: p.flops, lambda p: p.predicted)
 
-    def _searched(self, measure: Callable[[Costs], int]) -> list[Point]:
-        table = {b: {v: float(measure(c)) for v, c in self.profile.costs[b].items()} for b in self.blocks}
-        found = [self.point(s) for s in frontier.frontier(self.profile.cost, table, PRICES)]
+    def _searched(self, measure: Callable[[Resources], int]) -> list[Point]:
+        table = {b: {v: float(measure(c)) for v, c in self.profile.resources[b].items()} for b in self.blocks}
+        found = [self.point(s) for s in frontier.frontier(self.profile.distortion, table, PRICES)]
         return [*found, *self.uniform, self.teacher]
 
     def _of(self, key: Key) -> Point:

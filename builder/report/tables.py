@@ -88,14 +88,15 @@ def _two(text: str, below: str, kind: str | None = None) -> Element:
 
 
 def losses(build: BuildFacts) -> Element:
-    """Accuracy lost and cost of every variant with all other blocks original: a heat map of blocks and variants."""
+    """Accuracy lost and distortion of every variant with all other blocks original: a heat map of blocks and
+    variants."""
     profile = build.profile
-    variants = list(dict.fromkeys(v for row in profile.cost.values() for v in row if v != ORIGINAL))
+    variants = list(dict.fromkeys(v for row in profile.distortion.values() for v in row if v != ORIGINAL))
     failed = {(r.block, r.variant) for r in build.results if r.method == "failed"}
     variants += sorted({variant for _, variant in failed} - set(variants))
     how = {(r.block, r.variant): f"{r.method}, error on images held back {r.error:.3g}" for r in build.results}
     body = []
-    for block in profile.cost:
+    for block in profile.distortion:
         cells = [_heat(build, block, variant, how.get((block, variant), "")) for variant in variants]
         body.append([element("th", block, scope="row"), *cells])
     return rows(("block", *map(short_variant, variants)), body, len(variants))
@@ -105,13 +106,14 @@ def _heat(build: BuildFacts, block: str, variant: str, how: str) -> Element:
     row = build.profile.accuracy_loss[block]
     if variant not in row:
         return element("td", "left out", class_="number none", title=how or None)
-    loss, cost, costs = row[variant], build.profile.cost[block][variant], build.profile.costs[block][variant]
-    title = f"{count(costs.parameters, 'parameter')}, {format_bytes(costs.weight_bytes)}, {megaflops(costs.flops)}"
+    profile, loss = build.profile, row[variant]
+    distortion, takes = profile.distortion[block][variant], profile.resources[block][variant]
+    title = f"{count(takes.parameters, 'parameter')}, {format_bytes(takes.weight_bytes)}, {megaflops(takes.flops)}"
     shade = HEAT * math.sqrt(min(1.0, max(0.0, loss) / DARKEST))
     return element(
         "td",
         signed_points(-loss),
-        element("small", f"{cost:.2g}"),
+        element("small", f"{distortion:.2g}"),
         class_="number heat",
         style=f"--heat:{shade:.3f}",
         title=f"{title}; {how}" if how else title,
@@ -148,10 +150,10 @@ def network(build: BuildFacts) -> Element:
             segment.name,
             "block" if segment.is_block else "trunk",
             ", ".join(segment.layers),
-            f"{segment.costs.parameters:,}",
-            format_bytes(segment.costs.weight_bytes),
+            f"{segment.resources.parameters:,}",
+            format_bytes(segment.resources.weight_bytes),
             format_bytes(segment.smallest_bytes),
-            f"{segment.costs.flops / 1e6:,.1f}",
+            f"{segment.resources.flops / 1e6:,.1f}",
         )
         for segment in build.segments
     ]

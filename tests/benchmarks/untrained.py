@@ -13,14 +13,14 @@ def untrained_bundle(blocks: Any, folder: Path) -> Path:
     """A bundle of every block's untrained descendants, whose self-test holds a random mixed selection."""
     from legodnn.builder.bundle.packing import BundleOptions, pack
     from legodnn.builder.distill.retrainer import Result
-    from legodnn.builder.graph import costs
+    from legodnn.builder.graph import resources
     from legodnn.builder.profile.tables import Profile
     from legodnn.builder.workdir.stage import Stage, save_json, save_tensors
     from legodnn.shared.bundle.manifest import Predictor
 
     variants = blocks.descendant_names
     table = {
-        segment.name: {"original": costs.measure(blocks.folded[segment.name], blocks.example_inputs(segment.name))}
+        segment.name: {"original": resources.measure(blocks.folded[segment.name], blocks.example_inputs(segment.name))}
         for segment in blocks.graph.segments
     }
     stage = Stage(folder / "trained", "untrained")
@@ -29,7 +29,7 @@ def untrained_bundle(blocks: Any, folder: Path) -> Path:
         for variant in variants:
             module = blocks.derive(block, variant).module
             save_tensors(stage.path(block, f"{variant}.pt"), module.state_dict())
-            table[block][variant] = costs.measure(module, blocks.example_inputs(block))
+            table[block][variant] = resources.measure(module, blocks.example_inputs(block))
     results = [vars(Result(b, v, "untrained", 0.0)) for b in blocks.block_names for v in variants]
     save_json(stage.path("results.json"), results)
     stage.finish()
@@ -42,7 +42,7 @@ def untrained_bundle(blocks: Any, folder: Path) -> Path:
     row = {"original": 0.0, **{v: worst * (i / len(variants)) ** 2 for i, v in enumerate(variants, start=1)}}
     losses = {b: row for b in blocks.block_names}
     predictor = Predictor(1.0, ((0.0, 0.0), (1.0, 1.0)), 0.0, 0.0, 1)
-    profile = Profile(1.0, losses, losses, table, predictor, [{"selection": mixed, "cost": 0.1}])
+    profile = Profile(1.0, losses, losses, table, predictor, [{"selection": mixed, "distortion": 0.1}])
     loader = [(blocks.samples[0], torch.zeros(len(blocks.samples[0]), dtype=torch.int64))]
     if len(blocks.samples) > 1:
         loader = [tuple(blocks.samples)]

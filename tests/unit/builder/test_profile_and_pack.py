@@ -69,7 +69,7 @@ def test_every_variant_is_judged_as_if_run_by_itself(trained, profile):
             with torch.no_grad():
                 moved = (alone(x) - wanted).square().mean() / wanted.var(correction=0)
             assert profile.accuracy_loss[block][variant] == pytest.approx(profile.teacher_accuracy - accuracy)
-            assert profile.cost[block][variant] == pytest.approx(float(moved), rel=0.05)
+            assert profile.distortion[block][variant] == pytest.approx(float(moved), rel=0.05)
 
 
 def test_costs_are_relative_to_the_variance_within_batches(trained, profile):
@@ -84,7 +84,7 @@ def test_costs_are_relative_to_the_variance_within_batches(trained, profile):
             wanted = teacher(x).double()
             squared += float((alone(x).double() - wanted).square().sum())
             variance += float(wanted.var(correction=0)) * wanted.numel()
-    assert profile.cost[block][variant] == pytest.approx(squared / variance, rel=1e-5)
+    assert profile.distortion[block][variant] == pytest.approx(squared / variance, rel=1e-5)
 
 
 def test_the_uniform_baseline_is_measured_and_the_predictor_does_not_see_it(trained, profile):
@@ -94,7 +94,7 @@ def test_the_uniform_baseline_is_measured_and_the_predictor_does_not_see_it(trai
         modules = {b: blocks.load(trained_stage(folder / "trained"), b, v) for b, v in row["selection"].items()}
         whole = compose(blocks.graph, blocks.folded, modules)
         assert row["accuracy"] == blocks.model_manager.get_model_acc(whole, loader(), "cpu")
-    losses = [(row["cost"], profile.teacher_accuracy - row["accuracy"]) for row in profile.compositions]
+    losses = [(row["distortion"], profile.teacher_accuracy - row["accuracy"]) for row in profile.compositions]
     assert profile.predictor == fit_predictor(profile.teacher_accuracy, losses)
 
 
@@ -215,8 +215,8 @@ def test_the_manifest_tells_what_was_measured(trained, profile, tmp_path):
     assert manifest.self_test.input_spec.shape[0] == len(manifest.self_test.labels) == 5
     for block in manifest.blocks:
         for variant in block.variants:
-            assert variant.cost == profile.cost[block.name][variant.name]
-            assert variant.weight_bytes == profile.costs[block.name][variant.name].weight_bytes
+            assert variant.cost == profile.distortion[block.name][variant.name]
+            assert variant.weight_bytes == profile.resources[block.name][variant.name].weight_bytes
     assert sum(v.weight_bytes for v in manifest.chosen(manifest.original_selection)) == manifest.teacher_weight_bytes
 
 

@@ -7,8 +7,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from legodnn.builder.graph.channels.analysis import analyse
-from legodnn.builder.graph.costs import measure, weight_bytes
 from legodnn.builder.graph.fold import fold_norms
+from legodnn.builder.graph.resources import measure, weight_bytes
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.prune.derive import derive, kept_count
 from legodnn.builder.prune.importance import throughput

@@ -123,10 +123,10 @@ def test_every_drawing_says_what_it_shows(built):
 def test_the_losses_and_costs_are_the_profile_s(built):
     folder, facts = built
     rows = table(read(folder.path / "small.report.html"), "variants")
-    assert [row[0] for row in rows] == list(facts.profile.cost)
+    assert [row[0] for row in rows] == list(facts.profile.distortion)
     for block, *cells in rows:
-        losses, costs = facts.profile.accuracy_loss[block], facts.profile.cost[block]
-        wanted = [f"{signed_points(-losses[v])}{costs[v]:.2g}" for v in losses if v != "original"]
+        losses, distortions = facts.profile.accuracy_loss[block], facts.profile.distortion[block]
+        wanted = [f"{signed_points(-losses[v])}{distortions[v]:.2g}" for v in losses if v != "original"]
         assert cells == wanted
 
 
@@ -137,10 +137,10 @@ def test_every_selection_shown_has_its_own_numbers(built):
     for measured in [*profile.compositions, *profile.uniform]:
         selection = measured["selection"]
         row = found[selection_line(selection)]
-        weights = sum(c[selection.get(s, "original")].weight_bytes for s, c in profile.costs.items())
-        cost = sum(profile.cost[b][v] for b, v in selection.items())
+        weights = sum(c[selection.get(s, "original")].weight_bytes for s, c in profile.resources.items())
+        distortion = sum(profile.distortion[b][v] for b, v in selection.items())
         assert row[2] == format_bytes(weights)
-        assert row[4] == percent(profile.predictor.accuracy(cost))
+        assert row[4] == percent(profile.predictor.accuracy(distortion))
         assert row[5] == percent(measured["accuracy"])
     assert {row[0] for row in found.values()} >= {"teacher", "uniform"}
     assert all(re.fullmatch(r"[\d.]+ [mu]?s", found[selection_line(p.selection)][6]) for p in facts.timed)
@@ -377,10 +377,10 @@ def test_the_baseline_passes_through_its_networks_and_ends_with_them(built):
 
 def test_a_uniform_selection_keeps_the_original_where_a_variant_is_missing(built):
     _, facts = built
-    first, *others = facts.profile.cost
-    cost = {b: dict(row) for b, row in facts.profile.cost.items()}
-    del cost[first]["sparsity=0.5"]
-    uniform = Landscape(replace(facts.profile, cost=cost)).uniform
+    first, *others = facts.profile.distortion
+    distortion = {b: dict(row) for b, row in facts.profile.distortion.items()}
+    del distortion[first]["sparsity=0.5"]
+    uniform = Landscape(replace(facts.profile, distortion=distortion)).uniform
     [half] = [p.selection for p in uniform if "sparsity=0.5" in p.selection.values()]
     assert half == {first: "original", **dict.fromkeys(others, "sparsity=0.5")}
 

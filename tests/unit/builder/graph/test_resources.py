@@ -1,11 +1,11 @@
-"""Costs are counted without numbers where that can be done, and come out the same."""
+"""Resources are counted without numbers where that can be done, and come out the same."""
 
 import pytest
 import torch
 from torch import fx
 from torch.utils.flop_counter import FlopCounterMode
 
-from legodnn.builder.graph.costs import count_flops, measure
+from legodnn.builder.graph.resources import count_flops, measure
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.graph.values import facts, facts_of
 from tests.networks import NETWORKS, images, network

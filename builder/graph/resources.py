@@ -1,4 +1,4 @@
-"""What a piece of a network costs: parameters, bytes, floating-point operations, activations."""
+"""What a piece of a network takes: parameters, bytes, floating-point operations, activations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from legodnn.builder.graph.values import facts
 
 
 @dataclass(frozen=True)
-class Costs:
+class Resources:
     """``flops`` counts a multiplication and an addition as two; ``activation_bytes`` is the peak of live tensors."""
 
     parameters: int
@@ -50,10 +50,10 @@ def _counted(run: Callable[[], Any]) -> int:
     return int(counter.get_total_flops())
 
 
-def measure(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Costs:
-    """The costs of a segment on example inputs; its nodes' facts are brought up to date on the way."""
+def measure(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Resources:
+    """The resources of a segment on example inputs; its nodes' facts are brought up to date on the way."""
     flops = count_flops(Noting(module), inputs)
-    return Costs(
+    return Resources(
         parameters=sum(p.numel() for p in module.parameters()),
         weight_bytes=weight_bytes(module),
         flops=flops,
