@@ -5,7 +5,7 @@
     paths           files in folders, and names in annotations that must not lead out of them
 
     folders         image classification, anomaly detection: a sub-folder for each class or kind
-    clips           action recognition: folders of frames, video files
+    videos          action recognition: folders of frames, video files
     masks           semantic segmentation: a mask for each image
     boxes           object detection
     keypoints       pose estimation

@@ -8,11 +8,11 @@ from typing import Callable, Mapping, Optional, Sequence, Tuple
 
 from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.datasets.boxes import box_names, open_boxes
-from legodnn.shared.datasets.clips import open_clips
 from legodnn.shared.datasets.dataset import Dataset
 from legodnn.shared.datasets.folders import class_names, open_classes, open_kinds
 from legodnn.shared.datasets.keypoints import keypoint_names, open_keypoints
 from legodnn.shared.datasets.masks import mask_names, open_masks
+from legodnn.shared.datasets.videos import open_clips
 from legodnn.shared.errors import DataError, InputError
 
 

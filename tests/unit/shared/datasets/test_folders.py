@@ -6,10 +6,10 @@ import sys
 import pytest
 import torch
 
-from legodnn.shared.datasets.clips import spread
 from legodnn.shared.datasets.dataset import Classes, collated
 from legodnn.shared.datasets.opening import labels_in, open_dataset
 from legodnn.shared.datasets.paths import in_order, inside
+from legodnn.shared.datasets.videos import spread
 from legodnn.shared.errors import DataError, InputError, MissingExtra
 from legodnn.shared.tasks.anomaly import Anomaly
 
