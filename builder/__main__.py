@@ -16,7 +16,8 @@ REQUIRED = ("numpy", "torchvision", "tqdm", *(() if sys.version_info >= (3, 11) 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run `legodnn-build`; returns the exit status."""
-    return run_command(NAME, lambda: _run(sys.argv[1:] if arguments is None else arguments))
+    words = sys.argv[1:] if arguments is None else arguments
+    return run_command(NAME, lambda: _run(words), debug="--debug" in words)
 
 
 def _run(arguments: list[str]) -> int:

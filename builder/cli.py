@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from legodnn.builder import pipeline
 from legodnn.builder.recipe.load import builtin_recipes, load_recipe
 from legodnn.builder.report.page import report_path
 from legodnn.builder.report.text import plan_lines
-from legodnn.shared.console import CommandParser, version
+from legodnn.shared.console import CommandParser, Exit, exit_statuses, split_subcommand, version
 from legodnn.shared.errors import UsageError
 from legodnn.shared.units import format_bytes
 
@@ -41,13 +42,20 @@ examples:
   legodnn-build my.toml -o small.lgb --set bundle.precision=fp16 --set distill.epochs=10
   legodnn-build my.toml -o my.lgb --no-timing   the same bundle up to 12 s sooner, with a report that has no times
 
-exit status: 0 done, 2 something was wrong (one line on stderr says what), 130 interrupted with Ctrl-C
+A first word that is a subcommand is one; a file of such a name is ./NAME. Without one, 'build' is meant.
+
+exit status:
 """
 
 
 def run(name: str, arguments: list[str]) -> int:
     """Parse the arguments and do what they say; returns the exit status."""
-    options = _parser(name).parse_args(arguments)
+    subcommand, words = split_subcommand(name, arguments, SUBCOMMANDS, PLANNED)
+    return SUBCOMMANDS[subcommand](name, words)
+
+
+def _build(name: str, arguments: list[str]) -> int:
+    options = parser(name).parse_args(arguments)
     if options.list:
         return _list()
     if options.recipe is None:
@@ -59,7 +67,7 @@ def run(name: str, arguments: list[str]) -> int:
     if options.plan:
         plan = pipeline.cut(recipe, _device(options.device)).plan(options.groups)
         print(json.dumps(plan.to_plain(), indent=1) if options.json else "\n".join(plan_lines(plan)))
-        return 0
+        return Exit.DONE
     if options.output is None:
         raise UsageError("where should the bundle go? Give -o FILE.lgb (or --plan to only look)")
     out = Path(options.output)
@@ -77,30 +85,32 @@ def run(name: str, arguments: list[str]) -> int:
         f"predicted to within {100 * predictor.mean_error:.2f} points (worst {100 * predictor.worst_error:.2f})"
     )
     print(f"{result.report}: the report")
-    return 0
+    return Exit.DONE
 
 
-def _parser(name: str) -> argparse.ArgumentParser:
-    parser = CommandParser(
+def parser(name: str) -> argparse.ArgumentParser:
+    """The options of `legodnn-build`, and its help."""
+    made = CommandParser(
         prog=name,
         description="Turn a trained vision network into a bundle of interchangeable blocks that legodnn-run scales.",
-        epilog=_EXAMPLES,
+        epilog=_EXAMPLES + exit_statuses(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("recipe", nargs="?", help="a TOML file, or the name of a built-in recipe")
-    parser.add_argument("-o", "--output", metavar="FILE", help="the bundle to write, *.lgb; *.report.html tells of it")
-    parser.add_argument("--work", metavar="DIR", help="where stages keep their results (default: FILE.work)")
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
-    parser.add_argument("--seed", type=_seed, metavar="N", default=0, help="of everything random (default: 0)")
-    parser.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], help="override the recipe")
+    made.add_argument("recipe", nargs="?", help="a TOML file, or the name of a built-in recipe")
+    made.add_argument("-o", "--output", metavar="FILE", help="the bundle to write, *.lgb; *.report.html tells of it")
+    made.add_argument("--work", metavar="DIR", help="where stages keep their results (default: FILE.work)")
+    made.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
+    made.add_argument("--seed", type=_seed, metavar="N", default=0, help="of everything random (default: 0)")
+    made.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], help="override the recipe")
     untimed = "time no selections for the report; the bundle is the same"
-    parser.add_argument("--no-timing", action="store_true", help=untimed)
-    parser.add_argument("--plan", action="store_true", help="show the blocks and what they can lose, then stop")
-    parser.add_argument("--json", action="store_true", help="with --plan: one JSON object instead of text")
-    parser.add_argument("--groups", action="store_true", help="with --plan: which channels go together, layer by layer")
-    parser.add_argument("--list", action="store_true", help="show the built-in recipes")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version()}")
-    return parser
+    made.add_argument("--no-timing", action="store_true", help=untimed)
+    made.add_argument("--plan", action="store_true", help="show the blocks and what they can lose, then stop")
+    made.add_argument("--json", action="store_true", help="with --plan: one JSON object instead of text")
+    made.add_argument("--groups", action="store_true", help="with --plan: which channels go together, layer by layer")
+    made.add_argument("--list", action="store_true", help="show the built-in recipes")
+    made.add_argument("--debug", action="store_true", help="print the traceback of whatever goes wrong")
+    made.add_argument("--version", action="version", version=f"%(prog)s {version()}")
+    return made
 
 
 def _seed(text: str) -> int:
@@ -144,4 +154,11 @@ def _list() -> int:
         for name in sorted(names):
             first = recipes[name].read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
             print(f"  {name:{width}}  {first}")
-    return 0
+    return Exit.DONE
+
+
+SUBCOMMANDS: Mapping[str, Callable[[str, list[str]], int]] = {"build": _build}
+"""By name; the first is meant where there is none."""
+
+PLANNED = ("export",)
+"""Names kept for later versions."""

@@ -1,16 +1,44 @@
-"""What both commands share: how they end, and what they say when something is wrong."""
+"""What both commands share: subcommands, how they end, and what they say when something is wrong."""
 
 from __future__ import annotations
 
 import argparse
+import enum
 import os
 import sys
+import tempfile
+import traceback
 from importlib import metadata
-from typing import Callable, NoReturn
+from typing import Callable, Iterable, List, Mapping, NoReturn, Optional, Sequence, Tuple
 
-from legodnn.shared.errors import LegoError, UsageError
+from legodnn.shared.errors import LegoError, UsageError, one_line
 
-EXIT_OK, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PIPE = 0, 2, 130, 141
+
+class Exit(enum.IntEnum):
+    """How commands end."""
+
+    DONE = 0
+    NOT_AS_ASKED = 1
+    REFUSED = 2
+    FAULT = 3
+    INTERRUPTED = 130
+    PIPE = 141
+
+
+EXIT_STATUSES: Mapping[Exit, str] = {
+    Exit.DONE: "done",
+    Exit.NOT_AS_ASKED: "done, but not as asked: a self-test found another result",
+    Exit.REFUSED: "refused: something is wrong with what was given; one line on stderr says what",
+    Exit.FAULT: "a fault of LegoDNN; one line asks for a report and names the file with the traceback",
+    Exit.INTERRUPTED: "interrupted with Ctrl-C",
+    Exit.PIPE: "whoever read the output went away",
+}
+"""What each exit status means."""
+
+
+def exit_statuses(meanings: Mapping[Exit, str] = EXIT_STATUSES) -> str:
+    """The table of exit statuses as the help of a command shows it."""
+    return "\n".join(f"  {int(status):<5}{meaning}" for status, meaning in meanings.items())
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -21,38 +49,76 @@ class CommandParser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see '{self.prog} --help'")
 
 
+def split_subcommand(
+    name: str, arguments: Sequence[str], known: Iterable[str], planned: Iterable[str] = ()
+) -> Tuple[str, List[str]]:
+    """The subcommand that the first word names, and the words after it; the first one ``known`` where it names none.
+
+    A file of such a name is written ``./NAME``. Raises `UsageError` for one that is only ``planned``.
+    """
+    names, words = list(known), list(arguments)
+    if words and words[0] in planned:
+        raise UsageError(
+            f"'{name} {words[0]}' is kept for a later version; a file of that name is ./{words[0]}, see '{name} --help'"
+        )
+    if words and words[0] in names:
+        return words[0], words[1:]
+    return names[0], words
+
+
 def version() -> str:
     """LegoDNN's version."""
     return metadata.version("legodnn")
 
 
-def run_command(name: str, body: Callable[[], int]) -> int:
-    """Run a command's body and turn what goes wrong into a reason on stderr and an exit status.
+def run_command(name: str, body: Callable[[], int], *, debug: bool = False) -> int:
+    """Run a command's body and turn what goes wrong into a reason on stderr and an exit status, see `Exit`.
 
-    Our own exceptions and those of the system (no such file, disk full) give one line and 2; Ctrl-C gives 130.
-    Anything else is a defect of ours and keeps its traceback.
+    Our own exceptions and those of the system (no such file, disk full) give one line. Anything else is a fault of
+    ours: one line, and the traceback in a file; with ``debug`` the traceback of everything is printed, too.
     """
     try:
         status = body()
         sys.stdout.flush()
         return status
-    except LegoError as error:
-        return _fail(name, str(error))
     except BrokenPipeError:
         # Whoever read our output is gone; the interpreter must not try to flush into it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_PIPE
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        return _fail(name, f"{place}{error.strerror or error}")
-    except MemoryError:
-        return _fail(name, "out of memory")
+        return Exit.PIPE
     except KeyboardInterrupt:
         print(f"\n{name}: interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return Exit.INTERRUPTED
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        reason = _reason(error)
+        return _fault(name, error) if reason is None else _refused(name, reason)
 
 
-def _fail(name: str, reason: str) -> int:
+def _reason(error: Exception) -> Optional[str]:
+    """What is wrong with what was given; None where the fault is ours."""
+    if isinstance(error, LegoError):
+        return str(error)
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or error}"
+    return "out of memory" if isinstance(error, MemoryError) else None
+
+
+def _refused(name: str, reason: str) -> int:
     for line in reason.splitlines() or ["failed"]:
         print(f"{name}: {line}", file=sys.stderr)
-    return EXIT_ERROR
+    return Exit.REFUSED
+
+
+def _fault(name: str, error: Exception) -> int:
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix=f"{name}-", suffix=".log", delete=False) as file:
+            file.write(f"{name} {version()}: {' '.join(sys.argv[1:])}\n\n")
+            traceback.print_exc(file=file)
+        what = f"with the file {file.name}"
+    except OSError as failure:
+        what = f"with what --debug prints (no file could be written: {failure.strerror})"
+    reason = f"{type(error).__name__}: {one_line(error)}"
+    print(f"{name}: a fault of LegoDNN: {reason}; please report it {what}", file=sys.stderr)
+    return Exit.FAULT

@@ -87,10 +87,10 @@ def test_its_commands_have_the_options_it_shows():
     for line in "\n".join(fences("sh")).splitlines():
         name, *arguments = line.partition("#")[0].split() or [""]
         if name == "legodnn-build":
-            cli._parser(name).parse_args(arguments)
+            cli.parser(name).parse_args(arguments)
         elif name == "legodnn-run":
             runtime_cli._parser().parse_args(arguments)
-    for name, parser in (("legodnn-build", cli._parser("x")), ("legodnn-run", runtime_cli._parser())):
+    for name, parser in (("legodnn-build", cli.parser("x")), ("legodnn-run", runtime_cli._parser())):
         [synopsis] = re.findall(rf"^`{name} (.*?)`$", TEXT, re.MULTILINE)
         options = parser.format_help()
         assert all(option in options for option in re.findall(r"--?[a-z-]+", synopsis))

@@ -34,10 +34,11 @@ class Recorder(Protocol):
 @contextlib.contextmanager
 def standing_in(recorder: Recorder) -> Iterator[None]:
     """All stand-ins, while the context lasts."""
-    fast_path = torch.backends.mha.get_fastpath_enabled()
+    attention: Any = getattr(torch.backends, "mha", None)  # torch 2.1 has no such switch
     with contextlib.ExitStack() as stack:
-        torch.backends.mha.set_fastpath_enabled(False)  # what torch fuses into one operation cannot be followed
-        stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
+        if attention is not None:
+            stack.callback(attention.set_fastpath_enabled, attention.get_fastpath_enabled())
+            attention.set_fastpath_enabled(False)  # what torch fuses into one operation cannot be followed
         # Functions registered with torch.fx.wrap would be recorded whole; this tracer looks into them.
         stack.enter_context(mock.patch.dict(fx._symbolic_trace._wrapped_fns_to_patch, clear=True))
         for name in FACTORIES:

@@ -1,10 +1,18 @@
 """Files are whole or not there; commands end with a reason and a status."""
 
 import os
+import tempfile
 
 import pytest
 
-from legodnn.shared.console import CommandParser, run_command
+from legodnn.shared.console import (
+    EXIT_STATUSES,
+    CommandParser,
+    Exit,
+    exit_statuses,
+    run_command,
+    split_subcommand,
+)
 from legodnn.shared.errors import InfeasibleBudget, LegoError, RecipeError, UsageError
 from legodnn.shared.files import atomic_write
 from legodnn.shared.host import available_memory, current_host, host_key
@@ -55,9 +63,45 @@ def test_what_goes_wrong_becomes_a_line_and_a_status(capsys, error, text, status
     assert capsys.readouterr().err == text
 
 
-def test_a_defect_of_ours_keeps_its_traceback():
-    with pytest.raises(ZeroDivisionError):
-        run_command("cmd", fails_with(ZeroDivisionError()))
+def test_a_fault_of_ours_is_a_line_that_names_the_file_with_its_traceback(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert run_command("cmd", fails_with(ZeroDivisionError("by zero"))) == 3
+    [log] = tmp_path.iterdir()
+    wanted = f"cmd: a fault of LegoDNN: ZeroDivisionError: by zero; please report it with the file {log}\n"
+    assert capsys.readouterr().err == wanted
+    assert "Traceback" in log.read_text()
+
+
+def test_a_fault_whose_file_cannot_be_written_is_still_a_line(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    assert run_command("cmd", fails_with(ZeroDivisionError("by zero"))) == 3
+    [line] = capsys.readouterr().err.splitlines()
+    assert "please report it with what --debug prints" in line
+
+
+@pytest.mark.parametrize(("error", "status"), [(ZeroDivisionError(), 3), (UsageError("wrong"), 2)])
+def test_debug_prints_the_traceback_of_everything(capsys, tmp_path, monkeypatch, error, status):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert run_command("cmd", fails_with(error), debug=True) == status
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("words", "found"), [
+    ([], ("build", [])), (["x.toml"], ("build", ["x.toml"])), (["build", "x.toml"], ("build", ["x.toml"])),
+    (["new"], ("new", [])), (["./new"], ("build", ["./new"])), (["x.toml", "new"], ("build", ["x.toml", "new"])),
+])  # fmt: skip
+def test_a_first_word_that_is_a_subcommand_is_one(words, found):
+    assert split_subcommand("cmd", words, ["build", "new"], ["export"]) == found
+
+
+def test_a_subcommand_of_a_later_version_is_refused():
+    with pytest.raises(UsageError, match=r"a file of that name is \./export"):
+        split_subcommand("cmd", ["export"], ["build", "new"], ["export"])
+
+
+def test_every_exit_status_has_a_meaning():
+    assert set(EXIT_STATUSES) == set(Exit)
+    assert [line.split()[0] for line in exit_statuses().splitlines()] == ["0", "1", "2", "3", "130", "141"]
 
 
 def test_a_command_that_succeeds_returns_its_status():
