@@ -14,10 +14,12 @@ import torch
 
 from legodnn.builder import pipeline
 from legodnn.builder.recipe.load import builtin_recipes, load_recipe
+from legodnn.builder.recipe.template import template
 from legodnn.builder.report.page import report_path
 from legodnn.builder.report.text import plan_lines
 from legodnn.shared.console import CommandParser, Exit, exit_statuses, split_subcommand, version
 from legodnn.shared.errors import UsageError
+from legodnn.shared.files import atomic_write
 from legodnn.shared.units import format_bytes
 
 _EXAMPLES = """
@@ -42,7 +44,9 @@ examples:
   legodnn-build my.toml -o small.lgb --set bundle.precision=fp16 --set distill.epochs=10
   legodnn-build my.toml -o my.lgb --no-timing   the same bundle up to 12 s sooner, with a report that has no times
 
-A first word that is a subcommand is one; a file of such a name is ./NAME. Without one, 'build' is meant.
+subcommands (a first word that is one; a file of such a name is ./NAME):
+  build       what is described here, and is done without a subcommand, too
+  new FILE    write a recipe to start from, with every key and its meaning
 
 exit status:
 """
@@ -157,7 +161,26 @@ def _list() -> int:
     return Exit.DONE
 
 
-SUBCOMMANDS: Mapping[str, Callable[[str, list[str]], int]] = {"build": _build}
+def _new(name: str, arguments: list[str]) -> int:
+    options = new_parser(name).parse_args(arguments)
+    path = Path(options.file)
+    if path.exists():
+        raise UsageError(f"{path}: is there already; remove it first, or give another name")
+    atomic_write(path, template().encode())
+    print(f"{path}: a recipe to start from; '{name} {path} --plan' shows what would be done")
+    return Exit.DONE
+
+
+def new_parser(name: str) -> argparse.ArgumentParser:
+    """The options of `legodnn-build new`, and its help."""
+    description = "Write a recipe to start from, with every key and its meaning."
+    made = CommandParser(prog=f"{name} new", description=description)
+    made.add_argument("file", metavar="FILE", help="the recipe to write, *.toml")
+    made.add_argument("--debug", action="store_true", help="print the traceback of whatever goes wrong")
+    return made
+
+
+SUBCOMMANDS: Mapping[str, Callable[[str, list[str]], int]] = {"build": _build, "new": _new}
 """By name; the first is meant where there is none."""
 
 PLANNED = ("export",)

@@ -14,19 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from legodnn.builder.prune.importance import IMPORTANCE
-from legodnn.builder.recipe.schema import (
-    DATA_FILES,
-    FUNCTION,
-    BlocksSection,
-    BundleSection,
-    Call,
-    DataSection,
-    DistillSection,
-    ModelSection,
-    ProfileSection,
-    Recipe,
-    TeacherSection,
-)
+from legodnn.builder.recipe.schema import DATA_FILES, FUNCTION, SECTIONS, Call, ModelSection, Recipe
 from legodnn.shared.errors import RecipeError
 from legodnn.shared.naming import closest
 from legodnn.shared.vision.clips import LAYOUTS
@@ -36,16 +24,6 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-_SECTIONS: Mapping[str, type] = {
-    "model": ModelSection,
-    "data": DataSection,
-    "teacher": TeacherSection,
-    "blocks": BlocksSection,
-    "distill": DistillSection,
-    "profile": ProfileSection,
-    "bundle": BundleSection,
-}
 
 
 def builtin_recipes() -> dict[str, Path]:
@@ -119,9 +97,9 @@ class _Reader:
     def read(self) -> Recipe | None:
         """The recipe, or None where a section could not be made (the mistakes say why)."""
         for key in self.table:
-            if key not in (*_SECTIONS, "manager"):
-                self._unknown(key, (*_SECTIONS, "manager"))
-        made: dict[str, Any] = {name: self._section(name, kind) for name, kind in _SECTIONS.items()}
+            if key not in (*SECTIONS, "manager"):
+                self._unknown(key, (*SECTIONS, "manager"))
+        made: dict[str, Any] = {name: self._section(name, kind) for name, kind in SECTIONS.items()}
         if "manager" in self.table:
             made["manager"] = self._call("manager", self.table["manager"])
         if self.mistakes:

@@ -15,8 +15,8 @@ from legodnn.builder import cli
 from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.prune.derive import derive
-from legodnn.builder.recipe.load import _SECTIONS, load_recipe, tomllib
-from legodnn.builder.recipe.schema import DEFAULT_MANAGER
+from legodnn.builder.recipe.load import load_recipe, tomllib
+from legodnn.builder.recipe.schema import DEFAULT_MANAGER, SECTIONS
 from legodnn.builder.zoo.classification.resnet_cifar import resnet18
 from legodnn.runtime import Budget, Schedule
 from legodnn.runtime import cli as runtime_cli
@@ -48,7 +48,7 @@ def test_the_recipe_table_has_every_key_and_its_default():
     found = dict(documented())
     assert json.loads(found.pop("manager")) == DEFAULT_MANAGER
     assert (found.pop("model.args"), found.pop("model.kwargs")) == ("[]", "{}")
-    for section, kind in _SECTIONS.items():
+    for section, kind in SECTIONS.items():
         for field in fields(kind):
             text = found.pop(f"{section}.{field.name}")
             if field.default is MISSING:
