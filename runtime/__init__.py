@@ -10,11 +10,10 @@
     network       Network: an open bundle that runs; switching: how it changes what it runs; background: in a thread
     faults        why a selection cannot be made to run; forks: processes in which torch cannot compute
     composition   how a selection is made to run
-    latency       LatencyEstimator; seconds: from measurements to seconds per variant
-    memory        what a selection needs; growth: MemoryEstimator, what that is on this device
+    latency       LatencyEstimator; growth: MemoryEstimator
     optimizer     ScalingOptimizer: the best selection within budgets; JointOptimizer: of several networks at once
     controller    Controller: follows budgets that change, from memory, load, a schedule, a function or a signal
-    cache         what was measured here, kept between runs
+    device        what is known of this device, kept between runs
     frames        frames from files, pipes, cameras and folders of images or clips
     render        answers drawn into pictures
     cli           the command `legodnn-run`: its arguments; command: what they set going
@@ -24,11 +23,11 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from legodnn.runtime.device.latency_table import LatencyTable
+from legodnn.runtime.device.memory_table import MemoryTable
 from legodnn.runtime.latency import LatencyEstimator
-from legodnn.runtime.memory import MemoryTable
 from legodnn.runtime.network import Network, SelfTestResult
 from legodnn.runtime.optimizer import Choice, Duty, JointChoice, Power, ScalingOptimizer
-from legodnn.runtime.seconds import LatencyTable
 from legodnn.shared.errors import InfeasibleBudget, LegoError
 
 if TYPE_CHECKING:

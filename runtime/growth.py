@@ -20,7 +20,8 @@ import torch
 
 from legodnn.runtime.composition import Composer, Way
 from legodnn.runtime.composition.small import touch
-from legodnn.runtime.memory import MemoryTable, fit_memory_table, give_back, read_memory_table
+from legodnn.runtime.device.allocator import give_back
+from legodnn.runtime.device.memory_table import MemoryTable, fit_memory_table, read_memory_table
 from legodnn.runtime.network import Network
 
 Progress = Callable[[int, int], None]

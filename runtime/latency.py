@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Callable, Dict, List, Mapping, Optional, Sequence
 
 from legodnn.runtime.composition import WARM_UP, Composition, time_turns
+from legodnn.runtime.device.latency_table import LatencyTable, fit_table, read_table
 from legodnn.runtime.network import Network
-from legodnn.runtime.seconds import LatencyTable, fit_table, read_table
 
 Progress = Callable[[int, int], None]
 """Called with how many compositions are measured and how many there are."""

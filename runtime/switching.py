@@ -12,7 +12,7 @@ from typing import Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from legodnn.runtime.background import Background, short_turns
 from legodnn.runtime.composition import Composition
-from legodnn.runtime.memory import trim
+from legodnn.runtime.device.allocator import trim
 from legodnn.shared.errors import CompositionError, OutOfMemory, UnusableVariant
 
 Selection = Mapping[str, str]

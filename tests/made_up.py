@@ -6,8 +6,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from legodnn.runtime.memory import MemoryTable
-from legodnn.runtime.seconds import LatencyTable
+from legodnn.runtime.device.latency_table import LatencyTable
+from legodnn.runtime.device.memory_table import MemoryTable
 from legodnn.shared.bundle.manifest import (
     BLOCK,
     ORIGINAL,

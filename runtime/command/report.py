@@ -11,10 +11,10 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 from legodnn.runtime.composition.agreement import tensors
 from legodnn.runtime.controller import Event
 from legodnn.runtime.controller.events import REASONS
-from legodnn.runtime.memory import read_memory_table
+from legodnn.runtime.device.latency_table import read_table
+from legodnn.runtime.device.memory_table import read_memory_table
 from legodnn.runtime.network import Network, SelfTestResult
 from legodnn.runtime.optimizer import Choice, JointChoice
-from legodnn.runtime.seconds import read_table
 from legodnn.shared.bundle.manifest import Manifest, selection_text
 from legodnn.shared.errors import InfeasibleBudget
 from legodnn.shared.tasks.known import task_named

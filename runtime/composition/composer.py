@@ -18,7 +18,7 @@ from legodnn.runtime.composition.joining import function_of, joined, quiet
 from legodnn.runtime.composition.loading import Part, SegmentLoader
 from legodnn.runtime.composition.timing import time_turns
 from legodnn.runtime.composition.ways import WAYS, Way
-from legodnn.runtime.memory import trim
+from legodnn.runtime.device.allocator import trim
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.errors import CompositionError, one_line
 

@@ -17,7 +17,7 @@ from typing import Any, List, Optional
 import torch
 from torch import Tensor
 
-from legodnn.runtime.cache import cache_folder
+from legodnn.runtime.device.cache import cache_folder
 
 LEAST_BYTES = 1 << 10
 """Smaller tensors stay where they are."""

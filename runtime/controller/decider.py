@@ -26,9 +26,9 @@ from legodnn.runtime.controller.events import (
 from legodnn.runtime.controller.mover import Mover
 from legodnn.runtime.controller.pauses import Pauses
 from legodnn.runtime.controller.source import Source
+from legodnn.runtime.device.latency_table import LatencyTable
 from legodnn.runtime.network import Network
 from legodnn.runtime.optimizer import Choice
-from legodnn.runtime.seconds import LatencyTable
 
 WORTH = 1e-3
 """Accuracy that must be gained for a switch which nothing forces: a tenth of a percent."""

@@ -7,7 +7,7 @@ from typing import Sequence, Union
 
 from legodnn.runtime.controller.budget import Budget
 from legodnn.runtime.controller.source import Source
-from legodnn.runtime.memory import weight_bytes
+from legodnn.runtime.device.memory_table import weight_bytes
 from legodnn.runtime.network import Network
 from legodnn.runtime.optimizer.arguments import check_share
 from legodnn.shared.host import free_memory

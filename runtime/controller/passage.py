@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional, Sequence
 
-from legodnn.runtime.memory import activation_bytes, weight_bytes
+from legodnn.runtime.device.memory_table import activation_bytes, weight_bytes
 from legodnn.shared.bundle.manifest import Manifest, Variant
 
 Selection = Mapping[str, str]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
-from legodnn.runtime.memory import MemoryTable
+from legodnn.runtime.device.memory_table import MemoryTable
 from legodnn.runtime.network import Network
 from legodnn.runtime.optimizer.choice import Choice
 from legodnn.runtime.optimizer.power import Power

@@ -71,8 +71,8 @@ def examine(name: str, path: Path, ways: str | None, count: int) -> list[dict[st
     """A row for every selection and way."""
     from legodnn.runtime import Network
     from legodnn.runtime.composition import WAYS, Way
+    from legodnn.runtime.device.memory_table import needed_bytes
     from legodnn.runtime.growth import MemoryEstimator, measure_growth
-    from legodnn.runtime.memory import needed_bytes
 
     rows: list[dict[str, Any]] = []
     with Network.open(path, cache=False) as network:

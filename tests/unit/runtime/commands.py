@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from legodnn.runtime import Network
-from legodnn.runtime.memory import MemoryTable
+from legodnn.runtime.device.memory_table import MemoryTable
 
 WITH_CTRL_C = """
 import signal, sys

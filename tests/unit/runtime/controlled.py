@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from legodnn.runtime import Budget, Controller, ScalingOptimizer, Source
-from legodnn.runtime.memory import needed_together
+from legodnn.runtime.device.memory_table import needed_together
 from legodnn.runtime.switching import Switcher
 from legodnn.shared.errors import CompositionError
 from tests import made_up

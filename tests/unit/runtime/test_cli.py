@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from legodnn.runtime import Network
-from legodnn.runtime.memory import needed_bytes
+from legodnn.runtime.device.memory_table import needed_bytes
 from legodnn.shared.bundle.tensors import tensor_to_bytes
 from tests.unit.runtime.commands import refused, run
 

@@ -4,7 +4,7 @@ import pytest
 
 from legodnn.runtime import Budget
 from legodnn.runtime.controller import JointController, SharedMemory
-from legodnn.runtime.memory import needed_together
+from legodnn.runtime.device.memory_table import needed_together
 from legodnn.runtime.optimizer import Duty
 from legodnn.shared.errors import UsageError
 from tests import made_up

@@ -10,7 +10,7 @@ from legodnn.runtime import Budget, Controller, LatencyTable, ScalingOptimizer, 
 from legodnn.runtime.composition import relative_error
 from legodnn.runtime.controller import Entry
 from legodnn.runtime.controller.passage import Passages
-from legodnn.runtime.memory import needed_bytes
+from legodnn.runtime.device.memory_table import needed_bytes
 from tests.bundles import WIDTHS
 
 

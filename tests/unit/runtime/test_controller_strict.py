@@ -12,7 +12,7 @@ from legodnn.runtime import Budget
 from legodnn.runtime.controller import mover as mover_module
 from legodnn.runtime.controller.mover import Mover
 from legodnn.runtime.controller.passage import COPIES, Passages
-from legodnn.runtime.memory import activation_bytes, needed_bytes, needed_together, weight_bytes
+from legodnn.runtime.device.memory_table import activation_bytes, needed_bytes, needed_together, weight_bytes
 from legodnn.shared.errors import CompositionError
 from tests import made_up
 from tests.unit.runtime.controlled import LARGE, SMALL, Bench

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from legodnn.runtime import LatencyEstimator, Network, latency
-from legodnn.runtime.cache import DeviceCache, cached
-from legodnn.runtime.seconds import LatencyTable, fit_table, read_table
+from legodnn.runtime.device.cache import DeviceCache, cached
+from legodnn.runtime.device.latency_table import LatencyTable, fit_table, read_table
 from legodnn.shared.errors import UsageError
 from tests import made_up
 

@@ -12,8 +12,7 @@ import torch
 from legodnn.runtime import Network, ScalingOptimizer, growth
 from legodnn.runtime.composition import WAYS, Way, paged, relative_error
 from legodnn.runtime.composition.joining import function_of, quiet
-from legodnn.runtime.growth import MemoryEstimator, measure_growth
-from legodnn.runtime.memory import (
+from legodnn.runtime.device.memory_table import (
     MemoryTable,
     activation_bytes,
     fit_memory_table,
@@ -22,6 +21,7 @@ from legodnn.runtime.memory import (
     read_memory_table,
     weight_bytes,
 )
+from legodnn.runtime.growth import MemoryEstimator, measure_growth
 from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.errors import InfeasibleBudget
 from tests import bundles
@@ -152,7 +152,7 @@ from legodnn.runtime import Network
 from legodnn.runtime.composition import Way
 from legodnn.runtime.composition.composer import Composer
 from legodnn.runtime.composition.small import touch
-from legodnn.runtime.memory import give_back
+from legodnn.runtime.device.allocator import give_back
 
 network, way = Network.open(sys.argv[1], cache=False), Way.from_text(sys.argv[2])
 network._composer = Composer(network.reader, network.sample_inputs())
@@ -227,7 +227,7 @@ import psutil
 from legodnn.runtime import Network
 from legodnn.runtime.composition import Way
 from legodnn.runtime.composition.composer import Composer
-from legodnn.runtime.memory import trim
+from legodnn.runtime.device.allocator import trim
 
 network, process, freed = Network.open(sys.argv[1], cache=False), psutil.Process(), []
 composer = Composer(network.reader, network.sample_inputs())

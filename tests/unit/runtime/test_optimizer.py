@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from legodnn.runtime import InfeasibleBudget, ScalingOptimizer
-from legodnn.runtime.memory import activation_bytes, needed_bytes, weight_bytes
-from legodnn.runtime.seconds import LatencyTable
+from legodnn.runtime.device.latency_table import LatencyTable
+from legodnn.runtime.device.memory_table import activation_bytes, needed_bytes, weight_bytes
 from legodnn.shared.errors import UsageError
 
 VALUES = st.integers(1, 1000)

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from legodnn.runtime import Network, switching
-from legodnn.runtime.memory import needed_together, trim
+from legodnn.runtime.device.allocator import trim
+from legodnn.runtime.device.memory_table import needed_together
 from tests.bundles import selections
 
 THREADS, EVERY = 4, 20

@@ -13,7 +13,7 @@ import torch
 from legodnn.runtime import Duty, JointOptimizer, LatencyTable, Network, ScalingOptimizer, composition
 from legodnn.runtime.background import NICENESS, TURN_SECONDS
 from legodnn.runtime.composition import relative_error
-from legodnn.runtime.memory import needed_together
+from legodnn.runtime.device.memory_table import needed_together
 from legodnn.shared.errors import CompositionError, OutOfMemory, SelectionError
 from tests.bundles import BLOCKS, WIDTHS, selections, write
 

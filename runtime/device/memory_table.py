@@ -1,4 +1,4 @@
-"""What a selection needs in memory, and giving memory back.
+"""What a selection needs in memory: by the bundle's tables, and as it was measured on this device.
 
 Memory is how much a process grows: at most, while frames flow, when a bundle is opened and a selection of it is made to
 run, over what it held when it had imported `legodnn.runtime` and run something small in the same way, since the pages
@@ -7,15 +7,13 @@ are other compositions that are kept for the way back.
 
 By the bundle's tables alone that is the weights of all segments and the largest peak of activations. What a device
 makes of them depends on the way it runs: weights may be there twice, reordered and as they were, operators have code
-and room of their own. A `MemoryTable` says what it comes to on this device, see `legodnn.runtime.growth`; where there
-is none, the bundle's tables are all that is known. In either case it is a sum over variants and a largest peak, as the
-integer program needs it. `weight_bytes` and `activation_bytes` are always the tables' own.
+and room of their own. A `MemoryTable` says what it comes to on this device, see `MemoryEstimator`; where there is none,
+the bundle's tables are all that is known. In either case it is a sum over variants and a largest peak, as the integer
+program needs it. `weight_bytes` and `activation_bytes` are always the tables' own.
 """
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import statistics
 import sys
 from dataclasses import dataclass
@@ -127,21 +125,3 @@ def needed_together(manifest: Manifest, selections: Iterable[Selection], table: 
             own += apart
             peak = max(peak, variant.activation_bytes)
     return sum(shared.values()) + own + peak
-
-
-def give_back() -> None:
-    """Free what is garbage, and hand freed memory back to the system."""
-    gc.collect()
-    trim()
-
-
-def trim() -> None:
-    """Hand freed memory back to the system, which glibc otherwise keeps for later.
-
-    Other threads run on meanwhile: they would wait for a tenth of a second while Python looks for garbage. Compositions
-    are none, they go when the last reference does.
-    """
-    if sys.platform == "linux":
-        malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if malloc_trim is not None:
-            malloc_trim(0)
