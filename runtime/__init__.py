@@ -8,8 +8,7 @@
     >>> y = network(x)                                         # safe while another thread switches
 
     network       Network: an open bundle that runs; switching: how it changes what it runs; background: in a thread
-    faults        why a selection cannot be made to run; forks: processes in which torch cannot compute
-    composition   how a selection is made to run
+    engine        how a selection is made to run, and why one cannot be
     latency       LatencyEstimator; growth: MemoryEstimator
     optimizer     ScalingOptimizer: the best selection within budgets; JointOptimizer: of several networks at once
     controller    Controller: follows budgets that change, from memory, load, a schedule, a function or a signal

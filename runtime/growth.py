@@ -18,10 +18,10 @@ from typing import Callable, Dict, List, Mapping, NamedTuple, Optional
 
 import torch
 
-from legodnn.runtime.composition import Composer, Way
-from legodnn.runtime.composition.small import touch
 from legodnn.runtime.device.allocator import give_back
 from legodnn.runtime.device.memory_table import MemoryTable, fit_memory_table, read_memory_table
+from legodnn.runtime.engine import Composer, Way
+from legodnn.runtime.engine.small import touch
 from legodnn.runtime.network import Network
 
 Progress = Callable[[int, int], None]

@@ -15,8 +15,8 @@ import time
 from dataclasses import dataclass
 from typing import Callable, Dict, List, Mapping, Optional, Sequence
 
-from legodnn.runtime.composition import WARM_UP, Composition, time_turns
 from legodnn.runtime.device.latency_table import LatencyTable, fit_table, read_table
+from legodnn.runtime.engine import WARM_UP, Composition, time_turns
 from legodnn.runtime.network import Network
 
 Progress = Callable[[int, int], None]

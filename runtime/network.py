@@ -15,12 +15,12 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Type, Ty
 import torch
 from torch import Tensor
 
-from legodnn.runtime.composition import Composer, Composition, Way, relative_error, tensors
 from legodnn.runtime.device.cache import DeviceCache
 from legodnn.runtime.device.latency_table import LatencyTable
 from legodnn.runtime.device.memory_table import MemoryTable, needed_bytes, needed_together
-from legodnn.runtime.faults import find_fault, is_shortage, shortages
-from legodnn.runtime.forks import note_threads, require_process
+from legodnn.runtime.engine import Composer, Composition, Way, relative_error, tensors
+from legodnn.runtime.engine.faults import find_fault, is_shortage, shortages
+from legodnn.runtime.engine.process import note_threads, require_process
 from legodnn.runtime.switching import Again, Switcher
 from legodnn.shared.bundle.manifest import InputSpec, Manifest, Segment, SelfTestCase
 from legodnn.shared.bundle.reader import BundleReader

@@ -11,8 +11,8 @@ from concurrent.futures import Future
 from typing import Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from legodnn.runtime.background import Background, short_turns
-from legodnn.runtime.composition import Composition
 from legodnn.runtime.device.allocator import trim
+from legodnn.runtime.engine import Composition
 from legodnn.shared.errors import CompositionError, OutOfMemory, UnusableVariant
 
 Selection = Mapping[str, str]

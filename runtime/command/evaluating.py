@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 from legodnn.runtime.command.choosing import present
 from legodnn.runtime.command.report import Progress, Reporter
 from legodnn.runtime.command.stopping import Stopping
-from legodnn.runtime.composition.agreement import tensors
+from legodnn.runtime.engine.compare import tensors
 from legodnn.runtime.network import Network
 from legodnn.shared.datasets.dataset import Example, Loaded, Skipped
 from legodnn.shared.datasets.opening import open_dataset

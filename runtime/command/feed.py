@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Deque, Dict, Optional
 
 from legodnn.runtime.command.report import Reporter, answer_facts, answer_text, named
 from legodnn.runtime.command.stopping import StopAsked, Stopping
-from legodnn.runtime.composition.agreement import tensors
+from legodnn.runtime.engine.compare import tensors
 from legodnn.runtime.frames.pacing import Pace
 from legodnn.runtime.frames.source import Frame
 from legodnn.runtime.network import Network

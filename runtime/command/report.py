@@ -8,11 +8,11 @@ import threading
 import time
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from legodnn.runtime.composition.agreement import tensors
 from legodnn.runtime.controller import Event
 from legodnn.runtime.controller.events import REASONS
 from legodnn.runtime.device.latency_table import read_table
 from legodnn.runtime.device.memory_table import read_memory_table
+from legodnn.runtime.engine.compare import tensors
 from legodnn.runtime.network import Network, SelfTestResult
 from legodnn.runtime.optimizer import Choice, JointChoice
 from legodnn.shared.bundle.manifest import Manifest, selection_text

@@ -28,7 +28,7 @@ from legodnn.builder.recipe.load import load_recipe
 from legodnn.builder.recipe.resolve import build_loaders, build_manager
 from legodnn.builder.recipe.schema import Recipe
 from legodnn.runtime import Network, ScalingOptimizer
-from legodnn.runtime.composition import tensors
+from legodnn.runtime.engine import tensors
 from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.errors import DataError, InfeasibleBudget
 from legodnn.shared.tasks.known import task_named

@@ -110,7 +110,7 @@ def with_torch(name: str) -> dict[str, Any]:
     """Median seconds of the whole network and of the composition in every way, and which way the runtime chose."""
     from legodnn.builder import AutoBlockManager, CommonModelManager
     from legodnn.runtime import Network
-    from legodnn.runtime.composition import WAYS, time_turns
+    from legodnn.runtime.engine import WAYS, time_turns
     from legodnn.shared.errors import CompositionError
     from tests.benchmarks.untrained import untrained_bundle
 

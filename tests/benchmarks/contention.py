@@ -50,9 +50,9 @@ from legodnn.runtime import (
     ScalingOptimizer,
     Tightest,
 )
-from legodnn.runtime.composition import Composition
 from legodnn.runtime.controller.chooser import Chooser
 from legodnn.runtime.device.memory_table import needed_together
+from legodnn.runtime.engine import Composition
 
 NETWORKS, SPARSITIES = ("resnet18", "mobilenet_v2"), (0.0, 0.2, 0.4, 0.6, 0.8)
 UTILISATION = 0.7

@@ -162,7 +162,7 @@ import sys
 sys.modules["torchvision"] = sys.modules["numpy.random"] = None
 import torch
 from legodnn.runtime import Network
-from legodnn.runtime.composition import WAYS, Composer, relative_error
+from legodnn.runtime.engine import WAYS, Composer, relative_error
 from legodnn.shared.bundle.tensors import tensor_from_bytes
 network = Network.open(sys.argv[1])
 composer = Composer(network.reader, network.sample_inputs())

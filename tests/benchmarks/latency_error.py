@@ -111,7 +111,7 @@ def _child(arguments: list[str], environment: dict[str, str]) -> Any:
 def measure(path: str) -> dict[str, Any]:
     """Predictions against measurements of one network."""
     from legodnn.runtime import LatencyEstimator, Network
-    from legodnn.runtime.composition import Composition
+    from legodnn.runtime.engine import Composition
 
     warnings.simplefilter("ignore")
     torch.set_grad_enabled(False)
@@ -156,7 +156,7 @@ def measure(path: str) -> dict[str, Any]:
 
 def _times(network: Any, selections: list[dict[str, str]], generator: random.Random) -> list[float]:
     """Seconds of selections, in an order of their own."""
-    from legodnn.runtime.composition import time_turns
+    from legodnn.runtime.engine import time_turns
 
     order = list(range(len(selections)))
     generator.shuffle(order)

@@ -70,8 +70,8 @@ def made(name: str, folder: Path) -> Path:
 def examine(name: str, path: Path, ways: str | None, count: int) -> list[dict[str, Any]]:
     """A row for every selection and way."""
     from legodnn.runtime import Network
-    from legodnn.runtime.composition import WAYS, Way
     from legodnn.runtime.device.memory_table import needed_bytes
+    from legodnn.runtime.engine import WAYS, Way
     from legodnn.runtime.growth import MemoryEstimator, measure_growth
 
     rows: list[dict[str, Any]] = []

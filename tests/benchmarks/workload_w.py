@@ -32,7 +32,7 @@ from legodnn.builder import (
     set_random_seed,
 )
 from legodnn.runtime import InfeasibleBudget, LatencyEstimator, Network, ScalingOptimizer
-from legodnn.runtime.composition import time_turns
+from legodnn.runtime.engine import time_turns
 from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.errors import LegoError
 from tests.benchmarks.applications import uniform

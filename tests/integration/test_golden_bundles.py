@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from legodnn.runtime import Network, ScalingOptimizer
-from legodnn.runtime.composition import tensors
 from legodnn.runtime.device.memory_table import needed_bytes
+from legodnn.runtime.engine import tensors
 from legodnn.shared.bundle.format import MAJOR, MINOR
 from legodnn.shared.tasks.known import task_named
 from tests.golden_bundles import APPLICATIONS, FOLDER

@@ -10,8 +10,6 @@ import pytest
 import torch
 
 from legodnn.runtime import Network, ScalingOptimizer, growth
-from legodnn.runtime.composition import WAYS, Way, paged, relative_error
-from legodnn.runtime.composition.joining import function_of, quiet
 from legodnn.runtime.device.memory_table import (
     MemoryTable,
     activation_bytes,
@@ -21,6 +19,8 @@ from legodnn.runtime.device.memory_table import (
     read_memory_table,
     weight_bytes,
 )
+from legodnn.runtime.engine import WAYS, Way, paged, relative_error
+from legodnn.runtime.engine.joining import function_of, quiet
 from legodnn.runtime.growth import MemoryEstimator, measure_growth
 from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.errors import InfeasibleBudget
@@ -149,9 +149,9 @@ _SWITCH = """
 import json, sys
 import psutil
 from legodnn.runtime import Network
-from legodnn.runtime.composition import Way
-from legodnn.runtime.composition.composer import Composer
-from legodnn.runtime.composition.small import touch
+from legodnn.runtime.engine import Way
+from legodnn.runtime.engine.composer import Composer
+from legodnn.runtime.engine.small import touch
 from legodnn.runtime.device.allocator import give_back
 
 network, way = Network.open(sys.argv[1], cache=False), Way.from_text(sys.argv[2])
@@ -225,8 +225,8 @@ _BETWEEN = """
 import json, sys
 import psutil
 from legodnn.runtime import Network
-from legodnn.runtime.composition import Way
-from legodnn.runtime.composition.composer import Composer
+from legodnn.runtime.engine import Way
+from legodnn.runtime.engine.composer import Composer
 from legodnn.runtime.device.allocator import trim
 
 network, process, freed = Network.open(sys.argv[1], cache=False), psutil.Process(), []

@@ -6,9 +6,10 @@ import pytest
 import torch
 import torch.nn as nn
 
-from legodnn.runtime import Network, composition
-from legodnn.runtime.composition import WAYS, relative_error
-from legodnn.runtime.composition.engines import ENGINES, Engine
+from legodnn.runtime import Network
+from legodnn.runtime.engine import WAYS, compare, relative_error
+from legodnn.runtime.engine.backends.known import ENGINES, Engine
+from legodnn.runtime.engine.composer import Composer
 from legodnn.shared.errors import BundleError, CompositionError, InputError, OperatorError, SelectionError
 from legodnn.shared.programs.operators import ALLOWED, check_operators, check_program
 from tests.bundles import selections
@@ -68,7 +69,7 @@ def test_wrong_selections_name_what_there_is(network):
 def test_a_failure_leaves_what_ran_before(network, maker, monkeypatch):
     old = selections()[4]
     network.select(old)
-    monkeypatch.setattr(composition.agreement, "relative_error", lambda found, expected: 1.0)
+    monkeypatch.setattr(compare, "relative_error", lambda found, expected: 1.0)
     with pytest.raises(CompositionError, match="off by"):
         network.select(selections()[9])
     assert network.selection == old
@@ -111,7 +112,7 @@ def test_unchanged_segments_are_shared_between_compositions(network):
 def test_the_way_is_found_once_and_remembered(network, path, monkeypatch):
     network(torch.randn(1, 3, 16, 16))
     found = network.way
-    monkeypatch.setattr(composition.Composer, "find_way", None)
+    monkeypatch.setattr(Composer, "find_way", None)
     with Network.open(path) as again:
         again(torch.randn(1, 3, 16, 16))
         assert again.way == found

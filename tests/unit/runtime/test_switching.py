@@ -10,10 +10,10 @@ from concurrent.futures import wait
 import pytest
 import torch
 
-from legodnn.runtime import Duty, JointOptimizer, LatencyTable, Network, ScalingOptimizer, composition
+from legodnn.runtime import Duty, JointOptimizer, LatencyTable, Network, ScalingOptimizer
 from legodnn.runtime.background import NICENESS, TURN_SECONDS
-from legodnn.runtime.composition import relative_error
 from legodnn.runtime.device.memory_table import needed_together
+from legodnn.runtime.engine import composer, relative_error
 from legodnn.shared.errors import CompositionError, OutOfMemory, SelectionError
 from tests.bundles import BLOCKS, WIDTHS, selections, write
 
@@ -203,7 +203,7 @@ def test_without_memory_what_ran_runs_on_and_what_is_kept_makes_room(network, ma
     network.keep_within = float("inf")
     network.select(kept)
     network.select(runs)
-    monkeypatch.setattr(composition.composer, "joined", allocate)
+    monkeypatch.setattr(composer, "joined", allocate)
     with pytest.raises(OutOfMemory, match="no memory is left") as caught:
         network.select(coming)
     assert isinstance(caught.value, (CompositionError, MemoryError))

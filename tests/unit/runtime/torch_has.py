@@ -2,8 +2,8 @@
 
 import pytest
 
-from legodnn.runtime.composition import xnnpack
-from legodnn.runtime.composition.composer import Composer
+from legodnn.runtime.engine.backends import xnnpack
+from legodnn.runtime.engine.composer import Composer
 from legodnn.shared.errors import CompositionError
 
 

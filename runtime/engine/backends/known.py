@@ -8,7 +8,7 @@ from typing import Any, Callable, ContextManager, Mapping, NamedTuple, Optional,
 import torch
 from torch import Tensor
 
-from legodnn.runtime.composition import compiled, prepacked, xnnpack
+from legodnn.runtime.engine.backends import compiled, prepacked, xnnpack
 
 
 def _plain(graph: Any) -> None:

@@ -13,11 +13,11 @@ from typing import Any, BinaryIO, Iterator, Mapping, MutableMapping, Optional, S
 import torch
 from torch import Tensor, nn
 
-from legodnn.runtime.composition.agreement import require_agreement, tensors
-from legodnn.runtime.composition.engines import ENGINES
-from legodnn.runtime.composition.joining import function_of, quiet
-from legodnn.runtime.composition.paged import Paged, paged, unpaged_bytes
-from legodnn.runtime.composition.ways import Way
+from legodnn.runtime.engine.backends.known import ENGINES
+from legodnn.runtime.engine.compare import require_agreement, tensors
+from legodnn.runtime.engine.joining import function_of, quiet
+from legodnn.runtime.engine.paged import Paged, paged, unpaged_bytes
+from legodnn.runtime.engine.ways import Way
 from legodnn.shared.bundle.archive import write_archive
 from legodnn.shared.bundle.manifest import Segment, Variant
 from legodnn.shared.bundle.reader import BundleReader

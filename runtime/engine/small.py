@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from legodnn.runtime.composition.composer import WARM_UP
-from legodnn.runtime.composition.engines import ENGINES
-from legodnn.runtime.composition.joining import function_of, quiet
-from legodnn.runtime.composition.loading import Part, graph_of
-from legodnn.runtime.composition.ways import Way
+from legodnn.runtime.engine.backends.known import ENGINES
+from legodnn.runtime.engine.composer import WARM_UP
+from legodnn.runtime.engine.joining import function_of, quiet
+from legodnn.runtime.engine.loading import Part, graph_of
+from legodnn.runtime.engine.ways import Way
 
 _jit: Any = torch.jit  # typed in some versions of torch and not in others
 

@@ -1,23 +1,23 @@
 """How a selection is made to run: all there is about TorchScript engines, so that another could take their place.
 
+    composer   Composer: compositions of a bundle, checked, in the fastest way there is here
     ways       the ways to run there are: how images lie in memory, and which engine computes
     loading    a variant in the bundle -> a checked program whose weights are constants
     joining    the programs of all segments -> one, so that operations fuse across their borders
-    prepacked  programs in oneDNN's fused operators with weights reordered beforehand, where torch has them
-    xnnpack    the same with XNNPACK's
-    engines    what each engine does to programs
-    compiled   programs of which oneDNN compiles whole stretches, where torch has that
+    backends/  what each engine does to programs
     paged      weights that are on disk until somebody reads them
-    composer   Composer: compositions of a bundle, checked, in the fastest way there is here
+    compare    when two answers are the same
+    faults     why a selection cannot be made to run: a variant that does not work here, or no memory left
+    process    whether torch can compute in this process: not in every one that was forked
     denormals  numbers too small to be normal are zero while a composition runs
     small      something small run in a way, before memory is measured
     timing     compositions timed side by side
 """
 
-from legodnn.runtime.composition.agreement import relative_error, tensors
-from legodnn.runtime.composition.composer import WARM_UP, Composer, Composition
-from legodnn.runtime.composition.timing import time_turns
-from legodnn.runtime.composition.ways import WAYS, Way
+from legodnn.runtime.engine.compare import relative_error, tensors
+from legodnn.runtime.engine.composer import WARM_UP, Composer, Composition
+from legodnn.runtime.engine.timing import time_turns
+from legodnn.runtime.engine.ways import WAYS, Way
 
 __all__ = [
     "WARM_UP",

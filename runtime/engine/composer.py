@@ -11,14 +11,14 @@ from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence
 import torch
 from torch import Tensor
 
-from legodnn.runtime.composition.agreement import require_agreement, tensors
-from legodnn.runtime.composition.denormals import run_flushing
-from legodnn.runtime.composition.engines import ENGINES
-from legodnn.runtime.composition.joining import function_of, joined, quiet
-from legodnn.runtime.composition.loading import Part, SegmentLoader
-from legodnn.runtime.composition.timing import time_turns
-from legodnn.runtime.composition.ways import WAYS, Way
 from legodnn.runtime.device.allocator import trim
+from legodnn.runtime.engine.backends.known import ENGINES
+from legodnn.runtime.engine.compare import require_agreement, tensors
+from legodnn.runtime.engine.denormals import run_flushing
+from legodnn.runtime.engine.joining import function_of, joined, quiet
+from legodnn.runtime.engine.loading import Part, SegmentLoader
+from legodnn.runtime.engine.timing import time_turns
+from legodnn.runtime.engine.ways import WAYS, Way
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.errors import CompositionError, one_line
 

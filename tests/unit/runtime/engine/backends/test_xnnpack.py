@@ -10,8 +10,9 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from legodnn.runtime.composition import Way, relative_error, xnnpack
-from legodnn.runtime.composition.joining import function_of, quiet
+from legodnn.runtime.engine import Way, relative_error
+from legodnn.runtime.engine.backends import xnnpack
+from legodnn.runtime.engine.joining import function_of, quiet
 from legodnn.shared.errors import CompositionError
 from tests.unit.runtime.torch_has import no_xnnpack
 

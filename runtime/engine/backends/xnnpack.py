@@ -12,7 +12,7 @@ from typing import Any, Mapping, Optional, Sequence, Tuple
 import torch
 from torch import Tensor
 
-from legodnn.runtime.composition.prepacked import activation_of, constants_of, only_user
+from legodnn.runtime.engine.backends.graphs import activation_of, constants_of, only_user
 from legodnn.shared.errors import CompositionError
 
 _RUN = "prepacked::conv2d_clamp_run"

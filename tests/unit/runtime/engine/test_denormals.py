@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from legodnn.runtime.composition.denormals import is_flushing, run_flushing
+from legodnn.runtime.engine.denormals import is_flushing, run_flushing
 
 DENORMAL = torch.full((4,), 1e-39)
 

@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterator, Mapping, Sequence
 
 import torch
 
-from legodnn.runtime.composition.ways import Way
+from legodnn.runtime.engine.ways import Way
 from legodnn.shared.bundle.manifest import Manifest
 
 _C: Any = torch._C  # graphs are typed in no version of torch

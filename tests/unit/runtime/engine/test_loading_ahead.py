@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from legodnn.runtime import Network
-from legodnn.runtime.composition import Way, relative_error
+from legodnn.runtime.engine import Way, relative_error
 from legodnn.shared.errors import BundleError
 from tests.bundles import selections
 from tests.unit.runtime.torch_has import skip_without

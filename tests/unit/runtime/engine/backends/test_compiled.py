@@ -7,9 +7,9 @@ import pytest
 import torch
 import torch.nn as nn
 
-from legodnn.runtime.composition import WAYS, relative_error
-from legodnn.runtime.composition.compiled import compiling, prepare
-from legodnn.runtime.composition.joining import function_of, quiet
+from legodnn.runtime.engine import WAYS, relative_error
+from legodnn.runtime.engine.backends.compiled import compiling, prepare
+from legodnn.runtime.engine.joining import function_of, quiet
 from legodnn.shared.errors import CompositionError
 
 COMPILED = [way for way in WAYS if way.engine == "compiled"]
@@ -97,7 +97,7 @@ def test_a_selection_that_the_way_fails_for_runs_as_it_was_exported(network, mak
     network.compose(network.manifest.original_selection)
     composer, attempts = network._composer, []
     composer.way = COMPILED[-1]
-    monkeypatch.setattr("legodnn.runtime.composition.composer.require_agreement", disagree_unless_plain(attempts))
+    monkeypatch.setattr("legodnn.runtime.engine.composer.require_agreement", disagree_unless_plain(attempts))
     composition = composer.compose(network.manifest.original_selection)
     assert str(composition.way) == "channels_last plain"
     assert len(attempts) == 2

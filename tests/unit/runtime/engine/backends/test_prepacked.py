@@ -7,8 +7,9 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from legodnn.runtime.composition import prepacked, relative_error
-from legodnn.runtime.composition.joining import function_of, quiet
+from legodnn.runtime.engine import relative_error
+from legodnn.runtime.engine.backends import prepacked
+from legodnn.runtime.engine.joining import function_of, quiet
 from legodnn.shared.errors import CompositionError
 
 CONVOLUTION = "mkldnn::_convolution_pointwise"

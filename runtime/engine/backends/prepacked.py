@@ -6,29 +6,16 @@ so that reordered weights are shared between compositions; fusing is for the joi
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, List, Mapping, Optional, Sequence
 
 import torch
 from torch import Tensor
 
-from legodnn.runtime.composition.joining import function_of, single_output
+from legodnn.runtime.engine.backends.graphs import NO_ACTIVATION, Activation, activation_of, constants_of, only_user
+from legodnn.runtime.engine.joining import function_of, single_output
 from legodnn.shared.errors import CompositionError
 
-Activation = Tuple[str, List[float]]
-
-_ACTIVATIONS: Mapping[str, Activation] = {
-    "relu": ("relu", []),
-    "relu6": ("hardtanh", [0.0, 6.0]),
-    "hardswish": ("hardswish", []),
-    "hardsigmoid": ("hardsigmoid", []),
-    "silu": ("swish", []),
-    "sigmoid": ("sigmoid", []),
-    "tanh": ("tanh", []),
-}
-"""Operators of torch, and what oneDNN calls them with which numbers."""
-
 _CONVOLUTION = "mkldnn::_convolution_pointwise"
-_NONE: Activation = ("none", [])
 
 
 def require_operators() -> None:
@@ -79,21 +66,6 @@ def _note_shapes(graph: Any, inputs: Sequence[Tensor]) -> None:
             value.inferTypeFrom(tensor)
 
 
-def constants_of(node: Any) -> Optional[Dict[str, Any]]:
-    """The constants of a convolution over images that can be packed, by name; None for any other node."""
-    if node.kind() not in ("aten::_convolution", "aten::conv2d"):
-        return None
-    names = "input weight bias stride padding dilation".split()
-    names += ["groups"] if node.kind() == "aten::conv2d" else ["transposed", "output_padding", "groups"]
-    values = dict(zip(names, node.inputs()))
-    if any(values[name].node().kind() != "prim::Constant" for name in names[1:]):
-        return None
-    given = {name: values[name].toIValue() for name in names[1:]}
-    weight = given["weight"]
-    plain = isinstance(weight, Tensor) and weight.dim() == 4 and weight.dtype == torch.float32
-    return given if plain and not given.get("transposed") and not isinstance(given["padding"], str) else None
-
-
 def _pack(graph: Any, node: Any, given: Mapping[str, Any]) -> None:
     source, _, bias = list(node.inputs())[:3]
     geometry = given["padding"], given["stride"], given["dilation"], given["groups"]
@@ -124,7 +96,7 @@ def _numbers(graph: Any, numbers: Sequence[float]) -> Any:
 def fuse(graph: Any) -> None:
     """Let packed convolutions do the additions and activations behind them."""
     for node in [n for n in graph.nodes() if n.kind() == _CONVOLUTION]:
-        chain, other, activation = [node], None, _NONE
+        chain, other, activation = [node], None, NO_ACTIVATION
         user = only_user(node)
         if user is not None and user.kind() in ("aten::add", "aten::add_"):
             other = _added(user, node)
@@ -133,7 +105,7 @@ def fuse(graph: Any) -> None:
                 user = only_user(user)
         if user is not None:
             activation = activation_of(user)
-            if activation != _NONE:
+            if activation != NO_ACTIVATION:
                 chain.append(user)
         if len(chain) > 1:
             _fuse(graph, chain, other, activation)
@@ -147,22 +119,9 @@ def _fuse(graph: Any, chain: Sequence[Any], other: Optional[Any], activation: Ac
     if other is None:
         _insert(graph, [source, *rest], [graph.insertConstant(name), scalars, graph.insertConstant("")], chain)
         return
-    unary = graph.insertConstant(None if activation == _NONE else name)
+    unary = graph.insertConstant(None if activation == NO_ACTIVATION else name)
     how = [graph.insertConstant("add"), graph.insertConstant(1.0), unary, scalars, graph.insertConstant(None)]
     _insert(graph, [source, other, *rest], how, chain)
-
-
-def only_user(node: Any) -> Optional[Any]:
-    """The one node that reads a node's result, if it is a node of the same graph's top level."""
-    uses = node.output().uses()
-    if len(uses) != 1:
-        return None
-    user = uses[0].user
-    return user if user.kind().startswith("aten::") and user.outputsSize() == 1 and _same_block(user, node) else None
-
-
-def _same_block(a: Any, b: Any) -> bool:
-    return bool(a.owningBlock().paramNode() == b.owningBlock().paramNode())
 
 
 def _added(addition: Any, node: Any) -> Optional[Any]:
@@ -179,17 +138,3 @@ def _added(addition: Any, node: Any) -> Optional[Any]:
     same = other.type().sizes() == node.output().type().sizes()
     there = other.node().kind() == "prim::Param" or other.node().isBefore(node)
     return other if same and there else None
-
-
-def activation_of(node: Any) -> Activation:
-    """What a node does as the operators name it; none where they have no name for it."""
-    name = node.kind().replace("aten::", "")
-    name = name[:-1] if name.endswith("_") else name
-    if name in _ACTIVATIONS:
-        return _ACTIVATIONS[name]
-    numbers = [value.toIValue() for value in list(node.inputs())[1:]]
-    if name in ("hardtanh", "clamp") and all(isinstance(number, (int, float)) for number in numbers):
-        return "hardtanh", [float(number) for number in numbers]
-    if name == "leaky_relu" and isinstance(numbers[0], (int, float)):
-        return "leaky_relu", [float(numbers[0])]
-    return _NONE

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from legodnn.runtime import Duty, JointOptimizer, LatencyTable, Network, ScalingOptimizer
-from legodnn.runtime.composition import loading, relative_error
+from legodnn.runtime.engine import loading, relative_error
 from legodnn.shared.bundle.writer import write_bundle
 from legodnn.shared.errors import CompositionError, UnusableVariant
 from tests.bundles import BLOCKS, WIDTHS, BundleMaker
@@ -144,7 +144,7 @@ def test_what_is_wrong_elsewhere_excludes_nothing(tmp_path):
     _, path = broken(tmp_path)
     with Network.open(path) as network, pytest.MonkeyPatch.context() as patch:
         network.select(network.first_selection)
-        patch.setattr("legodnn.runtime.composition.agreement.relative_error", lambda found, expected: 1.0)
+        patch.setattr("legodnn.runtime.engine.compare.relative_error", lambda found, expected: 1.0)
         for names in itertools.islice(itertools.product(WIDTHS, repeat=BLOCKS), 1, 4):
             with pytest.raises(CompositionError, match="off by"):
                 network.select({f"block{i}": name for i, name in enumerate(names)})
