@@ -11,7 +11,7 @@ from typing import Any
 from legodnn.builder.zoo.common import fashion_mnist
 from legodnn.runtime import Network
 from legodnn.runtime.command.report import table
-from legodnn.runtime.growth import measure_growth
+from legodnn.runtime.profiling.memory import measure_growth
 from legodnn.shared.bundle.tensors import tensor_to_bytes
 from legodnn.shared.files import atomic_write
 from legodnn.shared.units import format_bytes, format_seconds

@@ -7,9 +7,9 @@
     >>> choice = optimizer.update_model(0.010, 4.5 * 1024**2)  # seconds, bytes -> what was chosen, and what it predicts
     >>> y = network(x)                                         # safe while another thread switches
 
-    network       Network: an open bundle that runs; switching: how it changes what it runs; background: in a thread
+    network       Network: an open bundle that runs; switching: how it changes what it runs
     engine        how a selection is made to run, and why one cannot be
-    latency       LatencyEstimator; growth: MemoryEstimator
+    profiling     LatencyEstimator and MemoryEstimator: what variants take on this device
     optimizer     ScalingOptimizer: the best selection within budgets; JointOptimizer: of several networks at once
     controller    Controller: follows budgets that change, from memory, load, a schedule, a function or a signal
     device        what is known of this device, kept between runs
@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 from legodnn.runtime.device.latency_table import LatencyTable
 from legodnn.runtime.device.memory_table import MemoryTable
-from legodnn.runtime.latency import LatencyEstimator
 from legodnn.runtime.network import Network, SelfTestResult
 from legodnn.runtime.optimizer import Choice, Duty, JointChoice, Power, ScalingOptimizer
+from legodnn.runtime.profiling.latency import LatencyEstimator
 from legodnn.shared.errors import InfeasibleBudget, LegoError
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
         Source,
         Tightest,
     )
-    from legodnn.runtime.growth import MemoryEstimator
     from legodnn.runtime.optimizer.joint import JointOptimizer
+    from legodnn.runtime.profiling.memory import MemoryEstimator
 
 __all__ = [
     "Budget",
@@ -84,7 +84,7 @@ __all__ = [
     "Tightest",
 ]
 
-_WHEN_ASKED_FOR = ("legodnn.runtime.optimizer.joint", "legodnn.runtime.growth", "legodnn.runtime.controller")
+_WHEN_ASKED_FOR = ("legodnn.runtime.optimizer.joint", "legodnn.runtime.profiling.memory", "legodnn.runtime.controller")
 """Modules whose names are imported by whoever uses them: programs that choose once start sooner without them."""
 
 

@@ -21,7 +21,7 @@ from legodnn.runtime.device.memory_table import MemoryTable, needed_bytes, neede
 from legodnn.runtime.engine import Composer, Composition, Way, relative_error, tensors
 from legodnn.runtime.engine.faults import find_fault, is_shortage, shortages
 from legodnn.runtime.engine.process import note_threads, require_process
-from legodnn.runtime.switching import Again, Switcher
+from legodnn.runtime.switching.switcher import Again, Switcher
 from legodnn.shared.bundle.manifest import InputSpec, Manifest, Segment, SelfTestCase
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.bundle.tensors import tensor_from_bytes

@@ -24,9 +24,9 @@ from legodnn.runtime.frames.opening import open_source
 from legodnn.runtime.frames.pacing import pace
 from legodnn.runtime.frames.samples import Samples
 from legodnn.runtime.frames.source import Source
-from legodnn.runtime.growth import MemoryEstimator
-from legodnn.runtime.latency import LatencyEstimator
 from legodnn.runtime.network import Network
+from legodnn.runtime.profiling.latency import LatencyEstimator
+from legodnn.runtime.profiling.memory import MemoryEstimator
 from legodnn.runtime.view.terminal import usable
 from legodnn.shared.errors import BundleError
 

@@ -7,7 +7,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from typing import Callable, Dict, List, Optional, Sequence
 
-from legodnn.runtime.background import Background
 from legodnn.runtime.network import Network
 from legodnn.runtime.optimizer.arguments import check_budget, check_objective, check_share
 from legodnn.runtime.optimizer.choice import JointChoice
@@ -17,7 +16,8 @@ from legodnn.runtime.optimizer.figures import Figures, Selection, rounded_up
 from legodnn.runtime.optimizer.frontier import Frontier
 from legodnn.runtime.optimizer.power import Power
 from legodnn.runtime.optimizer.request import ACCURACY, MEMORY, TIME, Demand, Request
-from legodnn.runtime.switching import logger
+from legodnn.runtime.switching.background import Background
+from legodnn.runtime.switching.switcher import logger
 from legodnn.shared.errors import InfeasibleBudget, UnusableVariant, UsageError
 from legodnn.shared.units import format_bytes, format_seconds
 

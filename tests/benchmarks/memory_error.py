@@ -72,7 +72,7 @@ def examine(name: str, path: Path, ways: str | None, count: int) -> list[dict[st
     from legodnn.runtime import Network
     from legodnn.runtime.device.memory_table import needed_bytes
     from legodnn.runtime.engine import WAYS, Way
-    from legodnn.runtime.growth import MemoryEstimator, measure_growth
+    from legodnn.runtime.profiling.memory import MemoryEstimator, measure_growth
 
     rows: list[dict[str, Any]] = []
     with Network.open(path, cache=False) as network:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from legodnn.runtime import Budget, Controller, ScalingOptimizer, Source
 from legodnn.runtime.device.memory_table import needed_together
-from legodnn.runtime.switching import Switcher
+from legodnn.runtime.switching.switcher import Switcher
 from legodnn.shared.errors import CompositionError
 from tests import made_up
 

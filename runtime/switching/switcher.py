@@ -10,9 +10,9 @@ from collections import OrderedDict
 from concurrent.futures import Future
 from typing import Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
-from legodnn.runtime.background import Background, short_turns
 from legodnn.runtime.device.allocator import trim
 from legodnn.runtime.engine import Composition
+from legodnn.runtime.switching.background import Background, short_turns
 from legodnn.shared.errors import CompositionError, OutOfMemory, UnusableVariant
 
 Selection = Mapping[str, str]

@@ -7,9 +7,10 @@ import types
 import pytest
 import torch
 
-from legodnn.runtime import LatencyEstimator, Network, latency
+from legodnn.runtime import LatencyEstimator, Network
 from legodnn.runtime.device.cache import DeviceCache, cached
 from legodnn.runtime.device.latency_table import LatencyTable, fit_table, read_table
+from legodnn.runtime.profiling import latency
 from legodnn.shared.errors import UsageError
 from tests import made_up
 

@@ -8,24 +8,20 @@ most; elsewhere nothing is measured, and the bundle's tables are all there is.
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import subprocess
 import sys
 from pathlib import Path
-from typing import Callable, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 import torch
 
+from legodnn.runtime.device import child, footprint
 from legodnn.runtime.device.allocator import give_back
 from legodnn.runtime.device.memory_table import MemoryTable, fit_memory_table, read_memory_table
 from legodnn.runtime.engine import Composer, Way
 from legodnn.runtime.engine.small import touch
 from legodnn.runtime.network import Network
-
-Progress = Callable[[int, int], None]
-"""Called with how many selections are measured and how many there are."""
+from legodnn.runtime.profiling.estimator import Estimator, Progress
 
 MIXED = 3
 """Random selections that are measured beside the original and the smallest."""
@@ -34,9 +30,7 @@ FRAMES = 20
 PATIENCE = 600.0
 """Seconds that a process may take."""
 
-_CHILD = "from legodnn.runtime.growth import answer; answer()"
-_PEAK = Path("/proc/self/clear_refs")
-_STATUS = Path("/proc/self/status")
+_CHILD = "from legodnn.runtime.profiling.memory import answer; answer()"
 
 
 class Growth(NamedTuple):
@@ -48,17 +42,11 @@ class Growth(NamedTuple):
     loading: int
 
 
-class MemoryEstimator:
-    """Measures what a network's selections need on this device.
+class MemoryEstimator(Estimator):
+    """Measures what a network's selections need on this device; the network's ``memory`` is set to the result.
 
-    Args:
-        network: the network; its ``memory`` is set to the result.
-        seed: of the selections that are measured.
+    See `Estimator` for the arguments.
     """
-
-    def __init__(self, network: Network, seed: int = 0) -> None:
-        self.network = network
-        self.seed = seed
 
     def profile_all_blocks(self, progress: Optional[Progress] = None, again: bool = False) -> Optional[MemoryTable]:
         """What selections need; from this device's cache where it is known, unless ``again``.
@@ -106,61 +94,38 @@ class MemoryEstimator:
 
 def measure_growth(path: Path, way: Way, selection: Mapping[str, str], batch: int) -> Optional[Growth]:
     """What a fresh process grows by; None where it cannot be told."""
-    if not _PEAK.exists() or not sys.executable:
+    if not footprint.can_be_told():
         return None
     request = {"path": str(path), "way": str(way), "batch": batch, "threads": torch.get_num_threads()}
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", _CHILD],
-            input=json.dumps({**request, "selection": dict(selection)}),
-            capture_output=True, text=True, check=True, timeout=PATIENCE, env=environment,
-        )  # fmt: skip
-        return Growth(*json.loads(done.stdout.splitlines()[-1]))
-    except (OSError, subprocess.SubprocessError, ValueError, TypeError, IndexError):
-        return None
+    answer = child.ask(_CHILD, {**request, "selection": dict(selection)}, PATIENCE)
+    return Growth(*answer) if isinstance(answer, list) and len(answer) == len(Growth._fields) else None
 
 
 # ---- in the fresh process -------------------------------------------------------------------------------------------
 def answer() -> None:
     """Read a request from standard input, print what this process grows by."""
-    request = json.load(sys.stdin)
+    child.answer(_grown)
+
+
+def _grown(request: Mapping[str, Any]) -> Growth:
     torch.set_num_threads(request["threads"])
     way = Way.from_text(request["way"])
     if way is None:
         sys.exit(f"'{request['way']}' is no way to run")
-    print(json.dumps(_grown(request["path"], way, request["selection"], request["batch"])))
-
-
-def _grown(path: str, way: Way, selection: Mapping[str, str], batch: int) -> Growth:
     touch(way)
     give_back()
-    before = _bytes("VmRSS")
-    _forget_peak()
-    with Network.open(path, cache=False, batch=batch) as network:
+    before = footprint.resident_bytes()
+    footprint.forget_peak()
+    with Network.open(request["path"], cache=False, batch=request["batch"]) as network:
         inputs = network.sample_inputs()
         composer = Composer(network.reader, inputs)
         composer.way = way
-        composition = composer.compose(selection)
-        loading = _bytes("VmHWM")
+        composition = composer.compose(request["selection"])
+        loading = footprint.peak_bytes()
         give_back()
-        _forget_peak()
+        footprint.forget_peak()
         for _ in range(FRAMES):
             composition(*inputs)
-        peak = _bytes("VmHWM")
+        peak = footprint.peak_bytes()
         give_back()
-        return Growth(peak - before, _bytes("VmRSS") - before, loading - before)
-
-
-def _forget_peak() -> None:
-    """Let the system count anew how much this process holds at most."""
-    _PEAK.write_text("5", encoding="ascii")
-
-
-def _bytes(name: str) -> int:
-    """A figure that the system keeps of this process."""
-    for line in _STATUS.read_text(encoding="ascii", errors="replace").splitlines():
-        key, _, value = line.partition(":")
-        if key == name:
-            return 1024 * int(value.split()[0])
-    raise OSError(f"{_STATUS}: there is no {name}")
+        return Growth(peak - before, footprint.resident_bytes() - before, loading - before)

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from legodnn.runtime import Duty, JointOptimizer, LatencyTable, Network, ScalingOptimizer
-from legodnn.runtime.background import NICENESS, TURN_SECONDS
 from legodnn.runtime.device.memory_table import needed_together
 from legodnn.runtime.engine import composer, relative_error
+from legodnn.runtime.switching.background import NICENESS, TURN_SECONDS
 from legodnn.shared.errors import CompositionError, OutOfMemory, SelectionError
 from tests.bundles import BLOCKS, WIDTHS, selections, write
 

@@ -13,14 +13,11 @@ import random
 import statistics
 import time
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Dict, List, Mapping, Optional, Sequence
 
 from legodnn.runtime.device.latency_table import LatencyTable, fit_table, read_table
 from legodnn.runtime.engine import WARM_UP, Composition, time_turns
-from legodnn.runtime.network import Network
-
-Progress = Callable[[int, int], None]
-"""Called with how many compositions are measured and how many there are."""
+from legodnn.runtime.profiling.estimator import Estimator, Progress
 
 GROUP = 6
 """Compositions that take turns with a reference."""
@@ -51,17 +48,13 @@ class _Plan:
     repeats: int
 
 
-class LatencyEstimator:
+class LatencyEstimator(Estimator):
     """Measures a network's variants on this device, with the batch size the network was opened for.
 
-    Args:
-        network: the network; its ``latency`` is set to the result.
-        seed: of the selections that are measured.
-    """
+    The network's ``latency`` is set to the result.
 
-    def __init__(self, network: Network, seed: int = 0) -> None:
-        self.network = network
-        self.seed = seed
+    See `Estimator` for the arguments.
+    """
 
     def profile_all_blocks(self, progress: Optional[Progress] = None, again: bool = False) -> LatencyTable:
         """Seconds of every variant; from this device's cache where they are known, unless ``again``.

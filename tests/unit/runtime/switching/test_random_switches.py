@@ -14,9 +14,10 @@ import psutil
 import pytest
 import torch
 
-from legodnn.runtime import Network, switching
+from legodnn.runtime import Network
 from legodnn.runtime.device.allocator import trim
 from legodnn.runtime.device.memory_table import needed_together
+from legodnn.runtime.switching import switcher as switching
 from tests.bundles import selections
 
 THREADS, EVERY = 4, 20

@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from legodnn.runtime import Network, ScalingOptimizer, growth
+from legodnn.runtime import Network, ScalingOptimizer
 from legodnn.runtime.device.memory_table import (
     MemoryTable,
     activation_bytes,
@@ -21,7 +21,8 @@ from legodnn.runtime.device.memory_table import (
 )
 from legodnn.runtime.engine import WAYS, Way, paged, relative_error
 from legodnn.runtime.engine.joining import function_of, quiet
-from legodnn.runtime.growth import MemoryEstimator, measure_growth
+from legodnn.runtime.profiling import memory
+from legodnn.runtime.profiling.memory import MemoryEstimator, measure_growth
 from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.errors import InfeasibleBudget
 from tests import bundles
@@ -120,13 +121,13 @@ def test_predictions_are_what_a_process_grows_by(network, path, monkeypatch):
     assert abs(predicted - grown.peak) <= max(2 * MIB, 0.1 * grown.peak)
     assert grown.resident <= grown.peak
 
-    monkeypatch.setattr(growth, "measure_growth", None)  # from here on it must be remembered
+    monkeypatch.setattr(memory, "measure_growth", None)  # from here on it must be remembered
     with Network.open(path) as again:
         assert MemoryEstimator(again).profile_all_blocks() == table
 
 
 def test_where_it_cannot_be_measured_the_bundles_tables_hold(network, monkeypatch):
-    monkeypatch.setattr(growth, "measure_growth", lambda *_: None)
+    monkeypatch.setattr(memory, "measure_growth", lambda *_: None)
     assert MemoryEstimator(network).profile_all_blocks() is None
     assert network.memory is None
     assert network.cache.get("memory") is None
