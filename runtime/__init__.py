@@ -10,8 +10,9 @@
     network       Network: an open bundle that runs; switching: how it changes what it runs
     engine        how a selection is made to run, and why one cannot be
     profiling     LatencyEstimator and MemoryEstimator: what variants take on this device
-    optimizer     ScalingOptimizer: the best selection within budgets; JointOptimizer: of several networks at once
+    optimizer     ScalingOptimizer: the best selection within budgets
     controller    Controller: follows budgets that change, from memory, load, a schedule, a function or a signal
+    multi         several networks at once: JointOptimizer, JointController
     device        what is known of this device, kept between runs
     frames        frames from files, pipes, cameras and folders of images or clips
     render        answers drawn into pictures
@@ -20,12 +21,12 @@
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Dict, Tuple
 
 from legodnn.runtime.device.latency_table import LatencyTable
 from legodnn.runtime.device.memory_table import MemoryTable
 from legodnn.runtime.network import Network, SelfTestResult
-from legodnn.runtime.optimizer import Choice, Duty, JointChoice, Power, ScalingOptimizer
+from legodnn.runtime.optimizer import Choice, Power, ScalingOptimizer
 from legodnn.runtime.profiling.latency import LatencyEstimator
 from legodnn.shared.errors import InfeasibleBudget, LegoError
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
         Event,
         Fixed,
         FreeMemory,
-        JointController,
         JsonLines,
         Prediction,
         Processor,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         Source,
         Tightest,
     )
-    from legodnn.runtime.optimizer.joint import JointOptimizer
+    from legodnn.runtime.multi import Duty, JointChoice, JointController, JointOptimizer
     from legodnn.runtime.profiling.memory import MemoryEstimator
 
 __all__ = [
@@ -84,13 +84,19 @@ __all__ = [
     "Tightest",
 ]
 
-_WHEN_ASKED_FOR = ("legodnn.runtime.optimizer.joint", "legodnn.runtime.profiling.memory", "legodnn.runtime.controller")
-"""Modules whose names are imported by whoever uses them: programs that choose once start sooner without them."""
+_WHEN_ASKED_FOR: Dict[str, Tuple[str, ...]] = {
+    "legodnn.runtime.profiling.memory": ("MemoryEstimator",),
+    "legodnn.runtime.controller": (
+        "Budget", "Callback", "Controller", "Entry", "Event", "Fixed", "FreeMemory", "JsonLines", "Prediction",
+        "Processor", "Schedule", "SharedMemory", "SignalSteps", "Source", "Tightest",
+    ),
+    "legodnn.runtime.multi": ("Duty", "JointChoice", "JointController", "JointOptimizer"),
+}  # fmt: skip
+"""Names that whoever uses them imports with their modules: programs that choose once start sooner without these."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        for module in map(import_module, _WHEN_ASKED_FOR):
-            if hasattr(module, name):
-                return getattr(module, name)
+    for module, names in _WHEN_ASKED_FOR.items():
+        if name in names:
+            return getattr(import_module(module), name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -17,11 +17,14 @@ from legodnn.runtime.command.report import (
     offers_text,
 )
 from legodnn.runtime.command.request import Job, Request
-from legodnn.runtime.controller import Budget, Controller, Event, JointController, Source
+from legodnn.runtime.controller import Budget, Controller, Event, Source
+from legodnn.runtime.multi.choice import JointChoice
+from legodnn.runtime.multi.controller import JointController
+from legodnn.runtime.multi.optimizer import JointOptimizer
+from legodnn.runtime.multi.workload import Duty
 from legodnn.runtime.network import Network
-from legodnn.runtime.optimizer import Choice, Duty, JointChoice, ScalingOptimizer
+from legodnn.runtime.optimizer import Choice, ScalingOptimizer
 from legodnn.runtime.optimizer.figures import Figures
-from legodnn.runtime.optimizer.joint import JointOptimizer
 from legodnn.shared.errors import InfeasibleBudget
 from legodnn.shared.host import cpu_cores
 from legodnn.shared.units import format_bytes, format_seconds

@@ -13,8 +13,9 @@ from legodnn.runtime.controller.events import REASONS
 from legodnn.runtime.device.latency_table import read_table
 from legodnn.runtime.device.memory_table import read_memory_table
 from legodnn.runtime.engine.compare import tensors
+from legodnn.runtime.multi.choice import JointChoice
 from legodnn.runtime.network import Network, SelfTestResult
-from legodnn.runtime.optimizer import Choice, JointChoice
+from legodnn.runtime.optimizer import Choice
 from legodnn.shared.bundle.manifest import Manifest, selection_text
 from legodnn.shared.errors import InfeasibleBudget
 from legodnn.shared.tasks.known import task_named

@@ -2,7 +2,6 @@
 
     controller   Controller: looks, decides and switches, in a thread of its own; looking: that thread
     decider      the decisions, one look at a time; chooser: the optimiser as they need it
-    joint        JointController: the same for several networks; joint_decider: its decisions; room: what there is
     budget       Budget: what there is now
     source       Source: where budgets come from; Fixed, and Tightest of several
     free_memory  FreeMemory: what the machine or the control group has left; SharedMemory: for several networks
@@ -20,7 +19,6 @@ from legodnn.runtime.controller.callback import Callback
 from legodnn.runtime.controller.controller import Controller
 from legodnn.runtime.controller.events import Event, JsonLines, Prediction
 from legodnn.runtime.controller.free_memory import FreeMemory, SharedMemory
-from legodnn.runtime.controller.joint import JointController
 from legodnn.runtime.controller.processor import Processor
 from legodnn.runtime.controller.schedule import Entry, Schedule
 from legodnn.runtime.controller.signals import SignalSteps
@@ -34,7 +32,6 @@ __all__ = [
     "Event",
     "Fixed",
     "FreeMemory",
-    "JointController",
     "JsonLines",
     "Prediction",
     "Processor",

@@ -1,21 +1,18 @@
 """Choosing: the best selections within budgets, by one integer program.
 
     single      ScalingOptimizer: one network
-    joint       JointOptimizer: several networks that share memory and cores; duty: what each of them has to do
-    choice      Choice and JointChoice: what was chosen, and what it is predicted to need
+    choice      Choice: what was chosen, and what it is predicted to need
     power       Power: energy, from the user's figures
     frontier    every trade between time, memory and accuracy that nothing beats
     figures     a network's figures and exact sums; curve: the predictor's curve turned around
     request     what is asked for, and whether an answer is one
     answer      the answer for one network, checked; program: its integer program
-    columns     the answer for several, checked, and their integer program; shortlist: what can be in it at all
     solver      whatever solves an integer program here
     arguments   numbers that users give, checked
 """
 
-from legodnn.runtime.optimizer.choice import Choice, JointChoice
-from legodnn.runtime.optimizer.duty import Duty
+from legodnn.runtime.optimizer.choice import Choice
 from legodnn.runtime.optimizer.power import Power
 from legodnn.runtime.optimizer.single import ScalingOptimizer
 
-__all__ = ["Choice", "Duty", "JointChoice", "Power", "ScalingOptimizer"]
+__all__ = ["Choice", "Power", "ScalingOptimizer"]

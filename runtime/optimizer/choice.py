@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, Optional, Tuple
+from typing import Dict, Optional
 
 
 @dataclass(frozen=True)
@@ -21,18 +21,3 @@ class Choice:
     accuracy_error: float
     within_budget: bool
     joules: Optional[float] = None
-
-
-@dataclass(frozen=True)
-class JointChoice:
-    """A choice for each of several networks, in the order of their duties, and what they come to together.
-
-    ``utilisation`` is the share of all cores' time that is spent, ``watts`` the average power of the device, None
-    without power figures.
-    """
-
-    choices: Tuple[Choice, ...]
-    memory_bytes: int
-    utilisation: float
-    within_budget: bool
-    watts: Optional[float] = None

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from legodnn.runtime import InfeasibleBudget
-from legodnn.runtime.optimizer import Duty, Power
-from legodnn.runtime.optimizer.joint import JointOptimizer
+from legodnn.runtime.multi.optimizer import JointOptimizer
+from legodnn.runtime.multi.workload import Duty
+from legodnn.runtime.optimizer import Power
 from legodnn.shared.errors import UsageError
 from tests import made_up
 from tests.unit.runtime.test_optimizer_objectives import NUMBERS, everything

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from legodnn.runtime.optimizer.shortlist import Points, shortlist
+from legodnn.runtime.multi.shortlist import Points, shortlist
 
 NUMBER = st.integers(0, 128).map(lambda n: n / 128)
 NETWORK = st.lists(st.tuples(NUMBER, NUMBER, NUMBER), min_size=1, max_size=8)

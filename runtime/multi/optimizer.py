@@ -7,11 +7,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from typing import Callable, Dict, List, Optional, Sequence
 
+from legodnn.runtime.multi.choice import JointChoice
+from legodnn.runtime.multi.columns import joint_answer
+from legodnn.runtime.multi.workload import Duty
 from legodnn.runtime.network import Network
 from legodnn.runtime.optimizer.arguments import check_budget, check_objective, check_share
-from legodnn.runtime.optimizer.choice import JointChoice
-from legodnn.runtime.optimizer.columns import joint_answer
-from legodnn.runtime.optimizer.duty import Duty
 from legodnn.runtime.optimizer.figures import Figures, Selection, rounded_up
 from legodnn.runtime.optimizer.frontier import Frontier
 from legodnn.runtime.optimizer.power import Power

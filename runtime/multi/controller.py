@@ -7,10 +7,10 @@ import time
 from typing import Callable, Optional, Sequence
 
 from legodnn.runtime.controller.decider import WORTH
-from legodnn.runtime.controller.joint_decider import JointDecider, JointSink
 from legodnn.runtime.controller.looking import Looking
 from legodnn.runtime.controller.source import Source, Tightest
-from legodnn.runtime.optimizer import Duty
+from legodnn.runtime.multi.decider import JointDecider, JointSink
+from legodnn.runtime.multi.workload import Duty
 from legodnn.shared.errors import UsageError
 
 CAUTION = 1.35

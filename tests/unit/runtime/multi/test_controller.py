@@ -3,9 +3,10 @@
 import pytest
 
 from legodnn.runtime import Budget
-from legodnn.runtime.controller import JointController, SharedMemory
+from legodnn.runtime.controller import SharedMemory
 from legodnn.runtime.device.memory_table import needed_together
-from legodnn.runtime.optimizer import Duty
+from legodnn.runtime.multi.controller import JointController
+from legodnn.runtime.multi.workload import Duty
 from legodnn.shared.errors import UsageError
 from tests import made_up
 from tests.unit.runtime.controlled import LARGE, MIDDLE, ROWS, SMALL, Controlled, Given

@@ -12,12 +12,12 @@ from typing import Any, List, Optional, Sequence, Tuple
 import pulp
 import torch
 
+from legodnn.runtime.multi.shortlist import Points, shortlist
 from legodnn.runtime.optimizer.answer import ATTEMPTS, Answer, nearest
 from legodnn.runtime.optimizer.figures import Selection
 from legodnn.runtime.optimizer.frontier import Frontier
 from legodnn.runtime.optimizer.program import Terms, add_row, is_taken
 from legodnn.runtime.optimizer.request import ACCURACY, TIME, Request
-from legodnn.runtime.optimizer.shortlist import Points, shortlist
 from legodnn.runtime.optimizer.solver import solve
 
 

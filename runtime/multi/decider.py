@@ -27,11 +27,12 @@ from legodnn.runtime.controller.events import (
     wall_time,
 )
 from legodnn.runtime.controller.pauses import Pauses
-from legodnn.runtime.controller.room import Room
 from legodnn.runtime.controller.source import Source
-from legodnn.runtime.optimizer import Duty, JointChoice
+from legodnn.runtime.multi.capacity import Room
+from legodnn.runtime.multi.choice import JointChoice
+from legodnn.runtime.multi.optimizer import JointOptimizer, share_out
+from legodnn.runtime.multi.workload import Duty
 from legodnn.runtime.optimizer.figures import Figures, Selection
-from legodnn.runtime.optimizer.joint import JointOptimizer, share_out
 
 JointSink = Callable[[Optional[int], Event], object]
 """Called with the number of the duty an event is about, None for all of them, and the event."""
