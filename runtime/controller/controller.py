@@ -8,13 +8,13 @@ import time
 from typing import Callable, List, Optional, TextIO
 
 from legodnn.runtime.controller.chooser import Chooser
+from legodnn.runtime.controller.control_loop import Looking
 from legodnn.runtime.controller.decider import Decider, Rules
 from legodnn.runtime.controller.drift import Drift
 from legodnn.runtime.controller.events import Event, Journal, JsonLines, Sink
-from legodnn.runtime.controller.looking import Looking
 from legodnn.runtime.controller.mover import Mover
 from legodnn.runtime.controller.pauses import Pauses
-from legodnn.runtime.controller.source import Source, Tightest
+from legodnn.runtime.controller.sources.source import Source, Tightest
 from legodnn.runtime.optimizer import ScalingOptimizer
 from legodnn.runtime.optimizer.arguments import check_number
 from legodnn.shared.errors import UsageError

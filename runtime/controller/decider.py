@@ -25,16 +25,14 @@ from legodnn.runtime.controller.events import (
 )
 from legodnn.runtime.controller.mover import Mover
 from legodnn.runtime.controller.pauses import Pauses
-from legodnn.runtime.controller.source import Source
+from legodnn.runtime.controller.sources.source import Source
+from legodnn.runtime.controller.strict import Reachable, Strictness
 from legodnn.runtime.device.latency_table import LatencyTable
 from legodnn.runtime.network import Network
 from legodnn.runtime.optimizer import Choice
 
 WORTH = 1e-3
 """Accuracy that must be gained for a switch which nothing forces: a tenth of a percent."""
-
-_HALVINGS = 6
-"""Choices that are tried, between none and the best, where strictness forbids the way to the best."""
 
 _Running = Tuple[Dict[str, str], Optional[LatencyTable]]
 """What runs, and what was known of latencies when something was found out about it."""
@@ -87,6 +85,7 @@ class Decider:
         self._network, self._source, self._chooser, self._mover = network, source, chooser, mover
         self._drift, self._pauses, self._journal = drift, pauses, journal
         self._rules, self._clock = rules, clock
+        self._strictness = Strictness(chooser, mover)
         self._trouble: Optional[str] = None
         self._switched_at: Optional[float] = None  # None until the first decision
         self._stuck: Optional[str] = None  # the reason why what runs exceeds the limits, once it has been said
@@ -178,34 +177,12 @@ class Decider:
             return self._stay(view, view.current, UNREACHABLE)
         return self._switch(view, reason, *found)
 
-    def _reachable(self, view: _View, choice: Choice, limits: Limits) -> Optional[Tuple[Choice, List[Dict[str, str]]]]:
+    def _reachable(self, view: _View, choice: Choice, limits: Limits) -> Optional[Reachable]:
         """The choice and how to get there, or the largest smaller one where strictness forbids the way there."""
         most = view.budget.memory_bytes
         if not self._rules.strict or most is None:
             return choice, [choice.selection]
-        steps = self._way(view, choice, most)
-        if steps is not None:
-            return choice, steps
-        low, high, found, tried = 0.0, float(choice.memory_bytes), None, choice
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            smaller = self._chooser.within(Limits(limits.seconds, middle))
-            steps = self._way(view, smaller, most) if smaller is not None else None
-            if smaller is not None and steps is None:
-                high, tried = middle, smaller
-                continue
-            low = middle
-            if smaller is not None and steps is not None:
-                found = smaller, steps
-        if found is None and not self._mover.runs:
-            return tried, [tried.selection]  # else the teacher would run in the end, which needs more
-        return found
-
-    def _way(self, view: _View, choice: Choice, most: float) -> Optional[List[Dict[str, str]]]:
-        passage = self._mover.passage(choice.selection, most)
-        # What exceeds the budget already must go, by whatever way there is.
-        exceeded = self._mover.runs and view.current.memory_bytes > most
-        return passage.steps if exceeded or passage.peak_bytes <= most else None
+        return self._strictness.reachable(view.current, choice, limits, most)
 
     def _stay(self, view: _View, choice: Choice, reason: Optional[str]) -> Optional[Event]:
         """Nothing can be done about these limits; the reason is said once."""

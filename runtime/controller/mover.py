@@ -6,7 +6,7 @@ import time
 import weakref
 from typing import Callable, Mapping, Optional, Sequence
 
-from legodnn.runtime.controller.passage import Passage, Passages
+from legodnn.runtime.controller.switch_plan import Passage, Passages
 from legodnn.runtime.engine import Composition
 from legodnn.runtime.network import Network
 from legodnn.shared.errors import CompositionError

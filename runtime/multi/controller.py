@@ -6,9 +6,9 @@ import math
 import time
 from typing import Callable, Optional, Sequence
 
+from legodnn.runtime.controller.control_loop import Looking
 from legodnn.runtime.controller.decider import WORTH
-from legodnn.runtime.controller.looking import Looking
-from legodnn.runtime.controller.source import Source, Tightest
+from legodnn.runtime.controller.sources.source import Source, Tightest
 from legodnn.runtime.multi.decider import JointDecider, JointSink
 from legodnn.runtime.multi.workload import Duty
 from legodnn.shared.errors import UsageError

@@ -27,7 +27,7 @@ from legodnn.runtime.controller.events import (
     wall_time,
 )
 from legodnn.runtime.controller.pauses import Pauses
-from legodnn.runtime.controller.source import Source
+from legodnn.runtime.controller.sources.source import Source
 from legodnn.runtime.multi.capacity import Room
 from legodnn.runtime.multi.choice import JointChoice
 from legodnn.runtime.multi.optimizer import JointOptimizer, share_out

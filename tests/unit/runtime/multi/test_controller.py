@@ -253,7 +253,7 @@ def test_a_source_that_fails_is_reported_once():
 
 def test_free_memory_counts_what_the_networks_use(monkeypatch):
     bench = Bench()
-    monkeypatch.setattr("legodnn.runtime.controller.free_memory.free_memory", lambda root: 100_000)
+    monkeypatch.setattr("legodnn.runtime.controller.sources.free_memory.free_memory", lambda root: 100_000)
     source = SharedMemory(bench.networks, share=0.5)
     assert source.read() == Budget(memory_bytes=50_000)  # the teachers have not run
     for network in bench.networks:

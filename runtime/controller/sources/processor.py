@@ -10,7 +10,7 @@ from typing import Callable, Deque, Optional, Union
 import torch
 
 from legodnn.runtime.controller.budget import Budget
-from legodnn.runtime.controller.source import Source
+from legodnn.runtime.controller.sources.source import Source
 from legodnn.shared.cgroups import cpu_quota
 from legodnn.shared.host import CpuSeconds, cpu_cores, cpu_frequency, cpu_seconds
 

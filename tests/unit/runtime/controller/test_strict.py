@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from legodnn.runtime import Budget
 from legodnn.runtime.controller import mover as mover_module
 from legodnn.runtime.controller.mover import Mover
-from legodnn.runtime.controller.passage import COPIES, Passages
+from legodnn.runtime.controller.switch_plan import COPIES, Passages
 from legodnn.runtime.device.memory_table import activation_bytes, needed_bytes, needed_together, weight_bytes
 from legodnn.shared.errors import CompositionError
 from tests import made_up

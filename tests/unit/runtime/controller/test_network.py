@@ -8,7 +8,7 @@ import torch
 
 from legodnn.runtime import Budget, Controller, LatencyTable, ScalingOptimizer, Schedule, Source
 from legodnn.runtime.controller import Entry
-from legodnn.runtime.controller.passage import Passages
+from legodnn.runtime.controller.switch_plan import Passages
 from legodnn.runtime.device.memory_table import needed_bytes
 from legodnn.runtime.engine import relative_error
 from tests.bundles import WIDTHS

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Callable, List, Optional, Sequence, Tuple, TypeVar, Union
 
 from legodnn.runtime.controller.budget import Budget
-from legodnn.runtime.controller.source import Source
+from legodnn.runtime.controller.sources.source import Source
 from legodnn.shared.errors import UnitError, UsageError
 from legodnn.shared.units import parse_bytes, parse_seconds
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Sequence, Union
 
 from legodnn.runtime.controller.budget import Budget
-from legodnn.runtime.controller.source import Source
+from legodnn.runtime.controller.sources.source import Source
 from legodnn.runtime.device.memory_table import weight_bytes
 from legodnn.runtime.network import Network
 from legodnn.runtime.optimizer.arguments import check_share

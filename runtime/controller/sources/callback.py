@@ -6,7 +6,7 @@ import threading
 from typing import Callable, Optional
 
 from legodnn.runtime.controller.budget import Budget
-from legodnn.runtime.controller.source import Source, complaint
+from legodnn.runtime.controller.sources.source import Source, complaint
 from legodnn.runtime.optimizer.arguments import check_number
 
 

@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any, Optional, Sequence
 
 from legodnn.runtime.controller.budget import Budget
-from legodnn.runtime.controller.source import Source
+from legodnn.runtime.controller.sources.source import Source
 from legodnn.shared.errors import UsageError
 
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Callable, Optional, Sequence, Type, TypeVar
 
 from legodnn.runtime.controller.events import logger
-from legodnn.runtime.controller.source import Source
+from legodnn.runtime.controller.sources.source import Source
 from legodnn.runtime.network import Network
 from legodnn.shared.errors import UsageError
 
