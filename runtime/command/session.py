@@ -23,7 +23,7 @@ from legodnn.runtime.controller import Budget
 from legodnn.runtime.frames.opening import open_source
 from legodnn.runtime.frames.pacing import pace
 from legodnn.runtime.frames.samples import Samples
-from legodnn.runtime.frames.source import Source
+from legodnn.runtime.frames.source import FrameSource
 from legodnn.runtime.network import Network
 from legodnn.runtime.profiling.latency import LatencyEstimator
 from legodnn.runtime.profiling.memory import MemoryEstimator
@@ -109,7 +109,7 @@ class _Member:
         facts = describe(self.network, self.job.bundle)
         reporter.say("info", facts, info_text(facts), self.name)
 
-    def source(self, frames: Optional[int]) -> Source:
+    def source(self, frames: Optional[int]) -> FrameSource:
         """Where its frames come from; samples repeat where a number of ``frames`` is wanted."""
         if self.job.input is None:
             return Samples(self.network, repeat=frames is not None)
@@ -144,7 +144,7 @@ class _Member:
 
         return Renderer(folder if self.name is None else os.path.join(folder, self.name), self.network.manifest)
 
-    def feed(self, source: Source, reporter: Reporter, renderer: Optional[Renderer]) -> Feed:
+    def feed(self, source: FrameSource, reporter: Reporter, renderer: Optional[Renderer]) -> Feed:
         """Its frames on their way through it."""
         paced = self.job.fps is not None
         return Feed(self.network, pace(source, self.job.fps), reporter, paced, self.name, renderer)

@@ -1,9 +1,9 @@
 """Frames: where they come from, what their bytes mean, and which of them are taken when.
 
-    source     Frame and Source: a frame on its way, and what frames come from
+    source     FrameSource: what frames come from; Frame: one on its way
     stream     raw frames from a file, a pipe or a camera
-    folder     image files
-    clips      clips from folders of frames, and from windows over a stream
+    folder     image files, and clips in folders of their own
+    window     clips from a window over a stream
     samples    the images a bundle carries
     opening    the right one of these for `--input`
 

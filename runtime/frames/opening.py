@@ -6,18 +6,18 @@ import os
 from typing import Optional
 
 from legodnn.runtime.frames import coding
-from legodnn.runtime.frames.clips import ClipFolder, Window
-from legodnn.runtime.frames.folder import Folder
+from legodnn.runtime.frames.folder import ClipFolder, Folder
 from legodnn.runtime.frames.pixels import PixelFormat
-from legodnn.runtime.frames.source import Source
+from legodnn.runtime.frames.source import FrameSource
 from legodnn.runtime.frames.stream import STANDARD_INPUT, Stream
+from legodnn.runtime.frames.window import Window
 from legodnn.runtime.network import Network
 from legodnn.shared.errors import InputError
 from legodnn.shared.vision.clips import ClipFit, takes_clips
 from legodnn.shared.vision.preprocess import Fit
 
 
-def open_source(path: str, network: Network, pixels: Optional[PixelFormat] = None) -> Source:
+def open_source(path: str, network: Network, pixels: Optional[PixelFormat] = None) -> FrameSource:
     """A folder of images or clips, or a stream of raw frames from a file or (``-``) standard input.
 
     ``pixels`` says what a stream's frames are; without it they are raw tensors. Networks that take clips get one for

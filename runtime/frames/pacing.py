@@ -8,7 +8,7 @@ import time
 from types import TracebackType
 from typing import Iterator, Optional, Type
 
-from legodnn.runtime.frames.source import Frame, Source
+from legodnn.runtime.frames.source import Frame, FrameSource
 
 
 class Clock:
@@ -33,7 +33,7 @@ class Clock:
 class Pace:
     """Takes every frame, whenever the network is ready; to be used as a context and iterated over."""
 
-    def __init__(self, source: Source, clock: Optional[Clock] = None) -> None:
+    def __init__(self, source: FrameSource, clock: Optional[Clock] = None) -> None:
         self.source = source
         self._clock = clock or Clock()
         self._stopped = False
@@ -66,7 +66,7 @@ class Due(Pace):
     One whose time has passed when the network gets to it is dropped.
     """
 
-    def __init__(self, source: Source, fps: float, clock: Optional[Clock] = None) -> None:
+    def __init__(self, source: FrameSource, fps: float, clock: Optional[Clock] = None) -> None:
         super().__init__(source, clock)
         self._fps = fps
         self._dropped = 0
@@ -130,7 +130,7 @@ class Latest(Pace):
     The thread ends with the context, also where it waits for a frame that never comes.
     """
 
-    def __init__(self, source: Source, fps: float, clock: Optional[Clock] = None) -> None:
+    def __init__(self, source: FrameSource, fps: float, clock: Optional[Clock] = None) -> None:
         super().__init__(source, clock)
         self.slot = Slot()
         self._fps = fps
@@ -180,7 +180,7 @@ class Latest(Pace):
             self.slot.end()
 
 
-def pace(source: Source, fps: Optional[float]) -> Pace:
+def pace(source: FrameSource, fps: Optional[float]) -> Pace:
     """How frames of a source are taken: all of them, or paced where ``fps`` is given."""
     if fps is None:
         return Pace(source)

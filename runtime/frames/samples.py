@@ -8,11 +8,11 @@ from typing import Iterator, List, Optional
 
 from torch import Tensor
 
-from legodnn.runtime.frames.source import Frame, Source
+from legodnn.runtime.frames.source import Frame, FrameSource
 from legodnn.runtime.network import Network
 
 
-class Samples(Source):
+class Samples(FrameSource):
     """A bundle's samples with their labels: once, or over and over where ``repeat`` says so."""
 
     def __init__(self, network: Network, repeat: bool = False) -> None:
@@ -20,7 +20,7 @@ class Samples(Source):
         self.repeat = repeat
 
     def frames(self, wake: Optional[int] = None) -> Iterator[Frame]:
-        """See `Source.frames`."""
+        """See `FrameSource.frames`."""
         count = self.inputs[0].shape[0]
         for number in itertools.count() if self.repeat else range(count):
             place = number % count

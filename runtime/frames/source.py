@@ -26,7 +26,7 @@ class Frame:
     image: Optional[Callable[[], Tensor]] = None
 
 
-class Source(ABC):
+class FrameSource(ABC):
     """Where frames come from."""
 
     live = False

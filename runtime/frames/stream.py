@@ -13,13 +13,13 @@ from typing import Iterator, List, Optional
 from torch import Tensor
 
 from legodnn.runtime.frames.coding import Coding
-from legodnn.runtime.frames.source import Frame, Source
+from legodnn.runtime.frames.source import Frame, FrameSource
 from legodnn.shared.errors import InputError, UsageError
 
 STANDARD_INPUT = "-"
 
 
-class Stream(Source):
+class Stream(FrameSource):
     """The frames in a file or, for ``-``, in standard input.
 
     One frame is read at a time, so whoever writes into a pipe waits while the network is busy. Raises `UsageError` for
@@ -35,7 +35,7 @@ class Stream(Source):
         self.live = not stat.S_ISREG(os.fstat(self._number).st_mode)
 
     def frames(self, wake: Optional[int] = None) -> Iterator[Frame]:
-        """See `Source.frames`."""
+        """See `FrameSource.frames`."""
         size, text = self.coding.frame_bytes, self.coding.text
         number = 0
         while True:

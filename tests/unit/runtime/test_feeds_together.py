@@ -10,7 +10,7 @@ from legodnn.runtime.command.named import Values, bundle_names
 from legodnn.runtime.command.stopping import Stopping
 from legodnn.runtime.command.together import run_together
 from legodnn.runtime.frames.pacing import Clock, Due, Latest
-from legodnn.runtime.frames.source import Frame, Source
+from legodnn.runtime.frames.source import Frame, FrameSource
 from legodnn.shared.errors import InputError, UsageError
 
 
@@ -68,7 +68,7 @@ def test_a_signal_stops_all():
 
 
 # ---- pace -----------------------------------------------------------------------------------------------------------
-class Never(Source):
+class Never(FrameSource):
     """One frame, and then none for as long as nobody wakes it."""
 
     def __init__(self, live):

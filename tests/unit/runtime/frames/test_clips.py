@@ -7,11 +7,12 @@ import threading
 import pytest
 import torch
 
-from legodnn.runtime.frames.clips import ClipFolder, Window
 from legodnn.runtime.frames.coding import pictures
+from legodnn.runtime.frames.folder import ClipFolder
 from legodnn.runtime.frames.pacing import Latest
 from legodnn.runtime.frames.pixels import PixelFormat
 from legodnn.runtime.frames.stream import Stream
+from legodnn.runtime.frames.window import Window
 from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.errors import InputError, MissingExtra
 from legodnn.shared.vision.clips import ClipFit, takes_clips

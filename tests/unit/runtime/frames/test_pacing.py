@@ -9,7 +9,7 @@ import torch
 
 from legodnn.runtime.frames import coding
 from legodnn.runtime.frames.pacing import Clock, Due, Latest, Pace, Slot, pace
-from legodnn.runtime.frames.source import Frame, Source
+from legodnn.runtime.frames.source import Frame, FrameSource
 from legodnn.runtime.frames.stream import Stream
 from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.errors import InputError
@@ -30,7 +30,7 @@ class Hands(Clock):
         self.time = max(self.time, moment)
 
 
-class Numbered(Source):
+class Numbered(FrameSource):
     """So many frames, at once."""
 
     def __init__(self, count, live=False):
