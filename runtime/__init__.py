@@ -7,17 +7,18 @@
     >>> choice = optimizer.update_model(0.010, 4.5 * 1024**2)  # seconds, bytes -> what was chosen, and what it predicts
     >>> y = network(x)                                         # safe while another thread switches
 
-    network       Network: an open bundle that runs; switching: how it changes what it runs
-    engine        how a selection is made to run, and why one cannot be
-    profiling     LatencyEstimator and MemoryEstimator: what variants take on this device
-    optimizer     ScalingOptimizer: the best selection within budgets
-    controller    Controller: follows budgets that change, from memory, load, a schedule, a function or a signal
-    multi         several networks at once: JointOptimizer, JointController
-    device        what is known of this device, kept between runs
-    frames        frames from files, pipes, cameras and folders of images or clips
-    render        answers drawn into pictures
-    cli           the command `legodnn-run`: its arguments; command: what they set going
-    view          the screen it shows on a terminal
+    command/     `legodnn-run`, its screen and its pictures
+    multi/       several networks at once: JointOptimizer, JointController
+    controller/  Controller: follows budgets that change, from memory, load, a schedule, a function or a signal
+    optimizer/   ScalingOptimizer: the best selection within budgets
+    profiling/   LatencyEstimator and MemoryEstimator: what variants take on this device
+    frames/      frames from files, pipes, cameras and folders of images or clips
+    network      Network: an open bundle that runs
+    switching/   how it changes what it runs
+    engine/      how a selection is made to run, and why one cannot be
+    device/      what is known of this device, and kept between runs
+
+Each imports only what stands below it. Importing this loads neither `command` nor `multi`.
 """
 
 from importlib import import_module

@@ -18,7 +18,7 @@ from legodnn.shared.errors import InputError
 from legodnn.shared.units import format_seconds
 
 if TYPE_CHECKING:
-    from legodnn.runtime.render.renderer import Renderer
+    from legodnn.runtime.command.render.renderer import Renderer
 
 REMEMBERED = 10_000
 """Inferences whose seconds the median is taken of, the latest ones: a camera may run for months."""

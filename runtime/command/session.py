@@ -14,7 +14,8 @@ import torch
 from legodnn.runtime.command.adapting import Adapting
 from legodnn.runtime.command.choosing import Alone, Shared
 from legodnn.runtime.command.feed import Feed
-from legodnn.runtime.command.live import Live, Subject
+from legodnn.runtime.command.live.reporter import Live, Subject
+from legodnn.runtime.command.live.terminal import usable
 from legodnn.runtime.command.report import Progress, Reporter, describe, info_text, self_test_facts
 from legodnn.runtime.command.request import Job, Request
 from legodnn.runtime.command.stopping import Stopping
@@ -27,11 +28,10 @@ from legodnn.runtime.frames.source import FrameSource
 from legodnn.runtime.network import Network
 from legodnn.runtime.profiling.latency import LatencyEstimator
 from legodnn.runtime.profiling.memory import MemoryEstimator
-from legodnn.runtime.view.terminal import usable
 from legodnn.shared.errors import BundleError
 
 if TYPE_CHECKING:
-    from legodnn.runtime.render.renderer import Renderer
+    from legodnn.runtime.command.render.renderer import Renderer
 
 
 def run(request: Request) -> int:
@@ -72,7 +72,7 @@ def run(request: Request) -> int:
 
 def _evaluate(path: str, request: Request, member: "_Member", reporter: Reporter, stopping: Stopping) -> None:
     """Judge the best selection within the budgets on a data set."""
-    from legodnn.runtime.command.evaluating import Evaluation  # brings data sets, which other runs start sooner without
+    from legodnn.runtime.command.evaluate import Evaluation  # brings data sets, which other runs start sooner without
 
     evaluation = Evaluation(member.network, path, reporter)
     member.test(reporter, report=False)
@@ -140,7 +140,7 @@ class _Member:
         """What draws its answers where that is asked for, in a folder of its own where there are several networks."""
         if folder is None:
             return None
-        from legodnn.runtime.render.renderer import Renderer  # other runs start sooner without it
+        from legodnn.runtime.command.render.renderer import Renderer  # other runs start sooner without it
 
         return Renderer(folder if self.name is None else os.path.join(folder, self.name), self.network.manifest)
 

@@ -97,9 +97,16 @@ def interpret(body, blocked=("torchvision", "numpy", "tqdm")):
 
 
 def test_the_runtime_needs_neither_torchvision_nor_numpy():
-    result = interpret("import legodnn.runtime, legodnn.runtime.cli; print([m for m in sys.modules if 'builder' in m])")
+    body = "import legodnn.runtime, legodnn.runtime.command.main; print([m for m in sys.modules if 'builder' in m])"
+    result = interpret(body)
     assert result.returncode == 0, result.stderr
     assert "legodnn.builder" not in result.stdout
+
+
+def test_importing_the_runtime_loads_neither_its_command_nor_what_is_about_several_networks():
+    result = interpret("import legodnn.runtime; print(*(m for m in sys.modules if m.startswith('legodnn.runtime.')))")
+    loaded = {name.split(".")[2] for name in result.stdout.split()}
+    assert loaded == {"device", "engine", "network", "optimizer", "profiling", "switching"}
 
 
 def test_a_whole_run_needs_neither_torchvision_nor_numpy(tmp_path):
@@ -109,7 +116,7 @@ def test_a_whole_run_needs_neither_torchvision_nor_numpy(tmp_path):
     body = f"""
 import os
 os.environ["XDG_CACHE_HOME"] = {str(tmp_path)!r}
-from legodnn.runtime.cli import main
+from legodnn.runtime.command.main import main
 sys.exit(main([{str(tmp_path / "small.lgb")!r}, "--memory", "1GiB"]))
 """
     result = interpret(body)
@@ -122,7 +129,7 @@ def loaded_by(tmp_path, *arguments):
     body = f"""
 import os
 os.environ["XDG_CACHE_HOME"] = {str(tmp_path)!r}
-from legodnn.runtime.cli import main
+from legodnn.runtime.command.main import main
 try:
     main({[str(argument) for argument in arguments]!r})
 finally:
@@ -140,8 +147,8 @@ def test_data_sets_and_drawing_are_imported_where_they_are_asked_for(tmp_path, m
     bundles.write(small)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     memory_by_tables(small)
-    evaluating = {"legodnn.runtime.command.evaluating", "legodnn.shared.datasets.opening"}
-    drawing = {"legodnn.runtime.render", "legodnn.shared.vision.drawing"}
+    evaluating = {"legodnn.runtime.command.evaluate", "legodnn.shared.datasets.opening"}
+    drawing = {"legodnn.runtime.command.render", "legodnn.shared.vision.drawing"}
     assert not loaded_by(tmp_path, "--help") & (evaluating | drawing)
     assert not loaded_by(tmp_path, small) & (evaluating | drawing)
     # Neither gets far: there is no such data set, and a file is where the folder should be.
@@ -150,7 +157,7 @@ def test_data_sets_and_drawing_are_imported_where_they_are_asked_for(tmp_path, m
 
 
 def test_pillow_is_not_loaded_until_there_are_images_to_read_or_draw():
-    body = "import legodnn.runtime.cli, legodnn.shared.vision.drawing"
+    body = "import legodnn.runtime.command.main, legodnn.shared.vision.drawing"
     result = interpret(body, blocked=("torchvision", "numpy", "PIL"))
     assert result.returncode == 0, result.stderr
 

@@ -19,7 +19,7 @@ from legodnn.builder.recipe.load import load_recipe, tomllib
 from legodnn.builder.recipe.schema import DEFAULT_MANAGER, SECTIONS
 from legodnn.builder.zoo.classification.resnet_cifar import resnet18
 from legodnn.runtime import Budget, Schedule
-from legodnn.runtime import cli as runtime_cli
+from legodnn.runtime.command import run
 from legodnn.shared.bundle.format import HEADER, MAGIC
 from tests.unit.builder.conftest import PARTS
 
@@ -89,8 +89,8 @@ def test_its_commands_have_the_options_it_shows():
         if name == "legodnn-build":
             cli.parser(name).parse_args(arguments)
         elif name == "legodnn-run":
-            runtime_cli._parser().parse_args(arguments)
-    for name, parser in (("legodnn-build", cli.parser("x")), ("legodnn-run", runtime_cli._parser())):
+            run.parser("x").parse_args(arguments)
+    for name, parser in (("legodnn-build", cli.parser("x")), ("legodnn-run", run.parser("x"))):
         [synopsis] = re.findall(rf"^`{name} (.*?)`$", TEXT, re.MULTILINE)
         options = parser.format_help()
         assert all(option in options for option in re.findall(r"--?[a-z-]+", synopsis))

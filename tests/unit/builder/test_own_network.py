@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from legodnn.builder.__main__ import main as build
 from legodnn.runtime import Network, ScalingOptimizer
-from legodnn.runtime.cli import main as run
+from legodnn.runtime.command.main import main as run
 from tests.unit.builder.conftest import modules_forgotten, write_garments
 from tests.unit.runtime.commands import memory_by_tables
 from tests.unit.test_readme import file_shown

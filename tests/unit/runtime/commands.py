@@ -9,13 +9,13 @@ from legodnn.runtime.device.memory_table import MemoryTable
 WITH_CTRL_C = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests are a script's background job
-from legodnn.runtime.cli import main
+from legodnn.runtime.command.main import main
 sys.exit(main())
 """
 
 
 def command(*arguments):
-    return [sys.executable, "-m", "legodnn.runtime.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "legodnn.runtime.command.main", *map(str, arguments)]
 
 
 def run(*arguments, stdin=None):

@@ -16,7 +16,7 @@ import time
 import pytest
 
 from legodnn.runtime import ScalingOptimizer
-from legodnn.runtime.view.terminal import ENTER, LEAVE
+from legodnn.runtime.command.live.terminal import ENTER, LEAVE
 from legodnn.shared.units import format_bytes
 from tests.unit.runtime.commands import WITH_CTRL_C, command
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from legodnn.runtime.cli import main
+from legodnn.runtime.command.main import main
 from legodnn.shared.bundle.tensors import tensor_to_bytes
 from legodnn.shared.bundle.writer import write_bundle
 from tests import bundles
@@ -148,8 +148,9 @@ def test_folders_that_hold_nothing_to_run_are_refused_in_one_line(path, tmp_path
 
 
 def test_a_missing_pillow_is_named_in_one_line(path, tmp_path):
-    body = f"import sys; sys.modules['PIL'] = None; from legodnn.runtime.cli import main; sys.exit(main({[str(path)]!r}"
-    code = f"{body} + ['--input', {str(tmp_path)!r}]))"
+    arguments = [str(path), "--input", str(tmp_path)]
+    body = "import sys; sys.modules['PIL'] = None; from legodnn.runtime.command.main import main"
+    code = f"{body}; sys.exit(main({arguments!r}))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert "pip install pillow" in refused(result)
 

@@ -90,7 +90,7 @@ def test_frames_that_end_early_are_refused(path, size):
 
 
 def test_a_reader_that_goes_away_is_no_error(path):
-    command = f"{sys.executable} -m legodnn.runtime.cli {path} --json | head -n 1"
+    command = f"{sys.executable} -m legodnn.runtime.command.main {path} --json | head -n 1"
     result = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
     assert b"Traceback" not in result.stderr
 

@@ -8,12 +8,12 @@ from typing import Any, Callable, Mapping, Sequence
 
 from torch import Tensor
 
+from legodnn.runtime.command.render.ground import Ground, Grounds
+from legodnn.runtime.command.render.masks import draw_masks
+from legodnn.runtime.command.render.objects import draw_objects
+from legodnn.runtime.command.render.poses import draw_pose
+from legodnn.runtime.command.render.scores import draw_border
 from legodnn.runtime.frames.source import Frame
-from legodnn.runtime.render.ground import Ground, Grounds
-from legodnn.runtime.render.masks import draw_masks
-from legodnn.runtime.render.objects import draw_objects
-from legodnn.runtime.render.poses import draw_pose
-from legodnn.runtime.render.scores import draw_border
 from legodnn.shared.bundle.manifest import Manifest
 from legodnn.shared.files import atomic_write
 from legodnn.shared.tasks.task import Meaning

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from legodnn.runtime.cli import main
+from legodnn.runtime.command.main import main
 from legodnn.shared.bundle.tensors import tensor_to_bytes
 from tests import bundles
 from tests.unit.runtime.commands import WITH_CTRL_C, command, memory_by_tables

@@ -6,9 +6,9 @@ import os
 import pytest
 import torch
 
+from legodnn.runtime.command.render.colours import GREEN, PALETTE, RED, colour, place
+from legodnn.runtime.command.render.renderer import Renderer, file_name
 from legodnn.runtime.frames.source import Frame
-from legodnn.runtime.render.colours import GREEN, PALETTE, RED, colour, place
-from legodnn.runtime.render.renderer import Renderer, file_name
 from legodnn.shared.bundle.manifest import AnswerSpec, InputSpec
 from legodnn.shared.errors import InputError
 from legodnn.shared.tasks.known import TASKS

@@ -11,13 +11,13 @@ from typing import Any, Callable, Deque, Dict, Iterator, List, Mapping, Optional
 
 from legodnn.runtime.command.choosing import SecondsLimit, present
 from legodnn.runtime.command.feed import Feed
+from legodnn.runtime.command.live.facts import Facts, NetworkFacts
+from legodnn.runtime.command.live.glyphs import glyphs_for
+from legodnn.runtime.command.live.screen import Screen
+from legodnn.runtime.command.live.terminal import Terminal
 from legodnn.runtime.command.report import Reporter, named
 from legodnn.runtime.command.stopping import Stopping
 from legodnn.runtime.controller import Budget
-from legodnn.runtime.view.facts import Facts, NetworkFacts
-from legodnn.runtime.view.glyphs import glyphs_for
-from legodnn.runtime.view.screen import Screen
-from legodnn.runtime.view.terminal import Terminal
 
 _REMEMBERED_DECISIONS = 50
 _LAST_LINES = 20

@@ -1,17 +1,14 @@
-"""The command `legodnn-run`: its arguments; `command` knows what they mean and does it."""
+"""`legodnn-run BUNDLE...`: frames through networks. Its arguments, and what they are good for."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import List, Optional
 
+from legodnn.runtime.command import session
 from legodnn.runtime.command.options import TENSOR, request_of
-from legodnn.runtime.command.session import run
 from legodnn.runtime.frames.pixels import PIXEL_FORMATS
-from legodnn.shared.console import CommandParser, run_command, version
-
-NAME = "legodnn-run"
+from legodnn.shared.console import CommandParser, version
 
 _EXAMPLES = """
 examples:
@@ -90,14 +87,18 @@ Ctrl-C; 141 whoever read the output went away
 """
 
 
-def main(arguments: Optional[List[str]] = None) -> int:
-    """Run `legodnn-run`; returns the exit status."""
-    return run_command(NAME, lambda: run(request_of(_parser().parse_intermixed_args(arguments))))
+def run(name: str, arguments: Optional[List[str]] = None) -> int:
+    """Do what the arguments say, those of the process by default; returns the exit status. ``name`` is the command's.
+
+    Raises `LegoError`, `OSError`, `KeyboardInterrupt`.
+    """
+    return session.run(request_of(parser(name).parse_intermixed_args(arguments)))
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser(name: str) -> argparse.ArgumentParser:
+    """The arguments."""
     parser = CommandParser(
-        prog=NAME,
+        prog=name,
         description="Run a LegoDNN bundle: the most accurate network that fits the time and the memory there is.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -139,7 +140,3 @@ def _parser() -> argparse.ArgumentParser:
     add("--strict", action="store_true", help="keep to the memory budget during switches as well")
     add("--log", metavar="FILE", help="append every decision to a file, as a line of JSON")
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

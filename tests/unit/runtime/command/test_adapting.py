@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from legodnn.runtime import ScalingOptimizer
-from legodnn.runtime.cli import main
+from legodnn.runtime.command.main import main
 from tests.unit.runtime.commands import WITH_CTRL_C, command
 
 pytestmark = pytest.mark.usefixtures("common_cache")

@@ -7,8 +7,8 @@ from typing import Any, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from legodnn.runtime.render.colours import PALETTE, colour, place
-from legodnn.runtime.render.ground import Ground
+from legodnn.runtime.command.render.colours import PALETTE, colour, place
+from legodnn.runtime.command.render.ground import Ground
 from legodnn.shared.bundle.tensors import tensor_to_bytes
 from legodnn.shared.tasks.task import Meaning
 

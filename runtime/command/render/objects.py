@@ -6,8 +6,8 @@ from typing import Any, Mapping, Sequence
 
 from torch import Tensor
 
-from legodnn.runtime.render.colours import colour
-from legodnn.runtime.render.ground import Ground
+from legodnn.runtime.command.render.colours import colour
+from legodnn.runtime.command.render.ground import Ground
 from legodnn.shared.tasks.detection import SHOWN
 from legodnn.shared.tasks.task import Meaning
 

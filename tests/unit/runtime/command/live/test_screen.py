@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from legodnn.runtime.view.facts import Facts, NetworkFacts
-from legodnn.runtime.view.glyphs import ASCII, UNICODE, columns, glyphs_for, line
-from legodnn.runtime.view.screen import Screen, text_of
+from legodnn.runtime.command.live.facts import Facts, NetworkFacts
+from legodnn.runtime.command.live.glyphs import ASCII, UNICODE, columns, glyphs_for, line
+from legodnn.runtime.command.live.screen import Screen, text_of
 
 NETWORK = NetworkFacts(
     name="fashion", sparsities=(0.0, 0.2, 0.6, 0.8), predicted_seconds=0.0047, measured_seconds=0.005,

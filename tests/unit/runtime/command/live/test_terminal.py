@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from legodnn.runtime.view.terminal import ENTER, LEAVE, Terminal, usable
+from legodnn.runtime.command.live.terminal import ENTER, LEAVE, Terminal, usable
 
 
 @pytest.fixture

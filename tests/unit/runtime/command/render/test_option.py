@@ -11,8 +11,8 @@ from torch import Tensor
 
 from legodnn.builder import AutoBlockManager
 from legodnn.builder.managers.task import TaskManager
-from legodnn.runtime.cli import main
-from legodnn.runtime.render.colours import RED, colour
+from legodnn.runtime.command.main import main
+from legodnn.runtime.command.render.colours import RED, colour
 from legodnn.shared.bundle.manifest import AnswerSpec
 from legodnn.shared.tasks.known import TASKS
 from tests import bundles

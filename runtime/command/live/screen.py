@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import Callable, List, Optional, Sequence
 
-from legodnn.runtime.view.facts import Facts, NetworkFacts
-from legodnn.runtime.view.glyphs import (
+from legodnn.runtime.command.live.facts import Facts, NetworkFacts
+from legodnn.runtime.command.live.glyphs import (
     BOLD,
     DIM,
     GREEN,

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn as nn
 
-from legodnn.runtime.cli import main
+from legodnn.runtime.command.main import main
 from legodnn.shared.bundle.manifest import ORIGINAL, InputSpec, TensorSpec
 from legodnn.shared.bundle.writer import write_bundle
 from legodnn.shared.datasets.opening import open_dataset
@@ -204,7 +204,8 @@ def test_an_interrupted_evaluation_has_no_figures(path, photos, number, status):
 def test_a_device_without_torchvision_and_numpy_evaluates(path, photos):
     from tests.unit.test_architecture import interpret
 
-    body = f"from legodnn.runtime.cli import main; sys.exit(main([{str(path)!r}, '--evaluate', {str(photos)!r}]))"
+    arguments = [str(path), "--evaluate", str(photos)]
+    body = f"from legodnn.runtime.command.main import main; sys.exit(main({arguments!r}))"
     result = interpret(body)
     assert result.returncode == 0, result.stderr
     assert "top-1 accuracy: " in result.stdout

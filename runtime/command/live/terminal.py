@@ -8,8 +8,8 @@ import threading
 from types import TracebackType
 from typing import Callable, List, Mapping, Optional, TextIO, Type
 
-from legodnn.runtime.view.screen import text_of
-from legodnn.runtime.view.suspension import suspended_by
+from legodnn.runtime.command.live.screen import text_of
+from legodnn.runtime.command.live.suspension import suspended_by
 
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[0m\x1b[?25h\x1b[?1049l"
 """To the alternate screen, without a cursor; and back to what was there before."""
