@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Everything a change must pass: environment, install, lint, types, tests.
+# Everything a change must pass: environment, install, lint, types, walls between the packages, tests.
 #
-#   bash packaging/test.sh           lint, types and the fast tests
+#   bash packaging/test.sh           lint, types, walls and the fast tests
 #   bash packaging/test.sh --slow    the slow tests as well
 #
 # LEGODNN_TEST_ENV names the environment's directory (default: .test-env).
@@ -17,6 +17,8 @@ say "lint"
 "$bin/ruff" check .
 say "types"
 "$bin/mypy" -p legodnn.shared -p legodnn.runtime -p legodnn.builder
+say "walls"
+"$bin/lint-imports"
 say "tests"
 marks=(-m "not slow")
 [ "${1:-}" = "--slow" ] && marks=(-m "slow or not slow")
