@@ -8,9 +8,10 @@ from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence
 import torch
 from torch import Tensor
 
-from legodnn.runtime.engine import Way, tensors
+from legodnn.runtime.engine.compare import tensors
 from legodnn.runtime.engine.joining import quiet
 from legodnn.runtime.engine.loading import SegmentLoader
+from legodnn.runtime.engine.ways import Way
 from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.errors import BundleError, OutOfMemory, UnusableVariant, one_line

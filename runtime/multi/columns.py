@@ -16,65 +16,65 @@ from legodnn.runtime.multi.shortlist import Points, shortlist
 from legodnn.runtime.optimizer.answer import ATTEMPTS, Answer, nearest
 from legodnn.runtime.optimizer.figures import Selection
 from legodnn.runtime.optimizer.frontier import Frontier
+from legodnn.runtime.optimizer.problem import ACCURACY, TIME, Problem
 from legodnn.runtime.optimizer.program import Terms, add_row, is_taken
-from legodnn.runtime.optimizer.request import ACCURACY, TIME, Request
 from legodnn.runtime.optimizer.solver import solve
 
 
-def joint_answer(request: Request, frontiers: Sequence[Frontier]) -> Answer:
-    """The answer to a request about several networks whose frontiers keep within each one's own bounds.
+def joint_answer(problem: Problem, frontiers: Sequence[Frontier]) -> Answer:
+    """The answer to a problem about several networks whose frontiers keep within each one's own bounds.
 
     Raises `SolverError` where no solver could be used.
     """
-    ideal = request.unbounded_best()
-    if request.met(ideal):
+    ideal = problem.unbounded_best()
+    if problem.met(ideal):
         return Answer(ideal, True, 0)
-    if not all(len(f) for f in frontiers) or (request.utilisation is not None and request.utilisation <= 0):
-        return nearest(request)
-    points = [_points(request, i, frontier) for i, frontier in enumerate(frontiers)]
+    if not all(len(f) for f in frontiers) or (problem.utilisation is not None and problem.utilisation <= 0):
+        return nearest(problem)
+    points = [_points(problem, i, frontier) for i, frontier in enumerate(frontiers)]
     found, solves = shortlist(points), 0
     known = _selections(frontiers, found.answer)
-    if known is None or not request.met(known):
-        start = nearest(request)
+    if known is None or not problem.met(known):
+        start = nearest(problem)
         if not start.met:
             return start
         known, solves = start.selections, start.solves
-        found = shortlist(points, start=[_no_worse(request, i, p, known[i]) for i, p in enumerate(points)])
+        found = shortlist(points, start=[_no_worse(problem, i, p, known[i]) for i, p in enumerate(points)])
         improved = _selections(frontiers, found.answer)
-        known = improved if improved is not None and request.met(improved) else known
+        known = improved if improved is not None and problem.met(improved) else known
     if all(len(kept) == 1 for kept in found.kept):
         return Answer(known, True, solves)
     program = _Columns(points, found.kept)
     for attempt in range(1, ATTEMPTS + 1):
         best = [f.selection(i) for f, i in zip(frontiers, program.solve())]
-        if request.met(best):
+        if problem.met(best):
             return Answer(best, True, solves + attempt)
         program.forbid()  # the solver's tolerance let it step over a budget by a hair
     return Answer(known, True, solves + ATTEMPTS)
 
 
-def _points(request: Request, number: int, frontier: Frontier) -> Points:
-    """What a network's points are worth to a request, and what they use of its budgets."""
-    demand = request.demands[number]
+def _points(problem: Problem, number: int, frontier: Frontier) -> Points:
+    """What a network's points are worth to a problem, and what they use of its budgets."""
+    demand = problem.demands[number]
     seconds, size = frontier.seconds * float(demand.load), frontier.bytes
-    if request.objective == ACCURACY:
+    if problem.objective == ACCURACY:
         value = (1 - frontier.accuracy) * demand.weight
     else:
-        value = seconds if request.objective == TIME else size
+        value = seconds if problem.objective == TIME else size
     nothing = torch.zeros_like(value)
-    memory = size / float(request.memory_bytes) if request.memory_bytes is not None else nothing
-    time = seconds / float(request.utilisation) if request.utilisation is not None else nothing
+    memory = size / float(problem.memory_bytes) if problem.memory_bytes is not None else nothing
+    time = seconds / float(problem.utilisation) if problem.utilisation is not None else nothing
     return Points(value, torch.stack([memory, time]))
 
 
-def _no_worse(request: Request, number: int, points: Points, selection: Selection) -> int:
+def _no_worse(problem: Problem, number: int, points: Points, selection: Selection) -> int:
     """The best point that uses no more of any budget than a selection does."""
-    demand = request.demands[number]
+    demand = problem.demands[number]
     memory, time = 0.0, 0.0
-    if request.memory_bytes is not None:
-        memory = float(demand.figures.bytes(selection) / request.memory_bytes)
-    if request.utilisation is not None:
-        time = float(demand.load * demand.figures.seconds(selection) / request.utilisation)
+    if problem.memory_bytes is not None:
+        memory = float(demand.figures.bytes(selection) / problem.memory_bytes)
+    if problem.utilisation is not None:
+        time = float(demand.load * demand.figures.seconds(selection) / problem.utilisation)
     limits = torch.tensor([[memory], [time]], dtype=torch.float64) * (1 + 1e-12)
     fits = (points.uses <= limits).all(0)
     return int(points.value.where(fits, torch.full_like(points.value, float("inf"))).argmin())
@@ -88,7 +88,7 @@ class _Columns:
     """The program: a binary for every point kept."""
 
     def __init__(self, points: Sequence[Points], kept: Sequence[Sequence[int]]) -> None:
-        self.problem = pulp.LpProblem("points", pulp.LpMinimize)
+        self.lp = pulp.LpProblem("points", pulp.LpMinimize)
         self.columns = [
             [(i, pulp.LpVariable(f"take_{n}_{i}", cat="Binary")) for i in row] for n, row in enumerate(kept)
         ]
@@ -104,11 +104,11 @@ class _Columns:
                 budget.update({x: use for (_, x), use in zip(row, uses)})
         for budget in filter(lambda terms: any(terms.values()), budgets):
             self._row(budget, pulp.LpConstraintLE, 1.0)
-        self.problem.setObjective(pulp.LpAffineExpression(objective))
+        self.lp.setObjective(pulp.LpAffineExpression(objective))
 
     def solve(self) -> List[int]:
         """The best points, one for each network. Raises `SolverError`."""
-        solve(self.problem, lambda: all(len(row) == 1 for row in self._taken()))
+        solve(self.lp, lambda: all(len(row) == 1 for row in self._taken()))
         return [row[0][0] for row in self._taken()]
 
     def forbid(self) -> None:
@@ -119,4 +119,4 @@ class _Columns:
         return [[(i, x) for i, x in row if is_taken(x)] for row in self.columns]
 
     def _row(self, terms: Terms, sense: int, limit: float) -> None:
-        add_row(self.problem, terms, sense, limit)
+        add_row(self.lp, terms, sense, limit)

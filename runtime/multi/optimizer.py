@@ -15,7 +15,7 @@ from legodnn.runtime.optimizer.arguments import check_budget, check_objective, c
 from legodnn.runtime.optimizer.figures import Figures, Selection, rounded_up
 from legodnn.runtime.optimizer.frontier import Frontier
 from legodnn.runtime.optimizer.power import Power
-from legodnn.runtime.optimizer.request import ACCURACY, MEMORY, TIME, Demand, Request
+from legodnn.runtime.optimizer.problem import ACCURACY, MEMORY, TIME, Demand, Problem
 from legodnn.runtime.switching.background import Background
 from legodnn.runtime.switching.switcher import logger
 from legodnn.shared.errors import InfeasibleBudget, UnusableVariant, UsageError
@@ -144,13 +144,13 @@ class JointOptimizer:
         Raises `UsageError` for budgets that are not positive numbers and where latencies or power figures are missing,
         `InfeasibleBudget` where nothing fits, `SolverError` where no solver can be used.
         """
-        request = self._request(memory_bytes, cores, watts, minimise)
-        found = joint_answer(request, self._up_to_date(request.demands))
+        problem = self._problem(memory_bytes, cores, watts, minimise)
+        found = joint_answer(problem, self._up_to_date(problem.demands))
         self.solves += found.solves
-        choice = self._choice(request, found.selections, found.met)
+        choice = self._choice(problem, found.selections, found.met)
         if found.met or self.closest:
             return choice
-        raise self._infeasible(request, choice)
+        raise self._infeasible(problem, choice)
 
     def sparing(
         self, choice: JointChoice, memory_bytes: Optional[float] = None, *, cores: float = 1.0, worth: float
@@ -159,17 +159,17 @@ class JointOptimizer:
 
         Those that gain least come first, and only while everything fits as well.
         """
-        request = self._request(memory_bytes, cores, None, None)
+        problem = self._problem(memory_bytes, cores, None, None)
         selections = [c.selection for c in choice.choices]
         before = [d.network.selection for d in self.duties]
         gains = []
-        for i, (demand, old, new) in enumerate(zip(request.demands, before, selections)):
+        for i, (demand, old, new) in enumerate(zip(problem.demands, before, selections)):
             gains.append((demand.weight * (demand.figures.accuracy(new) - demand.figures.accuracy(old)), i))
         for gain, i in sorted(gains):
             kept = [*selections[:i], before[i], *selections[i + 1 :]]
-            if gain < worth and request.met(kept):
+            if gain < worth and problem.met(kept):
                 selections = kept
-        return self._choice(request, selections, choice.within_budget)
+        return self._choice(problem, selections, choice.within_budget)
 
     def minimum_bytes(self) -> int:
         """The least memory the networks need together."""
@@ -178,13 +178,13 @@ class JointOptimizer:
 
     def minimum_utilisation(self) -> float:
         """The least share of all cores' time the networks need together."""
-        request = Request(self._demands())
-        return rounded_up(request.used([d.figures.fastest() for d in request.demands]))
+        problem = Problem(self._demands())
+        return rounded_up(problem.used([d.figures.fastest() for d in problem.demands]))
 
     # ---- parts ------------------------------------------------------------------------------------------------------
-    def _request(
+    def _problem(
         self, memory_bytes: Optional[float], cores: float, watts: Optional[float], minimise: Optional[str]
-    ) -> Request:
+    ) -> Problem:
         """What is asked for. Raises `UsageError` for what makes no sense."""
         check_budget("memory", memory_bytes, "bytes")
         check_budget("power", watts, "watts")
@@ -197,7 +197,7 @@ class JointOptimizer:
         limits = [Fraction(cores)]
         if watts is not None and self.power is not None:
             limits.append(self.power.utilisation(watts))
-        return Request(
+        return Problem(
             demands=self._demands(),
             memory_bytes=Fraction(memory_bytes) if memory_bytes is not None else None,
             utilisation=min(limits),
@@ -224,37 +224,37 @@ class JointOptimizer:
                 self._frontiers[i] = Frontier(demand.figures, demand.seconds, demand.accuracy)
         return [self._frontiers[i] for i in range(len(demands))]
 
-    def _choice(self, request: Request, selections: Sequence[Selection], met: bool) -> JointChoice:
-        used = rounded_up(request.used(selections))
+    def _choice(self, problem: Problem, selections: Sequence[Selection], met: bool) -> JointChoice:
+        used = rounded_up(problem.used(selections))
         return JointChoice(
             choices=tuple(
-                d.figures.choice(s, met or d.meets(s), self.power) for d, s in zip(request.demands, selections)
+                d.figures.choice(s, met or d.meets(s), self.power) for d, s in zip(problem.demands, selections)
             ),
-            memory_bytes=request.bytes(selections),
+            memory_bytes=problem.bytes(selections),
             utilisation=used,
             within_budget=met,
             watts=self.power.watts(used) if self.power is not None else None,
         )
 
-    def _infeasible(self, request: Request, choice: JointChoice) -> InfeasibleBudget:
+    def _infeasible(self, problem: Problem, choice: JointChoice) -> InfeasibleBudget:
         least_bytes, least_utilisation = self.minimum_bytes(), self.minimum_utilisation()
-        wanted = f"{float(request.utilisation or 0):.3g} of the cores"
-        if request.memory_bytes is not None:
-            wanted = f"{format_bytes(float(request.memory_bytes))} and {wanted}"
+        wanted = f"{float(problem.utilisation or 0):.3g} of the cores"
+        if problem.memory_bytes is not None:
+            wanted = f"{format_bytes(float(problem.memory_bytes))} and {wanted}"
         return InfeasibleBudget(
             f"no selections fit {wanted}: the least that can be had is {format_bytes(least_bytes)} or "
             f"{least_utilisation:.3g} of the cores, each taken alone; the nearest selections need "
             f"{format_bytes(choice.memory_bytes)} and {choice.utilisation:.3g} of the cores"
-            f"{self._out_of_reach(request)}",
+            f"{self._out_of_reach(problem)}",
             minimum_bytes=least_bytes,
             minimum_utilisation=least_utilisation,
             closest_bytes=choice.memory_bytes,
         )
 
-    def _out_of_reach(self, request: Request) -> str:
+    def _out_of_reach(self, problem: Problem) -> str:
         """The duties whose own bounds no selection meets, each taken alone."""
         parts = []
-        for i, demand in enumerate(request.demands):
+        for i, demand in enumerate(problem.demands):
             figures = demand.figures
             seconds = figures.seconds(figures.fastest())
             if demand.seconds is not None and seconds > demand.seconds:

@@ -1,4 +1,4 @@
-"""The answer to a request: the solver's, checked in exact arithmetic before anyone uses it."""
+"""The answer to a problem: the solver's, checked in exact arithmetic before anyone uses it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import List, Optional
 
 from legodnn.runtime.optimizer.figures import Selection
+from legodnn.runtime.optimizer.problem import NEAREST, Problem
 from legodnn.runtime.optimizer.program import Program
-from legodnn.runtime.optimizer.request import NEAREST, Request
 
 HAIR = 1e-6
 """The share of a bound by which the solver's tolerance may let it overstep one."""
@@ -24,27 +24,27 @@ class Answer:
     solves: int
 
 
-def answer(request: Request) -> Answer:
-    """The answer to a request about one network. Raises `SolverError` where no solver could be used."""
-    ideal = request.unbounded_best()
-    if request.met(ideal):
+def answer(problem: Problem) -> Answer:
+    """The answer to a problem about one network. Raises `SolverError` where no solver could be used."""
+    ideal = problem.unbounded_best()
+    if problem.met(ideal):
         return Answer(ideal, True, 0)
-    return _solved(request, next((s for s in request.economical() if request.met(s)), None))
+    return _solved(problem, next((s for s in problem.economical() if problem.met(s)), None))
 
 
-def nearest(request: Request) -> Answer:
+def nearest(problem: Problem) -> Answer:
     """Any selections that meet the bounds, or those that miss them least. Raises `SolverError`."""
-    return _solved(replace(request, objective=NEAREST), None)
+    return _solved(replace(problem, objective=NEAREST), None)
 
 
-def _solved(request: Request, known: Optional[List[Selection]]) -> Answer:
+def _solved(problem: Problem, known: Optional[List[Selection]]) -> Answer:
     """The solver's answer; ``known`` are selections that meet the bounds, if any are known."""
-    program = Program(request, feasible=known is not None)
+    program = Program(problem, feasible=known is not None)
     for attempt in range(1, ATTEMPTS + 1):
         found = program.solve()
-        if request.met(found):
+        if problem.met(found):
             return Answer(found, True, attempt)
-        if known is None and not request.nearly_met(found, HAIR):
+        if known is None and not problem.nearly_met(found, HAIR):
             return Answer(found, False, attempt)
         program.forbid()
     return Answer(found, False, ATTEMPTS) if known is None else Answer(known, True, ATTEMPTS)

@@ -7,11 +7,10 @@ one power of two, floating-point numbers are integers.
 
 from __future__ import annotations
 
-import bisect
 import math
 from array import array
 from fractions import Fraction
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from torch import Tensor
 from legodnn.runtime.optimizer.choice import Choice
 from legodnn.runtime.optimizer.curve import most_cost
 from legodnn.runtime.optimizer.figures import Figures, Option, Selection
+from legodnn.runtime.optimizer.pareto import Front, unbeaten
 from legodnn.runtime.optimizer.power import Power
 
 Label = Tuple[int, int, int, int, int, int]
@@ -27,27 +27,6 @@ Label = Tuple[int, int, int, int, int, int]
 Step = Tuple[int, int, int, int]
 
 _ROUNDING = 1e-12
-
-
-class Staircase:
-    """The pairs of numbers seen so far that no other pair equals or beats: the first rising, the second falling."""
-
-    def __init__(self) -> None:
-        self.first: List[float] = []
-        self.second: List[float] = []
-
-    def covers(self, first: float, second: float) -> bool:
-        """Whether a pair in it equals or beats this one."""
-        place = bisect.bisect_right(self.first, first)
-        return place > 0 and self.second[place - 1] <= second
-
-    def add(self, first: float, second: float) -> None:
-        """Put in a pair that is not covered, and take out those that it covers."""
-        start = end = bisect.bisect_left(self.first, first)
-        while end < len(self.second) and self.second[end] >= second:
-            end += 1
-        self.first[start:end] = [first]
-        self.second[start:end] = [second]
 
 
 class Frontier:
@@ -76,7 +55,7 @@ class Frontier:
         )
         predict = figures.manifest.predictor.accuracy
         reached = [predict(label[0] / self._cost_unit) for label in ends]
-        places = _unbeaten([(-a, end[1], end[2] + end[3]) for a, end in zip(reached, ends)])
+        places = unbeaten([(-a, end[1], end[2] + end[3], 0) for a, end in zip(reached, ends)])
         self._places = [i for i in places if accuracy is None or self._reaches(i, reached[i], accuracy)]
         self.seconds = _tensor([ends[i][1] / self._time_unit for i in self._places])
         self.bytes = _tensor([ends[i][2] + ends[i][3] for i in self._places])
@@ -141,7 +120,7 @@ class Frontier:
         """All points, by seconds and then bytes; without measured latencies, by bytes."""
         choices = [self.figures.choice(self.selection(i), True, power) for i in range(len(self))]
         # Predictions are rounded: what differed by less than that has become equal.
-        kept = _unbeaten([(-c.accuracy, c.seconds or 0.0, c.memory_bytes) for c in choices])
+        kept = unbeaten([(-c.accuracy, c.seconds or 0.0, c.memory_bytes, 0) for c in choices])
         return sorted((choices[i] for i in kept), key=lambda c: (c.seconds or 0.0, c.memory_bytes))
 
 
@@ -161,21 +140,10 @@ def _extended(labels: Sequence[Label], steps: Sequence[Step], cost_limit: float,
 
 def _survivors(labels: Sequence[Label], last: bool) -> List[Label]:
     """The labels that none before them equals or beats; after the last block, weights and peak count as their sum."""
-    kept: List[Label] = []
-    seen: Dict[int, Staircase] = {}
-    for label in labels:
-        _, seconds, size, peak, _, _ = label
-        if last:
-            size, peak = size + peak, 0
-        for level, stairs in seen.items():
-            if level <= peak:
-                place = bisect.bisect_right(stairs.first, seconds)
-                if place and stairs.second[place - 1] <= size:
-                    break
-        else:
-            seen.setdefault(peak, Staircase()).add(seconds, size)
-            kept.append(label)
-    return kept
+    front = Front()
+    if last:
+        return [label for label in labels if front.takes(label[1], label[2] + label[3], 0)]
+    return [label for label in labels if front.takes(label[1], label[2], label[3])]
 
 
 def _time_for_size(block: Tuple[str, Sequence[Option]]) -> float:
@@ -183,17 +151,6 @@ def _time_for_size(block: Tuple[str, Sequence[Option]]) -> float:
     seconds = [o.seconds for o in block[1]]
     sizes = [o.weight_bytes for o in block[1]]
     return (max(seconds) - min(seconds)) / (1 + max(sizes) - min(sizes))
-
-
-def _unbeaten(points: Sequence[Tuple[float, float, float]]) -> List[int]:
-    """The places of the points that no other one equals or beats in all three numbers; the first of equals."""
-    kept: List[int] = []
-    seen = Staircase()
-    for i in sorted(range(len(points)), key=lambda i: points[i]):
-        if not seen.covers(points[i][1], points[i][2]):
-            seen.add(points[i][1], points[i][2])
-            kept.append(i)
-    return kept
 
 
 def _tensor(numbers: Sequence[float]) -> Tensor:

@@ -1,8 +1,8 @@
-"""The integer program of a request (Han et al., MobiCom 2021): a binary for every variant, exactly one per block.
+"""The integer program of a problem (Han et al., MobiCom 2021): a binary for every variant, exactly one per block.
 
 The bounds are rows. Unless it is known that they can be kept, a further binary lifts them at a price nothing can
-outweigh, so that a request that cannot be met is found, with the nearest selections, in the same single solve. Rows and
-objective are in units of the most anything comes to, so that whatever the budget, numbers stay between 0 and 1.
+outweigh, so that a problem that cannot be solved is found, with the nearest selections, in the same single solve. Rows
+and objective are in units of the most anything comes to, so that whatever the budget, numbers stay between 0 and 1.
 
 What cannot change the answer is left out beforehand: variants that another of their block beats or equals in all that
 matters, bounds that nothing exceeds, and peaks of activations below what no selection does without.
@@ -16,7 +16,8 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import pulp
 
 from legodnn.runtime.optimizer.figures import Measure, Option, Selection
-from legodnn.runtime.optimizer.request import ACCURACY, MEMORY, NEAREST, TIME, Demand, Request
+from legodnn.runtime.optimizer.pareto import unbeaten
+from legodnn.runtime.optimizer.problem import ACCURACY, MEMORY, NEAREST, TIME, Demand, Problem
 from legodnn.runtime.optimizer.solver import solve
 
 _LIFTING = 10.0
@@ -62,25 +63,25 @@ class Member:
 
 
 class Program:
-    """The program of a request.
+    """The program of a problem.
 
     Args:
-        request: what is asked for.
+        problem: what is asked for.
         feasible: whether it is known that the bounds can be kept.
     """
 
-    def __init__(self, request: Request, feasible: bool) -> None:
-        self.request = request
-        self.problem = pulp.LpProblem("selections", pulp.LpMinimize)
+    def __init__(self, problem: Problem, feasible: bool) -> None:
+        self.problem = problem
+        self.lp = pulp.LpProblem("selections", pulp.LpMinimize)
         self.forbidden = 0
         self.objective: Terms = {}
         self.elastic, self.lifted = not feasible, None
-        if self.elastic and request.objective != NEAREST:
+        if self.elastic and problem.objective != NEAREST:
             self.lifted = self._pay(pulp.LpVariable("lifted", cat="Binary"), _LIFTING)
-        shared_time = request.utilisation is not None or request.objective == TIME
-        sized = request.memory_bytes is not None or request.objective == MEMORY
+        shared_time = problem.utilisation is not None or problem.objective == TIME
+        sized = problem.memory_bytes is not None or problem.objective == MEMORY
         self.members = [
-            Member(n, d, shared_time or d.seconds is not None, sized) for n, d in enumerate(request.demands)
+            Member(n, d, shared_time or d.seconds is not None, sized) for n, d in enumerate(problem.demands)
         ]
         for member in self.members:
             for _, columns in member.take:
@@ -88,15 +89,15 @@ class Program:
             self._bound_member(member)
         self._bound_memory()
         self._bound_time()
-        if request.objective == ACCURACY:
+        if problem.objective == ACCURACY:
             self._price_costs()
-        if request.objective != NEAREST:
+        if problem.objective != NEAREST:
             self._price_ties()
-        self.problem.setObjective(pulp.LpAffineExpression(self.objective))
+        self.lp.setObjective(pulp.LpAffineExpression(self.objective))
 
     def solve(self) -> List[Selection]:
         """The best selections, one for each network. Raises `SolverError`."""
-        solve(self.problem, lambda: all(m.selection() is not None for m in self.members), heuristics=False)
+        solve(self.lp, lambda: all(m.selection() is not None for m in self.members), heuristics=False)
         return [m.selection() or {} for m in self.members]
 
     def forbid(self) -> None:
@@ -107,11 +108,11 @@ class Program:
             terms[self._pay(pulp.LpVariable(f"again_{self.forbidden}", cat="Binary"), _AGAIN)] = -1.0
         self.forbidden += 1
         self._row(terms, pulp.LpConstraintLE, len(taken) - 1)
-        self.problem.setObjective(pulp.LpAffineExpression(self.objective))
+        self.lp.setObjective(pulp.LpAffineExpression(self.objective))
 
     # ---- rows -------------------------------------------------------------------------------------------------------
     def _row(self, terms: Terms, sense: int, limit: float) -> None:
-        add_row(self.problem, terms, sense, limit)
+        add_row(self.lp, terms, sense, limit)
 
     def _pay(self, variable: Any, price: float) -> Any:
         self.objective[variable] = self.objective.get(variable, 0.0) + price
@@ -146,7 +147,7 @@ class Program:
 
     def _bound_memory(self) -> None:
         """The networks' bytes together."""
-        limit, wanted = self.request.memory_bytes, self.request.objective == MEMORY
+        limit, wanted = self.problem.memory_bytes, self.problem.objective == MEMORY
         most = sum(m.figures.most_bytes() for m in self.members)
         if not wanted and (limit is None or limit >= most):
             return
@@ -158,7 +159,7 @@ class Program:
 
     def _bound_time(self) -> None:
         """The cores' time that the networks take together."""
-        limit, wanted = self.request.utilisation, self.request.objective == TIME
+        limit, wanted = self.problem.utilisation, self.problem.objective == TIME
         if not wanted and limit is None:
             return
         base, most = Fraction(0), Fraction(0)
@@ -200,7 +201,7 @@ class Program:
 
     def _price_ties(self) -> None:
         """Of equal answers the smaller one, or where size or time was asked for, the more accurate one."""
-        by_size = self.request.objective == ACCURACY
+        by_size = self.problem.objective == ACCURACY
         measure: Measure = (lambda o: o.weight_bytes) if by_size else _cost
         total = sum(m.most(measure) for m in self.members) or 1.0
         for member in self.members:
@@ -212,17 +213,14 @@ def undominated(options: Sequence[Option], lowest_peak: int, timed: bool, sized:
     figures = [
         (o.cost, o.seconds * timed, o.weight_bytes * sized, max(o.peak_bytes, lowest_peak) * sized) for o in options
     ]
-    order = sorted(range(len(options)), key=lambda i: (figures[i], options[i].weight_bytes))
-    kept: List[int] = []
-    for i in order:
-        if not any(all(a <= b for a, b in zip(figures[k], figures[i])) for k in kept):
-            kept.append(i)
-    return [options[i] for i in sorted(kept)]
+    by_size = sorted(range(len(options)), key=lambda i: options[i].weight_bytes)
+    kept = unbeaten([figures[i] for i in by_size])
+    return [options[i] for i in sorted(by_size[place] for place in kept)]
 
 
-def add_row(problem: Any, terms: Terms, sense: int, limit: float) -> None:
-    """Bound a linear expression in a problem; ``sense`` is PuLP's."""
-    problem.addConstraint(pulp.LpConstraint(pulp.LpAffineExpression(terms), sense, rhs=limit))
+def add_row(lp: Any, terms: Terms, sense: int, limit: float) -> None:
+    """Bound a linear expression in a program of PuLP's; ``sense`` is PuLP's."""
+    lp.addConstraint(pulp.LpConstraint(pulp.LpAffineExpression(terms), sense, rhs=limit))
 
 
 def is_taken(variable: Any) -> bool:

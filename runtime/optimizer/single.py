@@ -18,7 +18,7 @@ from legodnn.shared.errors import InfeasibleBudget, UnusableVariant, UsageError
 from legodnn.shared.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from legodnn.runtime.optimizer.request import Request
+    from legodnn.runtime.optimizer.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -143,20 +143,20 @@ class ScalingOptimizer:
         from legodnn.runtime.optimizer.answer import answer
 
         figures = Figures(self.network, self.count_activations)
-        found = answer(self._request(figures, wish))
+        found = answer(self._problem(figures, wish))
         self.solves += found.solves
         choice = figures.choice(found.selections[0], found.met, self.power)
         if found.met or self.closest:
             return choice
         raise self._infeasible(figures, wish, choice)
 
-    def _request(self, figures: Figures, wish: _Wish) -> Request:
-        from legodnn.runtime.optimizer.request import ACCURACY, MEMORY, TIME, Demand, Request
+    def _problem(self, figures: Figures, wish: _Wish) -> Problem:
+        from legodnn.runtime.optimizer.problem import ACCURACY, MEMORY, TIME, Demand, Problem
 
         limits = [Fraction(wish.seconds)] if wish.seconds is not None else []
         if wish.joules is not None and self.power is not None:
             limits.append(self.power.seconds(wish.joules))
-        return Request(
+        return Problem(
             demands=(Demand(figures, seconds=min(limits) if limits else None, accuracy=wish.accuracy),),
             memory_bytes=Fraction(wish.memory_bytes) if wish.memory_bytes is not None else None,
             # Energy grows with time and with nothing else.

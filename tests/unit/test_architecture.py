@@ -47,6 +47,23 @@ def test_the_halves_never_meet(package, forbidden):
     assert wrong == []
 
 
+def is_module(name):
+    path = ROOT.joinpath(*name.split(".")[1:])
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+@pytest.mark.parametrize("package", ["shared", "runtime", "builder"])
+def test_what_a_room_offers_is_for_others(package):
+    """Inside it, modules import each other; the room itself would be a circle that `lint-imports` does not see."""
+    wrong = []
+    for path in sources(package):
+        name = ".".join(["legodnn", *path.relative_to(ROOT).with_suffix("").parts])
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and name.startswith(f"{node.module}."):
+                wrong += [(name, a.name) for a in node.names if not is_module(f"{node.module}.{a.name}")]
+    assert wrong == []
+
+
 def test_the_runtime_imports_torch_pulp_and_the_standard_library_only():
     roots = {name.split(".")[0] for path in sources("runtime") for name in imports(path)}
     assert roots - SLIM <= set(sys.stdlib_module_names)

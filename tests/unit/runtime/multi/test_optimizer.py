@@ -13,7 +13,7 @@ from legodnn.runtime.multi.workload import Duty
 from legodnn.runtime.optimizer import Power
 from legodnn.shared.errors import UsageError
 from tests import made_up
-from tests.unit.runtime.test_optimizer_objectives import NUMBERS, everything
+from tests.unit.runtime.optimizer.test_objectives import NUMBERS, everything
 
 HAIR = 1e-6
 CONVEX = made_up.CURVE

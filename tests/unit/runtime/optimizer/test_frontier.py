@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from legodnn.runtime import ScalingOptimizer
 from legodnn.runtime.optimizer import Power
 from tests import made_up
-from tests.unit.runtime.test_optimizer_objectives import everything
+from tests.unit.runtime.optimizer.test_objectives import everything
 
 # Eighths and whole numbers: sums are exact whatever their order, so that ties are ties.
 NUMBERS = st.tuples(

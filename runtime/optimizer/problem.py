@@ -45,7 +45,7 @@ class Demand:
 
 
 @dataclass(frozen=True)
-class Request:
+class Problem:
     """Demands on networks that share memory and cores, and what makes one answer better than another.
 
     ``memory_bytes`` bounds the sum of the networks' bytes, ``utilisation`` the sum of load times seconds. The
