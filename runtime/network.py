@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Type, TypeVar, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Type, Union
 
-import torch
 from torch import Tensor
 
 from legodnn.runtime.device.cache import DeviceCache
 from legodnn.runtime.device.latency_table import LatencyTable
-from legodnn.runtime.device.memory_table import MemoryTable, needed_bytes, needed_together
-from legodnn.runtime.engine import Composer, Composition, Way, relative_error, tensors
-from legodnn.runtime.engine.faults import find_fault, is_shortage, shortages
-from legodnn.runtime.engine.process import note_threads, require_process
+from legodnn.runtime.device.memory_table import MemoryTable
+from legodnn.runtime.engine import Composition, Way, relative_error, tensors
+from legodnn.runtime.engine.process import require_process
+from legodnn.runtime.engine.samples import samples
+from legodnn.runtime.engine.workshop import Workshop
 from legodnn.runtime.switching.switcher import Again, Switcher
 from legodnn.shared.bundle.manifest import InputSpec, Manifest, Segment, SelfTestCase
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.bundle.tensors import tensor_from_bytes
-from legodnn.shared.errors import CompositionError, InputError, LegoError, UnusableVariant, UsageError
-
-Made = TypeVar("Made")
-
-_LITTLE = 0.01
-"""The share of what the teacher needs that variants may take in memory to stay loaded, whatever else there is: far less
-than predictions of memory are off by."""
-
-logger = logging.getLogger("legodnn.network")
+from legodnn.shared.errors import CompositionError, InputError, UsageError
 
 
 @dataclass(frozen=True)
@@ -58,19 +48,9 @@ class Network:
         self.batch = batch if batch is not None else self.manifest.input.shape[0]
         self.cache = DeviceCache(reader.digest, cache, self.batch)
         self.latency: Optional[LatencyTable] = None
-        self.memory: Optional[MemoryTable] = None
-        self.excluded: Dict[Tuple[str, str], str] = {}
-        """Variants that do not work on this device, by block and name, and why; nothing that has them is chosen."""
-        self._teacher_bytes = needed_bytes(self.manifest, self.manifest.original_selection)
-        self._switcher = Switcher(
-            self.compose,
-            lambda selections: needed_together(self.manifest, selections, self.memory),
-            2.0 * self._teacher_bytes,
-            self._keep_loaded,
-        )
         self._process = os.getpid()
-        self._composing = threading.RLock()  # the way is found once, and parts are loaded once
-        self._composer: Optional[Composer] = None
+        self._workshop = Workshop(reader, self.cache, self.batch)
+        self._switcher = Switcher(self._workshop)
 
     @classmethod
     def open(cls, path: Union[str, Path], cache: bool = True, batch: Optional[int] = None) -> "Network":
@@ -110,19 +90,28 @@ class Network:
     @property
     def first_selection(self) -> Dict[str, str]:
         """What runs until something is selected: the teacher, but for originals that do not work on this device."""
-        return {block.name: self.usable_variants(block.name)[0] for block in self.blocks}
+        return self._workshop.first_selection
 
     def usable_variants(self, block: str) -> Tuple[str, ...]:
         """The variants of a block, the original first, but for those that are known not to work on this device.
 
         Raises `CompositionError` where none is left.
         """
-        names = [variant.name for variant in self.manifest.segment(block).variants]
-        usable = tuple(name for name in names if (block, name) not in self.excluded)
-        if not usable:
-            reasons = "; ".join(self.excluded[block, name] for name in names)
-            raise CompositionError(f"{self.reader.path}: no variant of {block} works on this device: {reasons}")
-        return usable
+        return self._workshop.usable_variants(block)
+
+    @property
+    def excluded(self) -> Dict[Tuple[str, str], str]:
+        """Variants that do not work on this device, by block and name, and why; nothing that has them is chosen."""
+        return self._workshop.excluded
+
+    @property
+    def memory(self) -> Optional[MemoryTable]:
+        """What selections come to in memory on this device, where it was measured; see `MemoryEstimator`."""
+        return self._switcher.memory
+
+    @memory.setter
+    def memory(self, table: Optional[MemoryTable]) -> None:
+        self._switcher.memory = table
 
     @property
     def loaded(self) -> List[Dict[str, str]]:
@@ -132,7 +121,7 @@ class Network:
     @property
     def way(self) -> Optional[Way]:
         """The way compositions run on this device, once found."""
-        return self._composer.way if self._composer else None
+        return self._workshop.way
 
     # ---- running ----------------------------------------------------------------------------------------------------
     def __call__(self, *inputs: Tensor) -> Any:
@@ -142,7 +131,7 @@ class Network:
         """
         require_process(self._process)
         self.check_inputs(inputs)
-        current = self._switcher.current or self._with_first_selection(self.select)
+        current = self._switcher.current or self._workshop.with_first_selection(self.select)
         started = time.perf_counter()
         answer = current(*inputs)
         current.recent.append(time.perf_counter() - started)
@@ -170,13 +159,7 @@ class Network:
         `OutOfMemory`, or `UnusableVariant` for a variant that does not work on this device, which is then `excluded`.
         """
         require_process(self._process)
-        note_threads()
-        with self._composing, shortages():
-            for block, variant in selection.items():
-                if (block, variant) in self.excluded:
-                    raise UnusableVariant(self.excluded[block, variant], block, variant)
-            composer = self._ready_composer()
-            return self._blaming(selection, lambda: composer.compose(selection))
+        return self._workshop.compose(selection)
 
     def select(self, selection: Mapping[str, str]) -> Composition:
         """Switch to a selection and return its composition, which then serves.
@@ -225,7 +208,7 @@ class Network:
     @property
     def ready_bytes(self) -> int:
         """Bytes of variants that stay loaded, whether or not they are in a composition, within ``keep_within``."""
-        return self._composer.kept_bytes if self._composer else 0
+        return self._workshop.kept_bytes
 
     def load_ahead(self) -> bool:
         """Load one more variant, so that switching to it takes less time; whether there may be more to load.
@@ -234,16 +217,7 @@ class Network:
         made. What cannot be loaded is said when it is chosen.
         """
         require_process(self._process)
-        if self._composer is None or not self._composing.acquire(blocking=False):
-            return self._composer is not None
-        try:
-            with shortages():
-                return self._composer.load_ahead()
-        except LegoError as error:
-            logger.info("not loaded ahead: %s", error)
-            return True
-        finally:
-            self._composing.release()
+        return self._workshop.load_ahead()
 
     def recent_seconds(self) -> List[float]:
         """How long the last inferences of the composition that runs now took; none right after a switch."""
@@ -263,71 +237,16 @@ class Network:
         and how many there are. Raises what `compose` does.
         """
         require_process(self._process)
-        note_threads()
-        with self._composing, shortages():
-            composer = self._ready_composer(progress)
-            return composer.way or composer.find_way()
-
-    def _ready_composer(self, progress: Optional[Callable[[int, int], None]] = None) -> Composer:
-        if self._composer is None:
-            composer = Composer(self.reader, self.sample_inputs())
-            composer.between = self._switcher.make_way
-            composer.way = Way.from_text(self.cache.get("way"))
-            if composer.way is None:
-                self.cache.put("way", str(self._found_way(composer, progress)))
-            self._composer = composer
-            self._keep_loaded(self._switcher.spare)
-        return self._composer
-
-    def _keep_loaded(self, spare: float) -> None:
-        """Variants stay loaded in what compositions leave of the limit, and always in very little.
-
-        What is over its limit for a moment is about to switch, and then needs them.
-        """
-        if self._composer is not None:
-            little = _LITTLE * self._teacher_bytes if self.keep_within > 0 else 0.0
-            self._composer.keep_loaded(max(spare, little))
-
-    def _found_way(self, composer: Composer, progress: Optional[Callable[[int, int], None]]) -> Way:
-        def find(selection: Mapping[str, str]) -> Way:
-            return self._blaming(selection, lambda: composer.find_way(selection, progress))
-
-        return self._with_first_selection(find)
-
-    def _with_first_selection(self, make: Callable[[Mapping[str, str]], Made]) -> Made:
-        """What ``make`` makes of the first selection, which is another one once a variant of it has been excluded."""
-        while True:
-            try:
-                return make(self.first_selection)
-            except UnusableVariant as fault:
-                logger.info("%s; the next one of its block is tried", fault)
-
-    def _blaming(self, selection: Mapping[str, str], make: Callable[[], Made]) -> Made:
-        """What ``make`` returns; where it fails because of a variant, that is excluded from now on."""
-        try:
-            return make()
-        except CompositionError as error:
-            if is_shortage(error):
-                raise
-            fault = find_fault(self.reader, self.sample_inputs(), selection)
-            if fault is None:
-                raise
-            self.excluded[fault.block, fault.variant] = str(fault)
-            logger.warning("%s; it is chosen no more", fault)
-            raise fault from error
+        return self._workshop.find_way(progress)
 
     # ---- samples and self-test --------------------------------------------------------------------------------------
     def samples(self) -> Tuple[List[Tensor], Tuple[int, ...]]:
         """The bundle's samples: a batch for each input of the network, and their labels (empty for none)."""
-        test = self.manifest.self_test
-        spec = test.input_spec
-        return [tensor_from_bytes(self.reader.blob(blob), spec.shape, spec.dtype) for blob in test.inputs], test.labels
+        return samples(self.reader)
 
     def sample_inputs(self) -> List[Tensor]:
         """The network's inputs with the batch size it was opened for; samples repeat where there are too few."""
-        inputs, _ = self.samples()
-        index = torch.arange(self.batch) % inputs[0].shape[0]
-        return [x[index].contiguous() for x in inputs]
+        return self._workshop.sample_inputs()
 
     def self_test(self) -> List[SelfTestResult]:
         """Run the samples through every selection of the self-test and compare with what the builder got."""

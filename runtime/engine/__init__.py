@@ -1,6 +1,7 @@
 """How a selection is made to run: all there is about TorchScript engines, so that another could take their place.
 
-    composer   Composer: compositions of a bundle, checked, in the fastest way there is here
+    workshop   Workshop: compositions of a bundle as this device can run them, without variants that do not work here
+    composer   Composer: compositions, checked, in the fastest way there is here
     ways       the ways to run there are: how images lie in memory, and which engine computes
     loading    a variant in the bundle -> a checked program whose weights are constants
     joining    the programs of all segments -> one, so that operations fuse across their borders
@@ -8,6 +9,7 @@
     paged      weights that are on disk until somebody reads them
     compare    when two answers are the same
     faults     why a selection cannot be made to run: a variant that does not work here, or no memory left
+    samples    the inputs that a bundle carries
     process    whether torch can compute in this process: not in every one that was forked
     denormals  numbers too small to be normal are zero while a composition runs
     small      something small run in a way, before memory is measured

@@ -26,6 +26,13 @@ WARM_UP = 3
 FEWEST_TRIALS, MOST_TRIALS, TRIAL_SECONDS = 3, 7, 0.2
 RECENT = 64
 
+Between = Callable[[], None]
+"""Called after every segment that is loaded while a composition is made."""
+
+
+def nothing() -> None:
+    """What is done between segments where nobody asks for more."""
+
 
 @dataclass
 class Composition:
@@ -56,13 +63,13 @@ class Composer:
         self.reader = reader
         self.sample = list(sample)
         self.way: Optional[Way] = None
-        self.between: Callable[[], None] = _nothing
-        """Called after every segment that is loaded while a composition is made."""
         self._loaders: Dict[Way, SegmentLoader] = {}
         self._spare = 0.0
         self._ahead = iter([(s, v) for s in reader.manifest.segments for v in s.variants])
 
-    def compose(self, selection: Mapping[str, str], way: Optional[Way] = None) -> Composition:
+    def compose(
+        self, selection: Mapping[str, str], way: Optional[Way] = None, between: Between = nothing
+    ) -> Composition:
         """A warmed-up composition that agrees with its segments run one by one.
 
         It runs in ``way``; by default in the fastest there is, and as it was exported where that fails. Raises
@@ -70,17 +77,17 @@ class Composer:
         `CompositionError` where it cannot be made to run or gives something else than it should.
         """
         if way is not None:
-            return self._compose(selection, way)
+            return self._compose(selection, way, between)
         way = self.way or self.find_way()
         try:
-            return self._compose(selection, way)
+            return self._compose(selection, way, between)
         except CompositionError:
             plain = Way(way.layout, "plain")
             if way == plain:
                 raise
-            return self._compose(selection, plain)
+            return self._compose(selection, plain, between)
 
-    def _compose(self, selection: Mapping[str, str], way: Way) -> Composition:
+    def _compose(self, selection: Mapping[str, str], way: Way, between: Between) -> Composition:
         loader = self._loader(way)
         manifest = self.reader.manifest
         variants = manifest.chosen(selection)
@@ -97,7 +104,7 @@ class Composer:
                     values.update(zip(segment.outputs, tensors(parts[-1](*inputs))))
                     if not known:
                         trim()  # oneDNN reserves more than it fills: in pages that were used before, all of it counts
-                        self.between()
+                        between()
                 graph = joined(manifest, [part.graph for part in parts], way)
                 engine = ENGINES[way.engine]
                 engine.lower(graph)
@@ -177,7 +184,3 @@ class Composer:
         rounds = max(FEWEST_TRIALS, min(MOST_TRIALS, int(TRIAL_SECONDS / once)))
         turns = time_turns([one, other], self.sample, rounds, repeats=2)
         return other if statistics.median(b / a for a, b in turns) < 1 else one
-
-
-def _nothing() -> None:
-    """What is done between segments where nobody asks for more."""

@@ -11,13 +11,13 @@ from concurrent.futures import Future
 from typing import Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from legodnn.runtime.device.allocator import trim
+from legodnn.runtime.device.memory_table import MemoryTable, needed_bytes, needed_together
 from legodnn.runtime.engine import Composition
+from legodnn.runtime.engine.workshop import Workshop
 from legodnn.runtime.switching.background import Background, short_turns
 from legodnn.shared.errors import CompositionError, OutOfMemory, UnusableVariant
 
 Selection = Mapping[str, str]
-Compose = Callable[[Selection], Composition]
-Together = Callable[[Iterable[Selection]], float]
 Again = Callable[[], Selection]
 """What to switch to instead, after a variant turned out to be unusable."""
 
@@ -29,6 +29,10 @@ LONGEST_PAUSE = 1.0
 
 FEWEST_BETWEEN = 10
 """Inferences. Those so long that fewer fit into a pause are not helped by it, and the switch would take long."""
+
+_LITTLE = 0.01
+"""The share of what the teacher needs that variants may take in memory to stay loaded, whatever else there is: far less
+than predictions of memory are off by."""
 
 _Key = Tuple[Tuple[str, str], ...]
 
@@ -42,24 +46,23 @@ class Switcher:
     back while all of them together need no more than the limit; those used longest ago go first.
 
     Args:
-        compose: makes a composition; it is called by one thread at a time.
-        together: the bytes that compositions of some selections need when they are there at once.
-        keep_within: the limit, bytes.
-        on_spare: called with the bytes of it that are left, whenever that may have changed.
+        workshop: makes compositions.
     """
 
-    def __init__(
-        self, compose: Compose, together: Together, keep_within: float, on_spare: Callable[[float], None]
-    ) -> None:
+    def __init__(self, workshop: Workshop) -> None:
         self.current: Optional[Composition] = None
         self.closed = False
         self.asked: "Optional[Future[Composition]]" = None
-        self._compose, self._together, self._on_spare = compose, together, on_spare
-        self._keep_within, self._bound = keep_within, float("inf")
+        self.memory: Optional[MemoryTable] = None
+        """What selections come to in memory on this device; None where that is known by the bundle's tables alone."""
+        self._workshop = workshop
+        self._teacher_bytes = needed_bytes(workshop.manifest, workshop.manifest.original_selection)
+        self._keep_within, self._bound = 2.0 * self._teacher_bytes, float("inf")
         self._kept: "OrderedDict[_Key, Composition]" = OrderedDict()
         self._switching = threading.RLock()  # held while a composition is made
         self._changing = threading.Lock()  # held for moments, while what is kept changes
         self._background = Background("legodnn-switch")
+        self._let_stay_loaded()
 
     # ---- switching --------------------------------------------------------------------------------------------------
     def switch(self, selection: Selection) -> Composition:
@@ -115,7 +118,10 @@ class Switcher:
                     raise
                 return self._compose(selection)
 
-    def make_way(self) -> None:
+    def _compose(self, selection: Selection) -> Composition:
+        return self._workshop.compose(selection, between=self._make_way)
+
+    def _make_way(self) -> None:
         """Let inferences through, between two segments of a composition that is made in the background.
 
         While torch loads a segment, no other thread gets Python's interpreter: the inference that waits for it is late.
@@ -141,7 +147,10 @@ class Switcher:
 
     @property
     def keep_within(self) -> float:
-        """Bytes that all compositions together may need. What is above a new limit goes at once."""
+        """Bytes that all compositions together may need, at first twice what the teacher needs.
+
+        What is above a new limit goes at once.
+        """
         return self._keep_within
 
     @keep_within.setter
@@ -153,6 +162,10 @@ class Switcher:
     def spare(self) -> float:
         """Bytes that compositions leave of the limits; negative where they are over them."""
         return min(self._keep_within, self._bound) - self._together(self.loaded)
+
+    def _together(self, selections: Iterable[Selection]) -> int:
+        """Bytes that compositions of some selections need when they are there at once."""
+        return needed_together(self._workshop.manifest, selections, self.memory)
 
     def bound(self, limit: Optional[float]) -> None:
         """A further limit, which holds beside ``keep_within``; None for none."""
@@ -169,7 +182,15 @@ class Switcher:
         limit, more = min(self._keep_within, self._bound), list(coming)
         self._drop(lambda kept: self._together([*(c.selection for c in kept), *more]) > limit)
         if not more:  # while a composition is made, what it is made of had better stay
-            self._on_spare(self.spare)
+            self._let_stay_loaded()
+
+    def _let_stay_loaded(self) -> None:
+        """Variants stay loaded in what compositions leave of the limit, and always in very little.
+
+        What is over its limit for a moment is about to switch, and then needs them.
+        """
+        little = _LITTLE * self._teacher_bytes if self._keep_within > 0 else 0.0
+        self._workshop.keep_loaded(max(self.spare, little))
 
     def _drop(self, too_much: "Callable[[Iterable[Composition]], bool]") -> bool:
         dropped = []

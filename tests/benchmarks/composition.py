@@ -123,7 +123,7 @@ def with_torch(name: str) -> dict[str, Any]:
         untrained_bundle(blocks, Path(folder)), cache=False
     ) as opened:
         opened(x)
-        composer, originals = opened._ready_composer(), opened.manifest.original_selection
+        composer, originals = opened._workshop.ready_composer(), opened.manifest.original_selection
         chosen = str(composer.way)
         for way in WAYS:
             try:

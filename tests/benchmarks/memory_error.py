@@ -85,7 +85,7 @@ def examine(name: str, path: Path, ways: str | None, count: int) -> list[dict[st
             network.compose(original)
         wanted = [network.way] if ways is None else [way for way in WAYS if re.search(ways, str(way))]
         for way in filter(None, wanted):
-            network._ready_composer().way = Way.from_text(str(way))
+            network._workshop.ready_composer().way = Way.from_text(str(way))
             table = estimator.profile_all_blocks(again=True)
             for kind, selection in wanted_selections:
                 growth = measure_growth(path, way, selection, network.batch)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from legodnn.runtime import Budget, Controller, ScalingOptimizer, Source
-from legodnn.runtime.device.memory_table import needed_together
 from legodnn.runtime.switching.switcher import Switcher
 from legodnn.shared.errors import CompositionError
 from tests import made_up
@@ -23,6 +22,19 @@ class FakeComposition:
         self.selection, self.recent = dict(selection), []
 
 
+class FakeWorkshop:
+    """Makes compositions of a made-up network, of which no variant stays loaded."""
+
+    def __init__(self, manifest):
+        self.manifest = manifest
+
+    def compose(self, selection, between):
+        return FakeComposition(selection)
+
+    def keep_loaded(self, spare):
+        pass
+
+
 @dataclass
 class Controlled(made_up.MadeUpNetwork):
     """What a controller needs of a network, over a real switcher; ``fails`` is how many of the next switches fail, and
@@ -33,10 +45,8 @@ class Controlled(made_up.MadeUpNetwork):
     unloaded: int = 0
 
     def __post_init__(self):
-        def together(selections):
-            return needed_together(self.manifest, selections)
-
-        self.switcher = Switcher(FakeComposition, together, 1e9, lambda spare: None)
+        self.switcher = Switcher(FakeWorkshop(self.manifest))
+        self.switcher.keep_within = 1e9
 
     @property
     def running(self):

@@ -23,7 +23,7 @@ def test_every_way_computes_what_the_eager_blocks_compute(network, maker, way):
     if way.engine == "xnnpack" and no_xnnpack():
         pytest.skip("this torch was built without XNNPACK")
     for selection in selections()[::5]:
-        found = network._composer.compose(selection, way)(x)
+        found = network._workshop.composer.compose(selection, way)(x)
         assert relative_error(found, maker.answer(selection, x)) < 1e-4
 
 

@@ -20,7 +20,7 @@ WAY = Way("contiguous", "compiled")
 def compiled(path):
     with Network.open(path) as network:
         skip_without(network, WAY)
-        network._ready_composer().way = WAY
+        network._workshop.ready_composer().way = WAY
         network.select(network.manifest.original_selection)
         yield network
 
@@ -73,13 +73,13 @@ def test_what_stays_is_within_its_limit(compiled):
     load_all(compiled)
     most = compiled.ready_bytes
     assert most > 0
-    compiled._composer.keep_loaded(most / 2)
+    compiled._workshop.composer.keep_loaded(most / 2)
     assert 0 < compiled.ready_bytes <= most / 2
 
 
 def test_ways_with_weights_in_memory_keep_no_variant(path):
     with Network.open(path) as network:
-        network._ready_composer().way = Way("contiguous", "plain")
+        network._workshop.ready_composer().way = Way("contiguous", "plain")
         network.select(selections()[0])
         assert not network.load_ahead()
         assert network.ready_bytes == 0
@@ -89,7 +89,7 @@ def test_nothing_is_loaded_ahead_while_a_composition_is_made(compiled):
     held, done = threading.Event(), threading.Event()
 
     def hold():
-        with compiled._composing:
+        with compiled._workshop._composing:
             held.set()
             done.wait(30)
 

@@ -116,7 +116,7 @@ def test_predictions_are_what_a_process_grows_by(network, path, monkeypatch):
     table = MemoryEstimator(network).profile_all_blocks()
     assert network.memory == table
     (selection,) = selections(1, seed=7)
-    grown = measure_growth(path, network._composer.way, selection, network.batch)
+    grown = measure_growth(path, network._workshop.composer.way, selection, network.batch)
     predicted = needed_bytes(network.manifest, selection, table)
     assert abs(predicted - grown.peak) <= max(2 * MIB, 0.1 * grown.peak)
     assert grown.resident <= grown.peak
@@ -156,8 +156,8 @@ from legodnn.runtime.engine.small import touch
 from legodnn.runtime.device.allocator import give_back
 
 network, way = Network.open(sys.argv[1], cache=False), Way.from_text(sys.argv[2])
-network._composer = Composer(network.reader, network.sample_inputs())
-network._composer.way, network.keep_within = way, 0.0
+network._workshop.composer = Composer(network.reader, network.sample_inputs())
+network._workshop.composer.way, network.keep_within = way, 0.0
 x, held, process = network.sample_inputs(), [], psutil.Process()
 
 def hold(variant):
@@ -170,7 +170,7 @@ def hold(variant):
 for variant in ["sparsity=0.75", "original", "sparsity=0.75", "original", "sparsity=0.75"]:
     hold(variant)
 for _ in range(int(sys.argv[3])):
-    network._composer.compose(network.selection)
+    network._workshop.composer.compose(network.selection)
 give_back()
 print(json.dumps([*held, process.memory_info().rss]))
 """
@@ -238,8 +238,7 @@ def between():
     trim()
     freed.append(before - process.memory_info().rss)
 
-composer.between = between
-composer.compose(network.manifest.original_selection, Way("contiguous", "plain"))
+composer.compose(network.manifest.original_selection, Way("contiguous", "plain"), between)
 print(json.dumps(freed))
 """
 

@@ -176,7 +176,7 @@ def test_threads_get_the_interpreter_soon_while_a_composition_is_made(network, m
     seen, compose = [], network._switcher._compose
     monkeypatch.setattr(network._switcher, "_compose", lambda s: (seen.append(sys.getswitchinterval()), compose(s))[1])
     network.select(selections()[2])
-    monkeypatch.setattr(network._composer, "_compose", lambda *given: 1 / 0)
+    monkeypatch.setattr(network._workshop.composer, "_compose", lambda *given: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         network.select(selections()[3])
     assert seen == pytest.approx([TURN_SECONDS] * 2, rel=0.1)

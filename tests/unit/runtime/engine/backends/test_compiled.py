@@ -46,7 +46,7 @@ def stack():
 @pytest.mark.parametrize("way", COMPILED, ids=str)
 def test_other_batches_are_computed_too(network, maker, way):
     network.compose(network.manifest.original_selection)
-    composition = network._composer.compose(network.manifest.original_selection, way)
+    composition = network._workshop.composer.compose(network.manifest.original_selection, way)
     for batch in (1, 5, 2, 1, 7, 3):
         x = torch.randn(batch, 3, 16, 16)
         assert relative_error(composition(x), maker.answer({}, x)) < 1e-4
@@ -55,7 +55,7 @@ def test_other_batches_are_computed_too(network, maker, way):
 @pytest.mark.parametrize("way", COMPILED, ids=str)
 def test_threads_at_once_get_their_own_answers(network, maker, way):
     network.compose(network.manifest.original_selection)
-    composition = network._composer.compose(network.manifest.original_selection, way)
+    composition = network._workshop.composer.compose(network.manifest.original_selection, way)
     inputs = [torch.randn(1 + i % 3, 3, 16, 16) for i in range(200)]
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(composition, inputs))
@@ -95,7 +95,7 @@ def test_what_is_read_again_is_set_apart_from_what_may_be_overwritten():
 
 def test_a_selection_that_the_way_fails_for_runs_as_it_was_exported(network, maker, monkeypatch):
     network.compose(network.manifest.original_selection)
-    composer, attempts = network._composer, []
+    composer, attempts = network._workshop.composer, []
     composer.way = COMPILED[-1]
     monkeypatch.setattr("legodnn.runtime.engine.composer.require_agreement", disagree_unless_plain(attempts))
     composition = composer.compose(network.manifest.original_selection)

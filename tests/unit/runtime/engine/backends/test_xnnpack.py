@@ -88,7 +88,7 @@ def test_all_geometries_are_done(options):
 
 @with_operators
 def test_compositions_run_in_it_and_share_what_is_packed(network, maker):
-    composer = network._ready_composer()
+    composer = network._workshop.ready_composer()
     x = network.sample_inputs()[0]
     one = {f"block{i}": "original" for i in range(3)}
     other = {**one, "block1": "sparsity=0.5"}
@@ -101,7 +101,7 @@ def test_compositions_run_in_it_and_share_what_is_packed(network, maker):
 
 @pytest.mark.skipif(not no_xnnpack(), reason="this torch has XNNPACK")
 def test_without_the_operators_the_way_is_refused_and_the_others_serve(network):
-    composer = network._ready_composer()
+    composer = network._workshop.ready_composer()
     with pytest.raises(CompositionError, match="built without XNNPACK"):
-        composer._compose(network.manifest.original_selection, WAY)
+        composer.compose(network.manifest.original_selection, WAY)
     assert composer.find_way() != WAY
