@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Type, Union
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, Union
 
 from torch import Tensor
 
@@ -16,6 +16,7 @@ from legodnn.runtime.device.cache import DeviceCache
 from legodnn.runtime.device.latency_table import LatencyTable
 from legodnn.runtime.device.memory_table import MemoryTable
 from legodnn.runtime.engine import Composition, Way, relative_error, tensors
+from legodnn.runtime.engine.composer import Progress
 from legodnn.runtime.engine.process import require_process
 from legodnn.runtime.engine.samples import samples
 from legodnn.runtime.engine.workshop import Workshop
@@ -230,7 +231,7 @@ class Network:
         if current is not None:
             current.recent.clear()
 
-    def find_way(self, progress: Optional[Callable[[int, int], None]] = None) -> Way:
+    def find_way(self, progress: Optional[Progress] = None) -> Way:
         """The way compositions run on this device: the remembered one, or the fastest of all, which have to be tried.
 
         Otherwise it is found when the first composition is made. ``progress`` is called with how many have been tried,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional, Sequence
 
-from legodnn.runtime.device.memory_table import activation_bytes, weight_bytes
+from legodnn.runtime.device.memory_table import activation_bytes, lightest, weight_bytes
 from legodnn.shared.bundle.manifest import Manifest, Variant
 
 Selection = Mapping[str, str]
@@ -68,8 +68,7 @@ class Passages:
 
     def _within(self, old: Selection, new: Selection, limit: float) -> Optional[List[Dict[str, str]]]:
         """Steps that are all within the limit: straight, by way of what both can do with, or of the least there is."""
-        least = {b.name: min(b.variants, key=lambda v: v.weight_bytes).name for b in self._manifest.blocks}
-        for stops in ([new], [self._smaller(old, new), new], [least, new]):
+        for stops in ([new], [self._smaller(old, new), new], [lightest(self._manifest), new]):
             steps = self._through(old, stops, limit)
             if steps is not None:
                 return steps

@@ -106,6 +106,11 @@ def activation_bytes(manifest: Manifest, selection: Selection) -> int:
     return max(v.activation_bytes for v in manifest.chosen(selection))
 
 
+def lightest(manifest: Manifest) -> Dict[str, str]:
+    """The selection with the fewest bytes of weights."""
+    return {block.name: min(block.variants, key=lambda v: v.weight_bytes).name for block in manifest.blocks}
+
+
 # ---- by what was measured, where it was -----------------------------------------------------------------------------
 def needed_bytes(manifest: Manifest, selection: Selection, table: Optional[MemoryTable] = None) -> int:
     """Bytes that a selection needs."""

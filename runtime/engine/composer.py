@@ -6,7 +6,7 @@ import statistics
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -26,12 +26,26 @@ WARM_UP = 3
 FEWEST_TRIALS, MOST_TRIALS, TRIAL_SECONDS = 3, 7, 0.2
 RECENT = 64
 
+Progress = Callable[[int, int], None]
+"""Called with how much of what takes long is done, and how much there is."""
+
 Between = Callable[[], None]
 """Called after every segment that is loaded while a composition is made."""
 
 
 def nothing() -> None:
     """What is done between segments where nobody asks for more."""
+
+
+def warmed_up(graph: Any, way: Way, inputs: Sequence[Tensor]) -> Tuple[Any, Any]:
+    """A joined program as a function that has run as often as it changes by it, and what it returns for the inputs."""
+    engine = ENGINES[way.engine]
+    engine.lower(graph)
+    function = function_of(graph)
+    with engine.warming():
+        for _ in range(WARM_UP):
+            answer = function(*inputs)
+    return function, answer
 
 
 @dataclass
@@ -106,12 +120,7 @@ class Composer:
                         trim()  # oneDNN reserves more than it fills: in pages that were used before, all of it counts
                         between()
                 graph = joined(manifest, [part.graph for part in parts], way)
-                engine = ENGINES[way.engine]
-                engine.lower(graph)
-                function = function_of(graph)
-                with engine.warming():
-                    for _ in range(WARM_UP):
-                        answer = function(*self.sample)
+                function, answer = warmed_up(graph, way, self.sample)
                 for part in parts:
                     part.rest()
         except CompositionError:
@@ -150,9 +159,7 @@ class Composer:
         loader.keep_within(self._spare if way == self.way else 0.0)
         return loader
 
-    def find_way(
-        self, selection: Optional[Mapping[str, str]] = None, progress: Optional[Callable[[int, int], None]] = None
-    ) -> Way:
+    def find_way(self, selection: Optional[Mapping[str, str]] = None, progress: Optional[Progress] = None) -> Way:
         """Try all ways, one against the best so far, keep the fastest that works and remember it.
 
         They are tried on the teacher, or on another selection where that does not work on this device; ``progress`` is

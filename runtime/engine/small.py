@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from legodnn.runtime.engine.backends.known import ENGINES
-from legodnn.runtime.engine.composer import WARM_UP
-from legodnn.runtime.engine.joining import function_of, quiet
+from legodnn.runtime.engine.composer import warmed_up
+from legodnn.runtime.engine.joining import quiet
 from legodnn.runtime.engine.loading import Part, graph_of
 from legodnn.runtime.engine.ways import Way
 
@@ -48,8 +48,4 @@ def touch(way: Way) -> None:
         Part(graph)(x)
         if engine.pack is not None:
             graph = engine.pack(graph, [x])
-        engine.lower(graph)
-        function = function_of(graph)
-        with engine.warming():
-            for _ in range(WARM_UP):
-                function(x)
+        warmed_up(graph, way, [x])

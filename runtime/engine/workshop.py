@@ -9,16 +9,13 @@ from typing import Callable, Dict, List, Mapping, Optional, Tuple, TypeVar
 from torch import Tensor
 
 from legodnn.runtime.device.cache import DeviceCache
-from legodnn.runtime.engine.composer import Between, Composer, Composition, nothing
+from legodnn.runtime.engine.composer import Between, Composer, Composition, Progress, nothing
 from legodnn.runtime.engine.faults import find_fault, is_shortage, shortages
 from legodnn.runtime.engine.process import note_threads
 from legodnn.runtime.engine.samples import sample_batch
 from legodnn.runtime.engine.ways import Way
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.errors import CompositionError, LegoError, UnusableVariant
-
-Progress = Callable[[int, int], None]
-"""Called with how many ways to run have been tried and how many there are."""
 
 Made = TypeVar("Made")
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable
-
 from legodnn.runtime.network import Network
-
-Progress = Callable[[int, int], None]
-"""Called with how many compositions are measured and how many there are."""
 
 
 class Estimator:

@@ -17,7 +17,8 @@ from typing import Dict, List, Mapping, Optional, Sequence
 
 from legodnn.runtime.device.latency_table import LatencyTable, fit_table, read_table
 from legodnn.runtime.engine import WARM_UP, Composition, time_turns
-from legodnn.runtime.profiling.estimator import Estimator, Progress
+from legodnn.runtime.engine.composer import Progress
+from legodnn.runtime.profiling.estimator import Estimator
 
 GROUP = 6
 """Compositions that take turns with a reference."""

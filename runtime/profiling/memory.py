@@ -17,11 +17,12 @@ import torch
 
 from legodnn.runtime.device import child, footprint
 from legodnn.runtime.device.allocator import give_back
-from legodnn.runtime.device.memory_table import MemoryTable, fit_memory_table, read_memory_table
+from legodnn.runtime.device.memory_table import MemoryTable, fit_memory_table, lightest, read_memory_table
 from legodnn.runtime.engine import Composer, Way
+from legodnn.runtime.engine.composer import Progress
 from legodnn.runtime.engine.small import touch
 from legodnn.runtime.network import Network
-from legodnn.runtime.profiling.estimator import Estimator, Progress
+from legodnn.runtime.profiling.estimator import Estimator
 
 MIXED = 3
 """Random selections that are measured beside the original and the smallest."""
@@ -74,9 +75,8 @@ class MemoryEstimator(Estimator):
     def selections(self) -> List[Dict[str, str]]:
         """The selections that are measured: the original, the smallest, and random ones."""
         blocks, generator = self.network.blocks, random.Random(self.seed)
-        smallest = {b.name: min(b.variants, key=lambda v: v.weight_bytes).name for b in blocks}
         mixed = [{b.name: generator.choice(b.variants).name for b in blocks} for _ in range(MIXED)]
-        found = [self.network.manifest.original_selection, smallest, *mixed]
+        found = [self.network.manifest.original_selection, lightest(self.network.manifest), *mixed]
         return [s for i, s in enumerate(found) if s not in found[:i]]
 
     def _measured(self, way: Way, progress: Optional[Progress]) -> Optional[MemoryTable]:

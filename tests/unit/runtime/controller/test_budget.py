@@ -1,6 +1,5 @@
 """Budgets are compared in every dimension."""
 
-
 import pytest
 
 from legodnn.runtime import Budget

@@ -1,6 +1,5 @@
 """There is what is free, and what the network has already."""
 
-
 import pytest
 
 from legodnn.runtime import FreeMemory

@@ -1,6 +1,5 @@
 """A device is as much slower as its cores are busy, bounded or slowed down."""
 
-
 import pytest
 
 from legodnn.runtime import Processor

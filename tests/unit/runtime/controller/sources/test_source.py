@@ -1,6 +1,5 @@
 """Several sources are one; those that fail count with what they said last."""
 
-
 import pytest
 
 from legodnn.runtime import Budget, Fixed, Source, Tightest
