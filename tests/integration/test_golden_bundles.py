@@ -8,6 +8,7 @@ from legodnn.runtime.device.memory_table import needed_bytes
 from legodnn.runtime.engine import tensors
 from legodnn.shared.bundle.format import MAJOR, MINOR
 from legodnn.shared.tasks.known import task_named
+from tests import smallest_bundle
 from tests.golden_bundles import APPLICATIONS, FOLDER
 
 GOLDEN = sorted(FOLDER.glob("*/*.lgb"))
@@ -33,7 +34,8 @@ def identity(path):
 
 
 def test_there_is_one_of_every_application_in_every_format_up_to_todays():
-    formats = {folder.name: sorted(path.stem for path in folder.glob("*.lgb")) for folder in FOLDER.iterdir()}
+    folders = [path for path in FOLDER.iterdir() if path.is_dir()]
+    formats = {folder.name: sorted(path.stem for path in folder.glob("*.lgb")) for folder in folders}
     assert formats == {f"{MAJOR}.{minor}": sorted(APPLICATIONS) for minor in range(MINOR + 1)}
 
 
@@ -47,6 +49,12 @@ def test_a_golden_bundle_passes_its_self_test_and_gives_its_applications_kind_of
         assert task_named(network.manifest.task) is not None
         answer = tensors(network(network.sample_inputs()[0][:1]))
         assert [(tuple(x.shape), x.dtype) for x in answer] == OUTPUTS[path.stem]
+
+
+def test_the_smallest_bundle_of_the_specification_computes():
+    with Network.open(smallest_bundle.PATH) as network:
+        assert [result.error for result in network.self_test()] == [0.0]
+        assert network(torch.tensor([smallest_bundle.INPUTS])).tolist() == [[3.0, 8.0]]
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=identity)
