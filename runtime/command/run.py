@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import List, Optional
+from typing import List
 
 from legodnn.runtime.command import session
 from legodnn.runtime.command.options import TENSOR, request_of
 from legodnn.runtime.frames.pixels import PIXEL_FORMATS
-from legodnn.shared.console import CommandParser, version
+from legodnn.shared.console import CommandParser, exit_statuses, version
 
 _EXAMPLES = """
 examples:
@@ -82,13 +82,15 @@ what the process grows by at most while frames flow; where no process can tell (
 the peak of activations that the bundle names.
 
 Ctrl-C and SIGTERM finish the frames that are underway and print a summary; a second one ends at once.
-exit status: 0 done, or ended by SIGTERM; 2 something was wrong (one line on stderr says what); 130 interrupted with
-Ctrl-C; 141 whoever read the output went away
+
+A first word that is a subcommand is one; a file of such a name is ./NAME. Without one, 'run' is meant.
+
+exit status (a run that SIGTERM ends is done):
 """
 
 
-def run(name: str, arguments: Optional[List[str]] = None) -> int:
-    """Do what the arguments say, those of the process by default; returns the exit status. ``name`` is the command's.
+def run(name: str, arguments: List[str]) -> int:
+    """Do what the arguments say; returns the exit status. ``name`` is the command's.
 
     Raises `LegoError`, `OSError`, `KeyboardInterrupt`.
     """
@@ -100,7 +102,7 @@ def parser(name: str) -> argparse.ArgumentParser:
     parser = CommandParser(
         prog=name,
         description="Run a LegoDNN bundle: the most accurate network that fits the time and the memory there is.",
-        epilog=_EXAMPLES,
+        epilog=_EXAMPLES + exit_statuses(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -115,6 +117,7 @@ def parser(name: str) -> argparse.ArgumentParser:
     add("--evaluate", metavar="DATA", help="judge what is chosen on a data set, see below, and stop")
     add("--json", action="store_true", help="one JSON object a line instead of text")
     add("--plain", action="store_true", help="lines of text on a terminal, too, instead of one screen")
+    add("--debug", action="store_true", help="print the traceback of whatever goes wrong")
     add("--version", action="version", version=f"%(prog)s {version()}")
 
     add = parser.add_argument_group("frames").add_argument

@@ -28,6 +28,7 @@ from legodnn.runtime.frames.source import FrameSource
 from legodnn.runtime.network import Network
 from legodnn.runtime.profiling.latency import LatencyEstimator
 from legodnn.runtime.profiling.memory import MemoryEstimator
+from legodnn.shared.console import Exit
 from legodnn.shared.errors import BundleError
 
 if TYPE_CHECKING:
@@ -49,25 +50,33 @@ def run(request: Request) -> int:
         if request.info:
             for member in members:
                 member.inform(reporter)
-            return 0
+            return Exit.DONE
         if request.evaluate is not None:
             _evaluate(request.evaluate, request, members[0], reporter, stopping)
-            return 0
+            return Exit.DONE
         # Better to know now than after measuring that there is nothing to read, or to follow.
         sources = [open_things.enter_context(contextlib.closing(m.source(request.frames))) for m in members]
         renderers = [member.renderer(request.render) for member in members]
         adapting = _adapting(request, members, reporter)
         if adapting is not None:
             open_things.enter_context(contextlib.closing(adapting))
-        for member in members:
-            member.test(reporter, request.self_test)
         if request.self_test:
-            return 0
+            return _self_test(members, reporter)
+        for member in members:
+            member.require_test(reporter)
         for member in members:
             member.measure(reporter, request.measure)
         feeds = [m.feed(source, reporter, renderer) for m, source, renderer in zip(members, sources, renderers)]
         _Run(request, members, feeds, reporter, adapting, stopping).go()
-    return 0
+    return Exit.DONE
+
+
+def _self_test(members: "Sequence[_Member]", reporter: Reporter) -> int:
+    """Test every network; those that fail are named on stderr."""
+    failed = [member for member in members if not member.test(reporter, report=True)]
+    for member in failed:
+        reporter.complain(member.failure)
+    return Exit.NOT_AS_ASKED if failed else Exit.DONE
 
 
 def _evaluate(path: str, request: Request, member: "_Member", reporter: Reporter, stopping: Stopping) -> None:
@@ -75,7 +84,7 @@ def _evaluate(path: str, request: Request, member: "_Member", reporter: Reporter
     from legodnn.runtime.command.evaluate import Evaluation  # brings data sets, which other runs start sooner without
 
     evaluation = Evaluation(member.network, path, reporter)
-    member.test(reporter, report=False)
+    member.require_test(reporter)
     member.measure(reporter, request.measure)
     choosing = Alone(member.network, request)
     choosing.choose(switch=True)
@@ -115,8 +124,14 @@ class _Member:
             return Samples(self.network, repeat=frames is not None)
         return open_source(self.job.input, self.network, self.job.pixels)
 
-    def test(self, reporter: Reporter, report: bool) -> None:
-        """Compare this device with the builder; raises `BundleError` where they differ."""
+    @property
+    def failure(self) -> str:
+        """What is said where the self-test fails."""
+        return f"{self.job.bundle}: this device does not compute what the builder computed; see the self-test above"
+
+    def test(self, reporter: Reporter, report: bool) -> bool:
+        """Whether this device computes what the builder computed; what was found is said where that is asked for, and
+        where it does not."""
         self.network.verify()
         self.network.find_way(Progress("ways to run", self.name))
         results = self.network.self_test()
@@ -125,10 +140,12 @@ class _Member:
             worst = max(r.error for r in results)
             text = f"self-test: {len(results)} selections, largest relative error {worst:.1e}"
             reporter.say("self-test", facts, text, self.name)
-        if not facts["passed"]:
-            raise BundleError(
-                f"{self.job.bundle}: this device does not compute what the builder computed; see the self-test above"
-            )
+        return bool(facts["passed"])
+
+    def require_test(self, reporter: Reporter) -> None:
+        """Raise `BundleError` where this device does not compute what the builder computed."""
+        if not self.test(reporter, report=False):
+            raise BundleError(self.failure)
 
     def measure(self, reporter: Reporter, again: bool) -> None:
         """Know what variants take here, from measurements made before where they need not be made ``again``."""

@@ -3,14 +3,19 @@
 import json
 import subprocess
 import sys
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from legodnn.runtime import Network
+from legodnn.runtime.command import main as main_module
 from legodnn.runtime.device.memory_table import needed_bytes
 from legodnn.shared.bundle.tensors import tensor_to_bytes
+from legodnn.shared.bundle.writer import write_bundle
+from tests import bundles
 from tests.unit.runtime.commands import refused, run
 
 pytestmark = pytest.mark.usefixtures("common_cache")
@@ -52,6 +57,36 @@ def test_info_and_self_test(path):
     assert [b["name"] for b in facts["blocks"]] == ["block0", "block1", "block2"]
     outcome = json.loads(run(path, "--self-test", "--json").stdout)
     assert outcome["passed"]
+
+
+def test_a_self_test_that_fails_is_a_status_of_its_own_and_a_run_is_refused(tmp_path):
+    path = tmp_path / "wrong.lgb"
+    maker = bundles.BundleMaker()
+    manifest = maker.manifest()
+    write_bundle(path, replace(manifest, self_test=replace(manifest.self_test, tolerance=1e-30)), maker.blobs)
+    result = run(path, "--self-test", "--json")
+    assert result.returncode == 1
+    assert not json.loads(result.stdout)["passed"]
+    assert result.stderr.decode().count("does not compute what the builder computed") == 1
+    assert "does not compute what the builder computed" in refused(run(path))
+
+
+def test_run_is_a_subcommand_and_planned_ones_are_kept(path):
+    assert run("run", path, "--info", "--json").stdout == run(path, "--info", "--json").stdout
+    assert "kept for a later version" in refused(run("doctor"))
+
+
+def test_a_fault_of_ours_names_a_file_with_the_traceback(tmp_path, monkeypatch, capsys):
+    def broken(name, words):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setitem(main_module.SUBCOMMANDS, "run", broken)
+    assert main_module.main(["x.lgb"]) == 3
+    [log] = tmp_path.glob("legodnn-run-*.log")
+    assert str(log) in capsys.readouterr().err
+    assert main_module.main(["x.lgb", "--debug"]) == 3
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_version_and_help():
