@@ -10,7 +10,7 @@ from legodnn.shared.errors import MissingExtra
 
 NAME = "legodnn-build"
 
-REQUIRED = ("numpy", "torchvision", "tqdm", *(() if sys.version_info >= (3, 11) else ("tomli",)))
+REQUIRED = ("numpy", "torchvision", "tqdm", "jinja2", *(() if sys.version_info >= (3, 11) else ("tomli",)))
 """What the extra ``builder`` installs."""
 
 

@@ -1,16 +1,10 @@
-"""A chart as SVG: two axes, lines, bands and points with tooltips. Colours are the style sheet's, by class."""
+"""Where the parts of a chart lie: two axes, lines, bands and points. `templates/chart.svg.j2` draws them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from xml.etree.ElementTree import Element
-
-from legodnn.builder.report.markup import element, number
-
-WIDTH, HEIGHT = 520, 380
-LEFT, RIGHT, TOP, BOTTOM = 80, 28, 42, 56
 
 Place = tuple[float, float]
 
@@ -56,77 +50,66 @@ def _step(least: float) -> float:
     return next(power * f for f in (1, 2, 2.5, 5, 10) if power * f >= least * (1 - 1e-9))
 
 
-def mark(shape: str, x: float, y: float, size: float, kind: str, title: str = "") -> Element:
-    """A point: ``circle``, ``square``, ``diamond``, ``triangle`` or ``star``, with a tooltip."""
-    tip = element("title", title) if title else None
+@dataclass(frozen=True)
+class Mark:
+    """A ``line`` or an ``area`` with its corners, or a ``circle`` round its only one.
+
+    Its kind is its class in the style sheet, its title what somebody sees who points at it.
+    """
+
+    shape: str
+    corners: Sequence[Place]
+    kind: str
+    title: str = ""
+    radius: float = 0.0
+
+
+def symbol(shape: str, place: Place, size: float, kind: str, title: str = "") -> Mark:
+    """A point: ``circle``, ``square``, ``diamond``, ``triangle`` or ``star``."""
     if shape == "circle":
-        return element("circle", tip, cx=float(x), cy=float(y), r=float(size), class_=kind)
-    corners = " ".join(f"{number(x + size * a)},{number(y + size * b)}" for a, b in _SHAPES[shape])
-    return element("polygon", tip, points=corners, class_=kind)
+        return Mark(shape, [place], kind, title, size)
+    return Mark("area", [(place[0] + size * a, place[1] + size * b) for a, b in _SHAPES[shape]], kind, title)
 
 
 class Chart:
     """Collects marks between two axes; later ones lie above earlier ones.
 
     What lies outside the axes is cut off. ``name`` tells the charts of a page apart; ``description`` is what somebody
-    hears who cannot see it.
+    hears who cannot see it; ``above`` labels the upper edge and is drawn as a grid.
     """
 
-    def __init__(self, name: str, description: str, x: Axis, y: Axis, above: Axis | None = None) -> None:
-        self.x, self.y = x, y
-        clip = f"inside-{name}"
-        self.svg = element(
-            "svg", viewBox=f"0 0 {WIDTH} {HEIGHT}", class_="chart", role="img", aria_label=description
-        )
-        frame = {"x": LEFT, "y": TOP, "width": WIDTH - LEFT - RIGHT, "height": HEIGHT - TOP - BOTTOM}
-        # A little more than the frame: points on the axes stay whole.
-        wider = {"x": LEFT - 8, "y": TOP - 8, "width": frame["width"] + 16, "height": frame["height"] + 16}
-        self.svg.append(element("clipPath", element("rect", **wider), id=clip))
-        self._axes(above)
-        self._inside = element("g", clip_path=f"url(#{clip})")
-        self.svg.append(self._inside)
+    width, height = 520, 380
+    left, right, top, bottom = 80, 492, 42, 324
+    """The edges of the rectangle the axes enclose."""
 
-    def place(self, x: float, y: float) -> Place:
-        """Where a pair of values lies in the drawing."""
-        across, up = self.x.share(x), self.y.share(y)
-        return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+    def __init__(self, name: str, description: str, x: Axis, y: Axis, above: Axis | None = None) -> None:
+        self.name, self.description = name, description
+        self.x, self.y, self.above = x, y, above
+        self.marks: list[Mark] = []
+
+    def across(self, x: float) -> float:
+        """How far to the right of the drawing's left edge a value lies."""
+        return self.left + self.x.share(x) * (self.right - self.left)
+
+    def down(self, y: float) -> float:
+        """How far below the drawing's upper edge a value lies."""
+        return self.bottom - self.y.share(y) * (self.bottom - self.top)
 
     def line(self, values: Iterable[Place], kind: str) -> None:
         """A line through pairs of values."""
-        self._inside.append(element("polyline", points=self._corners(values), class_=kind))
+        self.marks.append(Mark("line", self._places(values), kind))
 
     def band(self, low: Sequence[Place], high: Sequence[Place], kind: str) -> None:
         """The area between two lines."""
-        self._inside.append(element("polygon", points=self._corners([*low, *reversed(high)]), class_=kind))
+        self.marks.append(Mark("area", self._places([*low, *reversed(high)]), kind))
 
     def point(self, x: float, y: float, shape: str, kind: str, title: str = "", size: float = 4.5) -> None:
         """One point."""
-        self._inside.append(mark(shape, *self.place(x, y), size, kind, title))
+        self.marks.append(symbol(shape, (self.across(x), self.down(y)), size, kind, title))
 
     def covers(self, x: float, y: float) -> bool:
         """Whether a pair of values lies between the axes."""
         return 0 <= self.x.share(x) <= 1 and 0 <= self.y.share(y) <= 1
 
-    def _corners(self, values: Iterable[Place]) -> str:
-        return " ".join(f"{number(x)},{number(y)}" for x, y in (self.place(*pair) for pair in values))
-
-    def _axes(self, above: Axis | None) -> None:
-        bottom, right, middle = HEIGHT - BOTTOM, WIDTH - RIGHT, (LEFT + WIDTH - RIGHT) / 2
-        for value, text in self.y.ticks:
-            y = self.place(self.x.low, value)[1]
-            self.svg.append(element("line", x1=LEFT, x2=right, y1=y, y2=y, class_="grid"))
-            self.svg.append(element("text", text, x=LEFT - 8, y=y, class_="tick left"))
-        for value, text in self.x.ticks:
-            x = self.place(value, self.y.low)[0]
-            self.svg.append(element("line", x1=x, x2=x, y1=bottom, y2=bottom + 5, class_="axis"))
-            self.svg.append(element("text", text, x=x, y=bottom + 20, class_="tick"))
-        for value, text in above.ticks if above else ():
-            x = self.place(value, self.y.low)[0]
-            self.svg.append(element("line", x1=x, x2=x, y1=TOP, y2=bottom, class_="grid"))
-            self.svg.append(element("text", text, x=x, y=TOP - 8, class_="tick"))
-        self.svg.append(element("line", x1=LEFT, x2=right, y1=bottom, y2=bottom, class_="axis"))
-        self.svg.append(element("text", self.x.label, x=middle, y=HEIGHT - 8, class_="label"))
-        if above:
-            self.svg.append(element("text", above.label, x=middle, y=14, class_="label"))
-        turned = f"translate(16 {number((TOP + bottom) / 2)}) rotate(-90)"
-        self.svg.append(element("text", self.y.label, transform=turned, class_="label"))
+    def _places(self, values: Iterable[Place]) -> list[Place]:
+        return [(self.across(x), self.down(y)) for x, y in values]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from xml.etree.ElementTree import Element
 
-from legodnn.builder.report.chart import Axis, Chart, axis, mark
+from legodnn.builder.report.chart import Axis, Chart, Mark, axis, symbol
 from legodnn.builder.report.facts import BuildFacts
-from legodnn.builder.report.markup import element
 from legodnn.builder.report.selections import Landscape, Point
 from legodnn.builder.report.words import percent, selection_line
 from legodnn.shared.units import format_bytes, format_seconds
@@ -27,7 +25,7 @@ _BYTE_UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
 SHAPES = {"frontier": "circle", "uniform": "square", "teacher": "star", "everywhere": "circle"}
 
 
-def memory_chart(build: BuildFacts, land: Landscape) -> Element:
+def memory_chart(build: BuildFacts, land: Landscape) -> Chart:
     """Accuracy against the bytes of all weights."""
     teacher = land.teacher
     unit, name = _unit(teacher.weight_bytes, _BYTE_UNITS)
@@ -53,10 +51,10 @@ def memory_chart(build: BuildFacts, land: Landscape) -> Element:
     for point in land.uniform:
         _draw(chart, point, point.weight_bytes, "uniform")
     _draw(chart, teacher, teacher.weight_bytes, "teacher")
-    return chart.svg
+    return chart
 
 
-def time_chart(build: BuildFacts, land: Landscape) -> Element | None:
+def time_chart(build: BuildFacts, land: Landscape) -> Chart | None:
     """Accuracy against seconds on this machine; None where nothing was timed."""
     timed = build.seconds
     if not timed:
@@ -76,10 +74,10 @@ def time_chart(build: BuildFacts, land: Landscape) -> Element | None:
     _draw_trivial(chart, build, land)
     for point, seconds in timed:
         _draw(chart, point, seconds, land.kind(point), f", {format_seconds(seconds)}")
-    return chart.svg
+    return chart
 
 
-def predictor_chart(build: BuildFacts, land: Landscape) -> Element:
+def predictor_chart(build: BuildFacts, land: Landscape) -> Chart:
     """Accuracy predicted against accuracy measured; perfect predictions lie on the diagonal."""
     measured = [*land.measured, *land.unseen]
     values = [v for p in [*measured, land.teacher] for v in (p.predicted, p.accuracy)]
@@ -95,7 +93,7 @@ def predictor_chart(build: BuildFacts, land: Landscape) -> Element:
             title = f"predicted {percent(point.predicted)}, measured {percent(point.accuracy)}"
             title += f"\n{selection_line(point.selection)}"
             chart.point(point.predicted, point.accuracy, SHAPES[kind], f"mark {kind} measured", title)
-    return chart.svg
+    return chart
 
 
 def accuracy_axis(build: BuildFacts, land: Landscape) -> Axis:
@@ -109,20 +107,9 @@ def accuracy_axis(build: BuildFacts, land: Landscape) -> Axis:
     return axis(f"{build.metric}, %", max(0.0, low - room), min(1.0, best + room), 0.01)
 
 
-def legend(*entries: tuple[str, str, str]) -> Element:
-    """What the marks mean: kind, ``measured``, ``predicted``, ``line`` or ``band``, and the text."""
-    items = []
-    for kind, how, text in entries:
-        icon = element("svg", viewBox="0 0 24 16", class_="key", aria_hidden="true")
-        if how == "band":
-            icon.append(element("rect", x=2, y=3, width=20, height=10, class_="band"))
-        elif how == "line":
-            icon.append(element("line", x1=1, x2=23, y1=8, y2=8, class_=f"line {kind}"))
-        else:
-            small = 2.2 if kind == "everywhere" else 4.5
-            icon.append(mark(SHAPES[kind], 12.0, 8.0, small, f"mark {kind} {how}"))
-        items.append(element("li", icon, text))
-    return element("ul", *items, class_="legend")
+def key_symbol(kind: str, how: str) -> Mark:
+    """The mark of a kind of point, ``measured`` or ``predicted``, as a legend shows it."""
+    return symbol(SHAPES[kind], (12, 8), 2.2 if kind == "everywhere" else 4.5, f"mark {kind} {how}")
 
 
 def _draw(chart: Chart, point: Point, x: float, kind: str, more: str = "") -> None:
@@ -138,6 +125,12 @@ def trivial_is_shown(build: BuildFacts, land: Landscape) -> bool:
     """Whether the accuracy of an answer that never looks at the input is known, and on the charts' axis."""
     trivial = land.profile.trivial_accuracy
     return trivial is not None and 0 <= accuracy_axis(build, land).share(trivial) <= 1
+
+
+def below(build: BuildFacts, land: Landscape) -> list[Point]:
+    """Uniform selections that are worse than what the charts' axis reaches down to."""
+    low = accuracy_axis(build, land).low
+    return [point for point in land.uniform if point.accuracy < low]
 
 
 def _draw_trivial(chart: Chart, build: BuildFacts, land: Landscape) -> None:

@@ -6,19 +6,23 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
+from legodnn.builder.graph.resources import Resources
 from legodnn.builder.recipe.schema import Call
 from legodnn.builder.report.selections import Point
 from legodnn.shared.bundle.manifest import ORIGINAL
+from legodnn.shared.units import format_bytes
 
 MINUS = "\N{MINUS SIGN}"
-
-WITHOUT_A_LOOK = "without a look at the input"
-"""What the trivial answer is called."""
 
 
 def percent(share: float, digits: int = 2) -> str:
     """A fraction in percent."""
     return f"{100 * share:.{digits}f} %"
+
+
+def points(share: float) -> str:
+    """A size of a difference of fractions, in percentage points."""
+    return f"{100 * share:.2f}"
 
 
 def signed_points(share: float) -> str:
@@ -32,9 +36,15 @@ def count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def megaflops(flops: int) -> str:
-    """Operations of an inference."""
-    return f"{flops / 1e6:,.1f} MFLOP"
+def large(number: int) -> str:
+    """``12,345``, ``1.2 × 10^34``."""
+    return f"{number:,}" if number < 10**9 else f"{number:.1e}".replace("e+", " × 10^")
+
+
+def sizes(resources: Resources) -> str:
+    """What a segment or one of its variants takes."""
+    weights, flops = format_bytes(resources.weight_bytes), f"{resources.flops / 1e6:,.1f} MFLOP"
+    return f"{count(resources.parameters, 'parameter')}, {weights}, {flops}"
 
 
 def short_variant(name: str) -> str:
@@ -62,11 +72,6 @@ def setting(value: Any) -> str:
     if isinstance(value, (tuple, list)):
         return ", ".join(map(setting, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def of_teacher(point: Point, teacher: Point) -> str:
-    """What a selection keeps of the teacher's accuracy."""
-    return share_of(point.accuracy, teacher)
 
 
 def share_of(accuracy: float, teacher: Point) -> str:

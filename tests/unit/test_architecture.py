@@ -17,6 +17,7 @@ THIRD_PARTY = {
     "psutil": ["shared/host.py"],
     "PIL": ["shared/vision/drawing.py", "shared/vision/images.py"],
     "av": ["shared/vision/video.py"],
+    "jinja2": ["builder/report/page.py"],
 }
 
 

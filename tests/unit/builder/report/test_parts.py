@@ -1,9 +1,11 @@
-"""The small parts of a report: axes, texts, and points picked out of many."""
+"""The small parts of a report: axes, points picked out of many, and the lanes of the network's drawing."""
 
 import pytest
 
+from legodnn.builder.graph.resources import Resources
 from legodnn.builder.report.chart import axis
-from legodnn.builder.report.markup import element, to_bytes
+from legodnn.builder.report.facts import SegmentFacts
+from legodnn.builder.report.network import Drawing
 from legodnn.builder.report.selections import spread
 
 
@@ -21,6 +23,10 @@ def test_axes_cover_what_they_show_with_a_few_round_ticks(low, high):
     assert all(abs(100 * value - float(text)) < 1e-6 for value, text in made.ticks)
 
 
-def test_texts_and_attributes_are_escaped_and_elements_follow_each_other():
-    made = element("p", "a<b", element("b", "&", title='"'), "c", None, class_="x", data_y=None)
-    assert to_bytes(made) == b'<!doctype html>\n<p class="x">a&lt;b<b title="&quot;">&amp;</b>c</p>\n'
+def test_values_that_pass_by_segments_at_once_have_lanes_of_their_own():
+    reads = [[-1], [0], [1], [0, 2], [1, 3], [0, 4]]
+    size = Resources(1, 4, 2, 4)
+    drawn = Drawing([SegmentFacts(f"s{i}", True, [], row, size, 4) for i, row in enumerate(reads)])
+    starts = [path.split(" V")[0].split(" Q")[1].split()[0] for path in drawn.bypasses]
+    assert len(starts) == 3
+    assert len(set(starts)) == 3

@@ -17,8 +17,6 @@ from legodnn.builder.profile.tables import Profile
 from legodnn.builder.recipe.resolve import build_loaders, build_manager
 from legodnn.builder.recipe.schema import Call
 from legodnn.builder.report import seconds as seconds_module
-from legodnn.builder.report.markup import to_bytes
-from legodnn.builder.report.network import drawing
 from legodnn.builder.report.page import page, report_path
 from legodnn.builder.report.seconds import Timing
 from legodnn.builder.report.selections import Landscape
@@ -76,7 +74,7 @@ def read(path):
 
 
 def shown(facts):
-    return read_page(to_bytes(page(facts)).decode())
+    return read_page(page(facts).decode())
 
 
 def table(document, section):
@@ -337,6 +335,23 @@ def test_an_answer_without_a_look_at_the_input_is_shown_beside_the_teacher(built
     assert "without a look" not in unknown.text
 
 
+def test_what_only_some_builds_have_to_say_is_said(built, monkeypatch):
+    _, facts = built
+    for name in ("FEW", "DRAWN"):
+        monkeypatch.setattr(f"legodnn.builder.report.selections.{name}", 2)
+    flat = replace(facts.profile.predictor, curve=((0.0, 0.0), (1.0, 0.0)))
+    worse = [{**row, "accuracy": 0.0} for row in facts.profile.uniform[:-1]]
+    rare = replace(
+        facts,
+        recipe=replace(facts.recipe, model=replace(facts.recipe.model, inputs=2)),
+        profile=replace(facts.profile, predictor=flat, uniform=worse),
+        segments=[replace(facts.segments[0], name=f"s{i}", is_block=i > 0, reads=[i - 1]) for i in range(30)],
+    )
+    text = shown(rare).text
+    for said in ("2 inputs", "drawn at random", "below the charts", "1 segment of the trunk", "The drawing"):
+        assert said in text
+
+
 def test_a_report_that_cannot_be_written_is_known_before_the_work(folder, capsys):
     (folder.path / "small.report.html").mkdir()
     assert main([str(folder.recipe), "-o", str(folder.path / "small.lgb")]) == 2
@@ -383,13 +398,3 @@ def test_a_uniform_selection_keeps_the_original_where_a_variant_is_missing(built
     uniform = Landscape(replace(facts.profile, distortion=distortion)).uniform
     [half] = [p.selection for p in uniform if "sparsity=0.5" in p.selection.values()]
     assert half == {first: "original", **dict.fromkeys(others, "sparsity=0.5")}
-
-
-def test_values_that_pass_by_segments_at_once_have_lanes_of_their_own(built):
-    _, facts = built
-    one = facts.segments[0]
-    reads = [[-1], [0], [1], [0, 2], [1, 3], [0, 4]]
-    svg = drawing([replace(one, name=f"s{i}", reads=row) for i, row in enumerate(reads)])
-    starts = [path.get("d").split(" V")[0].split(" Q")[1].split()[0] for path in svg.iter("path")]
-    assert len(starts) == 3
-    assert len(set(starts)) == 3
