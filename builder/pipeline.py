@@ -21,9 +21,9 @@ from legodnn.builder.recipe.data import described, with_labels
 from legodnn.builder.recipe.resolve import build_loaders, build_manager, build_model
 from legodnn.builder.recipe.schema import Recipe
 from legodnn.builder.recipe.teacher import needs_training, trained_teacher
-from legodnn.builder.report.facts import BuildFacts, segment_facts, selections_to_time, versions
 from legodnn.builder.report.page import report_path, write_report
 from legodnn.builder.report.seconds import time_selections
+from legodnn.builder.report.summary import BuildSummary, segment_summaries, selections_to_time, versions
 from legodnn.builder.workdir.clock import Clock
 from legodnn.builder.workdir.seeds import set_random_seed
 
@@ -94,12 +94,12 @@ def build(
         timed = selections_to_time(profile)
         with clock.watch("time"):
             seconds = time_selections(blocks, trained, [p.selection for p in timed], recipe.bundle.precision)
-    facts = BuildFacts(
+    summary = BuildSummary(
         recipe=recipe,
         task=blocks.model_manager.task,
         metric=blocks.model_manager.metric,
         plan=blocks.plan(),
-        segments=segment_facts(blocks, profile),
+        segments=segment_summaries(blocks, profile),
         results=results,
         profile=profile,
         timed=timed,
@@ -111,7 +111,7 @@ def build(
         seed=seed,
         versions=versions(),
     )
-    write_report(report_path(out), facts)
+    write_report(report_path(out), summary)
     return BuildResult(out, size, left_out(results), profile, report_path(out))
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from legodnn.builder.report.chart import Axis, Chart, Mark, axis, symbol
-from legodnn.builder.report.facts import BuildFacts
-from legodnn.builder.report.selections import Landscape, Point
+from legodnn.builder.report.selections import Point, Selections
+from legodnn.builder.report.summary import BuildSummary
 from legodnn.builder.report.words import percent, selection_line
 from legodnn.shared.units import format_bytes, format_seconds
 
-ROOM = 0.04
+MARGIN = 0.04
 """What is left free around the points, as a share of their span."""
 
 BELOW = 1.6
@@ -25,13 +25,13 @@ _BYTE_UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
 SHAPES = {"frontier": "circle", "uniform": "square", "teacher": "star", "everywhere": "circle"}
 
 
-def memory_chart(build: BuildFacts, land: Landscape) -> Chart:
+def memory_chart(build: BuildSummary, land: Selections) -> Chart:
     """Accuracy against the bytes of all weights."""
     teacher = land.teacher
     unit, name = _unit(teacher.weight_bytes, _BYTE_UNITS)
     smallest = min(p.weight_bytes for p in [*land.frontier, teacher])
-    room = ROOM * max(teacher.weight_bytes - smallest, 1)
-    x = axis(f"weights, {name}", max(0.0, smallest - room), teacher.weight_bytes + room, unit, widened=False)
+    margin = MARGIN * max(teacher.weight_bytes - smallest, 1)
+    x = axis(f"weights, {name}", max(0.0, smallest - margin), teacher.weight_bytes + margin, unit, widened=False)
     shares = axis("", x.low, x.high, teacher.weight_bytes / 100, widened=False)
     above = Axis("share of the teacher's weights", x.low, x.high, [(at, f"{text} %") for at, text in shares.ticks])
     described = f"{build.metric} against the bytes of the weights; the same numbers are in a table"
@@ -45,7 +45,7 @@ def memory_chart(build: BuildFacts, land: Landscape) -> Chart:
     chart.band([(a, b - error) for a, b in line], [(a, b + error) for a, b in line], "band")
     chart.line(line, "line frontier")
     chart.line([(p.weight_bytes, p.accuracy) for p in [*land.uniform, teacher]], "line uniform")
-    _draw_trivial(chart, build, land)
+    _draw_chance(chart, build, land)
     for point in land.chosen:
         _draw(chart, point, point.weight_bytes, "frontier")
     for point in land.uniform:
@@ -54,14 +54,14 @@ def memory_chart(build: BuildFacts, land: Landscape) -> Chart:
     return chart
 
 
-def time_chart(build: BuildFacts, land: Landscape) -> Chart | None:
+def time_chart(build: BuildSummary, land: Selections) -> Chart | None:
     """Accuracy against seconds on this machine; None where nothing was timed."""
     timed = build.seconds
     if not timed:
         return None
     slowest = max(seconds for _, seconds in timed)
     unit, name = _unit(slowest, _TIME_UNITS)
-    x = axis(f"time of an inference, {name}", 0.0, slowest * (1 + ROOM), unit, widened=False)
+    x = axis(f"time of an inference, {name}", 0.0, slowest * (1 + MARGIN), unit, widened=False)
     described = f"{build.metric} against the time of an inference; the same numbers are in a table"
     chart = Chart("time", described, x, accuracy_axis(build, land))
     best: list[tuple[float, float]] = []
@@ -71,13 +71,13 @@ def time_chart(build: BuildFacts, land: Landscape) -> Chart | None:
     chart.line(best, "line frontier")
     baseline = [(p.weight_bytes, s, p.accuracy) for p, s in timed if land.kind(p) != "frontier"]
     chart.line([(s, accuracy) for _, s, accuracy in sorted(baseline)], "line uniform")
-    _draw_trivial(chart, build, land)
+    _draw_chance(chart, build, land)
     for point, seconds in timed:
         _draw(chart, point, seconds, land.kind(point), f", {format_seconds(seconds)}")
     return chart
 
 
-def predictor_chart(build: BuildFacts, land: Landscape) -> Chart:
+def predictor_chart(build: BuildSummary, land: Selections) -> Chart:
     """Accuracy predicted against accuracy measured; perfect predictions lie on the diagonal."""
     measured = [*land.measured, *land.unseen]
     values = [v for p in [*measured, land.teacher] for v in (p.predicted, p.accuracy)]
@@ -96,15 +96,15 @@ def predictor_chart(build: BuildFacts, land: Landscape) -> Chart:
     return chart
 
 
-def accuracy_axis(build: BuildFacts, land: Landscape) -> Axis:
+def accuracy_axis(build: BuildSummary, land: Selections) -> Axis:
     """Percent, from the teacher down to what the frontier reaches, or somewhat further where the baseline is worse."""
     reached = [*land.chosen, land.teacher]
     best = max(max(p.predicted, p.accuracy) for p in reached)
     worst = min(min(p.predicted, p.accuracy) for p in reached)
     worst = min(worst, best - LEAST_SPAN)
     low = max(min([worst, *(p.accuracy for p in land.uniform)]), best - BELOW * (best - worst))
-    room = ROOM * (best - low)
-    return axis(f"{build.metric}, %", max(0.0, low - room), min(1.0, best + room), 0.01)
+    margin = MARGIN * (best - low)
+    return axis(f"{build.metric}, %", max(0.0, low - margin), min(1.0, best + margin), 0.01)
 
 
 def key_symbol(kind: str, how: str) -> Mark:
@@ -121,22 +121,22 @@ def _draw(chart: Chart, point: Point, x: float, kind: str, more: str = "") -> No
     chart.point(x, point.accuracy, SHAPES[kind], f"mark {kind} {how}", title, 3.0 if small else 4.5)
 
 
-def trivial_is_shown(build: BuildFacts, land: Landscape) -> bool:
-    """Whether the accuracy of an answer that never looks at the input is known, and on the charts' axis."""
-    trivial = land.profile.trivial_accuracy
-    return trivial is not None and 0 <= accuracy_axis(build, land).share(trivial) <= 1
+def chance_is_shown(build: BuildSummary, land: Selections) -> bool:
+    """Whether the chance level is known, and on the charts' axis."""
+    chance = land.profile.trivial_accuracy
+    return chance is not None and 0 <= accuracy_axis(build, land).share(chance) <= 1
 
 
-def below(build: BuildFacts, land: Landscape) -> list[Point]:
+def below(build: BuildSummary, land: Selections) -> list[Point]:
     """Uniform selections that are worse than what the charts' axis reaches down to."""
     low = accuracy_axis(build, land).low
     return [point for point in land.uniform if point.accuracy < low]
 
 
-def _draw_trivial(chart: Chart, build: BuildFacts, land: Landscape) -> None:
-    trivial = land.profile.trivial_accuracy
-    if trivial is not None and trivial_is_shown(build, land):
-        chart.line([(chart.x.low, trivial), (chart.x.high, trivial)], "line trivial")
+def _draw_chance(chart: Chart, build: BuildSummary, land: Selections) -> None:
+    chance = land.profile.trivial_accuracy
+    if chance is not None and chance_is_shown(build, land):
+        chart.line([(chart.x.low, chance), (chart.x.high, chance)], "line chance")
 
 
 def _unit(value: float, units: Iterable[tuple[float, str]]) -> tuple[float, str]:

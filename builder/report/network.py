@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from legodnn.builder.report.facts import SegmentFacts
+from legodnn.builder.report.summary import SegmentSummary
 
 LANE, MOST_LANES = 9, 12
 
@@ -16,7 +16,7 @@ class Box:
     """A segment: its upper edge, how long the bar of its weights is, and the part of it that even the smallest variant
     has; ``follows`` where it reads the segment above it."""
 
-    segment: SegmentFacts
+    segment: SegmentSummary
     top: float
     whole: float
     kept: float
@@ -30,7 +30,7 @@ class Drawing:
     padding = 12
     """What a box leaves free on either side of what is in it."""
 
-    def __init__(self, segments: Sequence[SegmentFacts]) -> None:
+    def __init__(self, segments: Sequence[SegmentSummary]) -> None:
         lanes = _lanes(segments)
         self.left = 6 + LANE * (1 + max(lanes.values(), default=-1))
         self.right = self.width - 2
@@ -61,7 +61,7 @@ class Drawing:
         return f"M{self.left} {start} H{x + 3} Q{x} {start} {x} {start + 3} {down}"
 
 
-def _lanes(segments: Sequence[SegmentFacts]) -> dict[tuple[int, int], int]:
+def _lanes(segments: Sequence[SegmentSummary]) -> dict[tuple[int, int], int]:
     """For every value that passes by a segment the lane it takes; those that overlap take different ones, as far as
     there are lanes."""
     passing = [(maker, i) for i, s in enumerate(segments) for maker in s.reads if maker < i - 1]

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from legodnn.builder.report import figures, tables, words
-from legodnn.builder.report.facts import BuildFacts
 from legodnn.builder.report.network import Drawing
 from legodnn.builder.report.seconds import RUNS, TURNS
-from legodnn.builder.report.selections import Landscape
+from legodnn.builder.report.selections import Selections
+from legodnn.builder.report.summary import BuildSummary
 from legodnn.shared.files import atomic_write
 from legodnn.shared.host import current_host
 from legodnn.shared.naming import few
@@ -39,14 +39,14 @@ def report_path(bundle: Path) -> Path:
     return bundle.with_name(f"{bundle.stem}.report.html")
 
 
-def write_report(path: Path, build: BuildFacts) -> None:
+def write_report(path: Path, build: BuildSummary) -> None:
     """Write the report of a build. Raises `OSError` where that is not possible; the file is whole or not there."""
     atomic_write(path, page(build))
 
 
-def page(build: BuildFacts) -> bytes:
+def page(build: BuildSummary) -> bytes:
     """The whole document in UTF-8; what UTF-8 cannot hold is written as a reference."""
-    land = Landscape(build.profile)
+    land = Selections(build.profile)
     template = _environment().get_template("page.html.j2")
     text = template.render(
         style=resources.files(PACKAGE).joinpath("report.css").read_text(encoding="utf-8"),
@@ -60,7 +60,7 @@ def page(build: BuildFacts) -> bytes:
         memory_chart=figures.memory_chart(build, land),
         time_chart=figures.time_chart(build, land),
         predictor_chart=figures.predictor_chart(build, land),
-        trivial_is_shown=figures.trivial_is_shown(build, land),
+        chance_is_shown=figures.chance_is_shown(build, land),
         below=figures.below(build, land),
         selections=tables.selections(build, land),
         drawing=Drawing(build.segments),

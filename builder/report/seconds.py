@@ -52,7 +52,7 @@ def time_selections(
     """
     try:
         return Timing(_Stopwatch(blocks, trained, precision).time(selections), torch.get_num_threads())
-    except Exception as error:  # a manager's own way of timing may do anything, and a report is no reason to fail
+    except Exception as error:  # a manager's own timing may do anything, and a report is no reason to fail
         return Timing([None] * len(selections), torch.get_num_threads(), one_line(error))
 
 

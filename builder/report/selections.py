@@ -43,7 +43,7 @@ class Point:
         return self.predicted if self.measured is None else self.measured
 
 
-class Landscape:
+class Selections:
     """The selections of a profile. What is drawn at random is the same every time."""
 
     def __init__(self, profile: Profile) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields, is_dataclass
 
 from legodnn.builder.distill.retrainer import Result
 from legodnn.builder.graph.resources import Resources
-from legodnn.builder.report.facts import BuildFacts
-from legodnn.builder.report.selections import Landscape, Point
+from legodnn.builder.report.selections import Point, Selections
+from legodnn.builder.report.summary import BuildSummary
 from legodnn.builder.report.words import setting, short_variant
 from legodnn.shared.bundle.manifest import ORIGINAL
 
@@ -20,7 +20,7 @@ DARKEST = 0.05
 """The accuracy lost at which a cell of the heat map is darkest."""
 
 HEAT = 0.6
-"""How dark that is: text stays readable on it."""
+"""How dark that is: text is still readable on it."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Budget:
     baseline: float | None
 
 
-def budget(land: Landscape, share: float) -> Budget:
-    """What can be had at a share of the teacher's weights."""
+def budget(land: Selections, share: float) -> Budget:
+    """What is achievable at a share of the teacher's weights."""
     best = land.within(share * land.teacher.weight_bytes)
     return Budget(share, best, land.baseline(best.weight_bytes) if best is not None else None)
 
@@ -59,7 +59,7 @@ class Losses:
     rows: Mapping[str, Sequence[Cell]]
 
 
-def losses(build: BuildFacts) -> Losses:
+def losses(build: BuildSummary) -> Losses:
     """Accuracy lost and distortion of every variant."""
     distortion = build.profile.distortion
     variants = list(dict.fromkeys(v for row in distortion.values() for v in row if v != ORIGINAL))
@@ -70,7 +70,7 @@ def losses(build: BuildFacts) -> Losses:
     return Losses([*map(short_variant, variants)], rows)
 
 
-def _cell(build: BuildFacts, block: str, variant: str, result: Result | None) -> Cell:
+def _cell(build: BuildSummary, block: str, variant: str, result: Result | None) -> Cell:
     profile = build.profile
     loss = profile.accuracy_loss[block].get(variant)
     if loss is None:
@@ -79,7 +79,7 @@ def _cell(build: BuildFacts, block: str, variant: str, result: Result | None) ->
     return Cell(result, loss, heat, profile.distortion[block][variant], profile.resources[block][variant])
 
 
-def selections(build: BuildFacts, land: Landscape) -> list[tuple[Point, float | None]]:
+def selections(build: BuildSummary, land: Selections) -> list[tuple[Point, float | None]]:
     """Every selection in the charts but those drawn at random, the smallest first, with its time."""
     seconds = {land.key(p.selection): s for p, s in build.seconds}
     points = {land.key(p.selection): p for p in [*land.chosen, *land.uniform, *build.timed, land.teacher]}
@@ -87,7 +87,7 @@ def selections(build: BuildFacts, land: Landscape) -> list[tuple[Point, float | 
     return [(point, seconds.get(key)) for key, point in by_size]
 
 
-def settings(build: BuildFacts) -> list[tuple[str, str]]:
+def settings(build: BuildSummary) -> list[tuple[str, str]]:
     """The recipe, every key with the value it had."""
     recipe = build.recipe
     found = []

@@ -4,9 +4,9 @@ import pytest
 
 from legodnn.builder.graph.resources import Resources
 from legodnn.builder.report.chart import axis
-from legodnn.builder.report.facts import SegmentFacts
 from legodnn.builder.report.network import Drawing
 from legodnn.builder.report.selections import spread
+from legodnn.builder.report.summary import SegmentSummary
 
 
 def test_spread_keeps_both_ends():
@@ -26,7 +26,7 @@ def test_axes_cover_what_they_show_with_a_few_round_ticks(low, high):
 def test_values_that_pass_by_segments_at_once_have_lanes_of_their_own():
     reads = [[-1], [0], [1], [0, 2], [1, 3], [0, 4]]
     size = Resources(1, 4, 2, 4)
-    drawn = Drawing([SegmentFacts(f"s{i}", True, [], row, size, 4) for i, row in enumerate(reads)])
+    drawn = Drawing([SegmentSummary(f"s{i}", True, [], row, size, 4) for i, row in enumerate(reads)])
     starts = [path.split(" V")[0].split(" Q")[1].split()[0] for path in drawn.bypasses]
     assert len(starts) == 3
     assert len(set(starts)) == 3

@@ -19,7 +19,7 @@ from legodnn.builder.recipe.schema import Call
 from legodnn.builder.report import seconds as seconds_module
 from legodnn.builder.report.page import page, report_path
 from legodnn.builder.report.seconds import Timing
-from legodnn.builder.report.selections import Landscape
+from legodnn.builder.report.selections import Selections
 from legodnn.builder.report.words import percent, selection_line, signed_points
 from legodnn.builder.workdir.clock import Clock, StageTime
 from legodnn.builder.workdir.stage import Stage
@@ -60,11 +60,11 @@ def _forgetful(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """A folder with a finished build in it, and the facts its report was made from."""
+    """A folder with a finished build in it, and the summary its report was made from."""
     folder, seen = telling_folder(tmp_path_factory.mktemp("built")), []
     with modules_forgotten(folder.path), pytest.MonkeyPatch.context() as patched:
         write = pipeline.write_report
-        patched.setattr(pipeline, "write_report", lambda path, facts: (seen.append(facts), write(path, facts)))
+        patched.setattr(pipeline, "write_report", lambda path, summary: (seen.append(summary), write(path, summary)))
         assert main([str(folder.recipe), "-o", str(folder.path / "small.lgb"), *SETTINGS]) == 0
     return folder, seen[0]
 
@@ -73,8 +73,8 @@ def read(path):
     return read_page(path.read_text(encoding="utf-8"))
 
 
-def shown(facts):
-    return read_page(page(facts).decode())
+def shown(summary):
+    return read_page(page(summary).decode())
 
 
 def table(document, section):
@@ -119,18 +119,18 @@ def test_every_drawing_says_what_it_shows(built):
 
 
 def test_the_losses_and_costs_are_the_profile_s(built):
-    folder, facts = built
+    folder, summary = built
     rows = table(read(folder.path / "small.report.html"), "variants")
-    assert [row[0] for row in rows] == list(facts.profile.distortion)
+    assert [row[0] for row in rows] == list(summary.profile.distortion)
     for block, *cells in rows:
-        losses, distortions = facts.profile.accuracy_loss[block], facts.profile.distortion[block]
+        losses, distortions = summary.profile.accuracy_loss[block], summary.profile.distortion[block]
         wanted = [f"{signed_points(-losses[v])}{distortions[v]:.2g}" for v in losses if v != "original"]
         assert cells == wanted
 
 
 def test_every_selection_shown_has_its_own_numbers(built):
-    folder, facts = built
-    profile, document = facts.profile, read(folder.path / "small.report.html")
+    folder, summary = built
+    profile, document = summary.profile, read(folder.path / "small.report.html")
     found = {row[1]: row for row in selections(document)}
     for measured in [*profile.compositions, *profile.uniform]:
         selection = measured["selection"]
@@ -141,14 +141,14 @@ def test_every_selection_shown_has_its_own_numbers(built):
         assert row[4] == percent(profile.predictor.accuracy(distortion))
         assert row[5] == percent(measured["accuracy"])
     assert {row[0] for row in found.values()} >= {"teacher", "uniform"}
-    assert all(re.fullmatch(r"[\d.]+ [mu]?s", found[selection_line(p.selection)][6]) for p in facts.timed)
+    assert all(re.fullmatch(r"[\d.]+ [mu]?s", found[selection_line(p.selection)][6]) for p in summary.timed)
 
 
 def test_the_charts_have_a_mark_for_each_with_its_numbers(built):
-    folder, facts = built
+    folder, summary = built
     memory, time, predictor = read(folder.path / "small.report.html").all("figure")
-    land = Landscape(facts.profile)
-    assert len(time.all("svg", role="img")[0].all("title")) == len(facts.timed)
+    land = Selections(summary.profile)
+    assert len(time.all("svg", role="img")[0].all("title")) == len(summary.timed)
     tips = [title.text for title in memory.all("svg", role="img")[0].all("title")]
     assert len(tips) == len(land.chosen) + len(land.uniform) + 1
     for point in land.uniform:
@@ -157,51 +157,51 @@ def test_the_charts_have_a_mark_for_each_with_its_numbers(built):
 
 
 def test_predicted_numbers_carry_their_error(built):
-    folder, facts = built
+    folder, summary = built
     document = read(folder.path / "small.report.html")
-    error = f"{100 * facts.profile.predictor.mean_error:.2f}"
+    error = f"{100 * summary.profile.predictor.mean_error:.2f}"
     for _, accuracy, *_ in table(document, "budgets")[1:]:
         assert accuracy == "–" or accuracy.endswith(("measured", f"predicted ± {error}"))
     assert f"off by {error} points in the mean" in document.all(id="predictor")[0].text
 
 
 def test_the_plan_s_reasons_the_recipe_and_the_versions_are_there(built):
-    folder, facts = built
+    folder, summary = built
     document = read(folder.path / "small.report.html")
-    stays = [[str(s.reason), ", ".join(s.layers), f"{s.channels:,}"] for s in facts.plan.stays]
+    stays = [[str(s.reason), ", ".join(s.layers), f"{s.channels:,}"] for s in summary.plan.stays]
     assert table(document, "dense") == stays
     settings = dict(document.all(id="making")[0].all("table")[1].rows())
     for part in ("model", "data", "teacher", "blocks", "distill", "profile", "bundle"):
-        assert {f"{part}.{f.name}" for f in fields(getattr(facts.recipe, part))} <= set(settings)
+        assert {f"{part}.{f.name}" for f in fields(getattr(summary.recipe, part))} <= set(settings)
     assert settings["blocks.sparsity"] == "0, 0.25, 0.5, 0.75"
     versions = dict(document.all(id="making")[0].all("table")[2].rows())
-    assert versions["torch"] == facts.versions["torch"]
+    assert versions["torch"] == summary.versions["torch"]
 
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;</style></title>\x00\ud800"
 
 
 def test_no_name_gets_into_the_page_as_anything_but_text(built):
-    _, facts = built
-    bundle = replace(facts.recipe.bundle, labels=(HOSTILE,))
-    recipe = replace(facts.recipe, name=HOSTILE, manager=Call(HOSTILE, (HOSTILE,)), bundle=bundle)
+    _, summary = built
+    bundle = replace(summary.recipe.bundle, labels=(HOSTILE,))
+    recipe = replace(summary.recipe, name=HOSTILE, manager=Call(HOSTILE, (HOSTILE,)), bundle=bundle)
     stay = Stay((HOSTILE,), 3, Reason(HOSTILE, HOSTILE, HOSTILE, HOSTILE))
-    variant = next(r for r in facts.results if r.variant != "original")
+    variant = next(r for r in summary.results if r.variant != "original")
     wicked = replace(
-        facts,
+        summary,
         recipe=recipe,
         task=HOSTILE,
         metric=HOSTILE,
-        plan=replace(facts.plan, trunk_stays=[stay], trunk_layers=[HOSTILE], opaque={HOSTILE: HOSTILE}),
-        segments=[replace(s, name=HOSTILE, layers=[HOSTILE]) for s in facts.segments],
-        results=[*facts.results, Result(variant.block, HOSTILE, "failed", 1.0)],
-        timing=Timing([None for _ in facts.timed], 1, HOSTILE),
+        plan=replace(summary.plan, trunk_stays=[stay], trunk_layers=[HOSTILE], opaque={HOSTILE: HOSTILE}),
+        segments=[replace(s, name=HOSTILE, layers=[HOSTILE]) for s in summary.segments],
+        results=[*summary.results, Result(variant.block, HOSTILE, "failed", 1.0)],
+        timing=Timing([None for _ in summary.timed], 1, HOSTILE),
         stages=[StageTime(HOSTILE, None, HOSTILE)],
         bundle_name=HOSTILE,
         device=HOSTILE,
         versions={HOSTILE: HOSTILE},
     )
-    document, plain = shown(wicked), shown(facts)
+    document, plain = shown(wicked), shown(summary)
     assert not document.all("script")
     assert not document.all("img")
     assert not [k for node in document.all() for k in node.attributes if k.startswith("on")]
@@ -210,9 +210,9 @@ def test_no_name_gets_into_the_page_as_anything_but_text(built):
 
 
 def test_a_build_taken_up_again_says_what_is_from_before(built, tmp_path):
-    folder, facts = built
-    assert [s.name for s in facts.stages] == ["cut", "extract", "distill", "profile", "pack", "time"]
-    assert all(s.seconds > 0 and not s.note for s in facts.stages)
+    folder, summary = built
+    assert [s.name for s in summary.stages] == ["cut", "extract", "distill", "profile", "pack", "time"]
+    assert all(s.seconds > 0 and not s.note for s in summary.stages)
     out = shutil.copytree(folder.path, tmp_path / "again") / "small.lgb"
     shutil.rmtree(out.with_name("small.lgb.work") / "trained" / "profile")
     assert main([str(folder.recipe), "-o", str(out), *SETTINGS]) == 0
@@ -283,7 +283,7 @@ def test_what_cannot_be_timed_is_said_and_changes_nothing(built, tmp_path, modul
 
 
 def test_timing_ends_when_its_time_is_used_up(built, tmp_path, monkeypatch):
-    folder, facts = built
+    folder, summary = built
     monkeypatch.setattr(seconds_module, "LIMIT_SECONDS", 0.0)
     out = shutil.copytree(folder.path, tmp_path / "hasty") / "small.lgb"
     before = out.read_bytes()
@@ -292,7 +292,7 @@ def test_timing_ends_when_its_time_is_used_up(built, tmp_path, monkeypatch):
     document = read(out.with_name("small.report.html"))
     timed = [row[0] for row in selections(document) if row[6]]
     assert timed == ["teacher"]
-    assert f"{len(facts.timed) - 1} selections left out" in document.text
+    assert f"{len(summary.timed) - 1} selections left out" in document.text
 
 
 def test_a_build_without_timing_is_the_same_and_its_report_has_no_times(built, tmp_path, monkeypatch):
@@ -314,38 +314,38 @@ def test_a_build_without_timing_is_the_same_and_its_report_has_no_times(built, t
     assert "time" not in [row[0] for row in table(document, "making")]
 
 
-def test_an_answer_without_a_look_at_the_input_is_shown_beside_the_teacher(built):
-    _, facts = built
-    labels = torch.cat([y for _, y in build_loaders(facts.recipe, build_manager(facts.recipe).task)[1]])
-    trivial = facts.profile.trivial_accuracy
-    assert trivial == int(labels.bincount().max()) / len(labels)
-    document = shown(facts)
+def test_the_chance_level_is_shown_beside_the_teacher(built):
+    _, summary = built
+    labels = torch.cat([y for _, y in build_loaders(summary.recipe, build_manager(summary.recipe).task)[1]])
+    chance = summary.profile.trivial_accuracy
+    assert chance == int(labels.bincount().max()) / len(labels)
+    document = shown(summary)
     tiles = {tile.all("dt")[0].text: tile.all("dd")[0].text for tile in document.all("dl")[0].all("div")}
-    assert tiles[f"{facts.metric} without a look at the input"] == percent(trivial)
+    assert tiles[f"{summary.metric} by chance"] == percent(chance)
     name, accuracy, share, _ = table(document, "budgets")[-1]
-    assert (name, accuracy) == ("without a look at the input", f"{percent(trivial)}measured")
-    assert share == percent(trivial / facts.profile.teacher_accuracy, 1)
-    for accuracy, inside in ((Landscape(facts.profile).frontier[0].accuracy, True), (-1.0, False)):
-        document = shown(replace(facts, profile=replace(facts.profile, trivial_accuracy=accuracy)))
+    assert (name, accuracy) == ("chance level", f"{percent(chance)}measured")
+    assert share == percent(chance / summary.profile.teacher_accuracy, 1)
+    for accuracy, inside in ((Selections(summary.profile).frontier[0].accuracy, True), (-1.0, False)):
+        document = shown(replace(summary, profile=replace(summary.profile, trivial_accuracy=accuracy)))
         for figure in document.all("figure")[:2]:
-            assert len(figure.all("polyline", class_="line trivial")) == inside
-            assert ("without a look at the input" in figure.text) == inside
-        assert ("Outside the charts" in document.all(id="accuracy")[0].text) == (not inside)
-    unknown = shown(replace(facts, profile=replace(facts.profile, trivial_accuracy=None)))
-    assert "without a look" not in unknown.text
+            assert len(figure.all("polyline", class_="line chance")) == inside
+            assert ("chance level" in figure.text) == inside
+        assert ("outside the charts" in document.all(id="accuracy")[0].text) == (not inside)
+    unknown = shown(replace(summary, profile=replace(summary.profile, trivial_accuracy=None)))
+    assert not any(words in unknown.text for words in ("chance level", "by chance"))
 
 
 def test_what_only_some_builds_have_to_say_is_said(built, monkeypatch):
-    _, facts = built
+    _, summary = built
     for name in ("FEW", "DRAWN"):
         monkeypatch.setattr(f"legodnn.builder.report.selections.{name}", 2)
-    flat = replace(facts.profile.predictor, curve=((0.0, 0.0), (1.0, 0.0)))
-    worse = [{**row, "accuracy": 0.0} for row in facts.profile.uniform[:-1]]
+    flat = replace(summary.profile.predictor, curve=((0.0, 0.0), (1.0, 0.0)))
+    worse = [{**row, "accuracy": 0.0} for row in summary.profile.uniform[:-1]]
     rare = replace(
-        facts,
-        recipe=replace(facts.recipe, model=replace(facts.recipe.model, inputs=2)),
-        profile=replace(facts.profile, predictor=flat, uniform=worse),
-        segments=[replace(facts.segments[0], name=f"s{i}", is_block=i > 0, reads=[i - 1]) for i in range(30)],
+        summary,
+        recipe=replace(summary.recipe, model=replace(summary.recipe.model, inputs=2)),
+        profile=replace(summary.profile, predictor=flat, uniform=worse),
+        segments=[replace(summary.segments[0], name=f"s{i}", is_block=i > 0, reads=[i - 1]) for i in range(30)],
     )
     text = shown(rare).text
     for said in ("2 inputs", "drawn at random", "below the charts", "1 segment of the trunk", "The drawing"):
@@ -361,8 +361,8 @@ def test_a_report_that_cannot_be_written_is_known_before_the_work(folder, capsys
 
 # ---- the parts ----------------------------------------------------------------------------------------------------
 def test_nothing_drawn_is_better_than_the_frontier(built):
-    _, facts = built
-    land = Landscape(facts.profile)
+    _, summary = built
+    land = Selections(summary.profile)
     assert len(land.everywhere) == land.count
     for point in [*land.everywhere, *land.uniform]:
         best = land.within(point.weight_bytes)
@@ -373,17 +373,17 @@ def test_nothing_drawn_is_better_than_the_frontier(built):
 
 
 def test_many_selections_are_drawn_from_small_to_large_and_the_same_every_time(built, monkeypatch):
-    _, facts = built
+    _, summary = built
     monkeypatch.setattr("legodnn.builder.report.selections.FEW", 2)
-    first, second = Landscape(facts.profile), Landscape(facts.profile)
+    first, second = Selections(summary.profile), Selections(summary.profile)
     assert [p.selection for p in first.everywhere] == [p.selection for p in second.everywhere]
     sizes = {p.weight_bytes for p in first.everywhere}
     assert {first.teacher.weight_bytes, first.uniform[0].weight_bytes} <= sizes
 
 
 def test_the_baseline_passes_through_its_networks_and_ends_with_them(built):
-    _, facts = built
-    land = Landscape(facts.profile)
+    _, summary = built
+    land = Selections(summary.profile)
     for point in [*land.uniform, land.teacher]:
         assert land.baseline(point.weight_bytes) == pytest.approx(point.accuracy)
     assert land.baseline(land.teacher.weight_bytes + 1) is None
@@ -391,10 +391,10 @@ def test_the_baseline_passes_through_its_networks_and_ends_with_them(built):
 
 
 def test_a_uniform_selection_keeps_the_original_where_a_variant_is_missing(built):
-    _, facts = built
-    first, *others = facts.profile.distortion
-    distortion = {b: dict(row) for b, row in facts.profile.distortion.items()}
+    _, summary = built
+    first, *others = summary.profile.distortion
+    distortion = {b: dict(row) for b, row in summary.profile.distortion.items()}
     del distortion[first]["sparsity=0.5"]
-    uniform = Landscape(replace(facts.profile, distortion=distortion)).uniform
+    uniform = Selections(replace(summary.profile, distortion=distortion)).uniform
     [half] = [p.selection for p in uniform if "sparsity=0.5" in p.selection.values()]
     assert half == {first: "original", **dict.fromkeys(others, "sparsity=0.5")}

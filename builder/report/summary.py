@@ -17,7 +17,7 @@ from legodnn.builder.plan.plan import Plan
 from legodnn.builder.profile.tables import Profile
 from legodnn.builder.recipe.schema import Recipe
 from legodnn.builder.report.seconds import Timing
-from legodnn.builder.report.selections import Landscape, Point, spread
+from legodnn.builder.report.selections import Point, Selections, spread
 from legodnn.builder.workdir.clock import StageTime
 from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.console import version
@@ -27,7 +27,7 @@ TIMED = 8
 
 
 @dataclass(frozen=True)
-class SegmentFacts:
+class SegmentSummary:
     """A segment: its layers, the numbers of the segments it reads (-1 for the network's input), what the original
     resources and the bytes of its smallest variant."""
 
@@ -40,7 +40,7 @@ class SegmentFacts:
 
 
 @dataclass(frozen=True)
-class BuildFacts:
+class BuildSummary:
     """Everything a report tells. ``timed`` are the selections that ``timing`` has the seconds of; where nothing was to
     be timed there are none, and ``timing`` is None."""
 
@@ -48,7 +48,7 @@ class BuildFacts:
     task: str
     metric: str
     plan: Plan
-    segments: Sequence[SegmentFacts]
+    segments: Sequence[SegmentSummary]
     results: Sequence[Result]
     profile: Profile
     timed: Sequence[Point]
@@ -69,19 +69,19 @@ class BuildFacts:
 
 def selections_to_time(profile: Profile) -> list[Point]:
     """The teacher, the uniform baseline, and selections that are on a frontier: a modest number, each once."""
-    land = Landscape(profile)
+    land = Selections(profile)
     wanted = [land.teacher, *land.uniform, *spread(land.measured, TIMED), *spread(land.quickest, TIMED)]
     return list({tuple(p.selection.items()): p for p in wanted}.values())
 
 
-def segment_facts(blocks: AutoBlockManager, profile: Profile) -> list[SegmentFacts]:
+def segment_summaries(blocks: AutoBlockManager, profile: Profile) -> list[SegmentSummary]:
     """The segments of a network in the order in which they run."""
     makers = {node: i for i, s in enumerate(blocks.graph.segments) for node in s.outputs}
     found = []
     for segment in blocks.graph.segments:
         row = profile.resources[segment.name]
         found.append(
-            SegmentFacts(
+            SegmentSummary(
                 segment.name,
                 segment.is_block,
                 blocks.layers(segment.name),
