@@ -19,6 +19,11 @@ class PlainAttention(nn.Module):
     between different tensors, or tensors of different sizes, with three.
     """
 
+    # What torch's transformer layers ask before they run as one operation, which reads the original's weights. These
+    # answers keep them from it wherever the network runs; torch 2.1 has no switch for that.
+    _qkv_same_embed_dim = False
+    in_proj_bias = None
+
     def __init__(self, original: nn.MultiheadAttention) -> None:
         super().__init__()
         self.original = [original]  # a list hides it from torch; where attention is kept whole it takes its place again

@@ -124,6 +124,8 @@ def _untied(model: nn.Module) -> None:
 def _in_plain_modules(model: nn.Module) -> None:
     """Modules that torch fuses into one operation, or that hide a normalisation, in terms the analysis knows."""
     for name, module in list(model.named_modules()):
+        if isinstance(module, nn.TransformerEncoder):
+            module.use_nested_tensor = False  # else it reads weights of attention that is no longer there
         plain = _plain(module)
         if plain is not None and name:
             parent, _, child = name.rpartition(".")

@@ -50,6 +50,14 @@ def test_a_condition_around_attention_keeps_both_whole():
     assert list(blocks.teacher.meta["opaque"]) == ["odd"]
 
 
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_transformers_encoder_is_followed_beside_a_module_that_is_kept_whole(padded):
+    def make():
+        return around(lambda: nn.Sequential(odd_attention.Encoders(padded), odd.DataDependent()))
+
+    assert list(check(make, tolerance=1e-5, masks=False).teacher.meta["opaque"]) == ["odd.1.inner"]
+
+
 def test_a_loop_over_the_batch_is_kept_whole_and_takes_other_batches():
     blocks = check(lambda: around(odd.BatchLoop))
     assert "batch size" in blocks.teacher.meta["opaque"]["odd"]
