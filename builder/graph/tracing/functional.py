@@ -57,7 +57,7 @@ def functionalise(module: fx.GraphModule, mutations: Sequence[Mutation]) -> None
         for name in {mutation.changed: None, **dict.fromkeys(mutation.aliases)}:
             _redirect(name, result, current, order, node)
         if (base := _base(mutation)) is not None:
-            with module.graph.inserting_after(max(node, result)):
+            with module.graph.inserting_after(node):
                 index = mutation.changed.args[1]
                 whole = module.graph.call_function(set_item, (current.get(base, base), index, result))
             _redirect(base, whole, current, order, node)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import builtins
 import contextlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 from unittest import mock
 
 import torch
 from torch import fx
+from torch._functorch import utils as functorch
 from torch.autograd.function import FunctionCtx
 
 from legodnn.builder.graph.tracing.proxies import Value
@@ -34,6 +36,9 @@ class Recorder(Protocol):
 @contextlib.contextmanager
 def standing_in(recorder: Recorder) -> Iterator[None]:
     """All stand-ins, while the context lasts."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch 2.1 lists its functions at the first call and warns of old names in it
+        torch.overrides.get_overridable_functions()
     attention: Any = getattr(torch.backends, "mha", None)  # torch 2.1 has no such switch
     with contextlib.ExitStack() as stack:
         if attention is not None:
@@ -44,6 +49,8 @@ def standing_in(recorder: Recorder) -> Iterator[None]:
         for name in FACTORIES:
             stack.enter_context(mock.patch.object(torch, name, _recorded(recorder, getattr(torch, name))))
         stack.enter_context(mock.patch.object(FunctionCtx, "mark_dirty", lambda *args: None))  # takes real tensors only
+        if hasattr(functorch, "unwrap_if_dead"):  # torch 2.1: what `isinstance` takes for a tensor goes to C++
+            stack.enter_context(mock.patch.object(functorch, "unwrap_if_dead", lambda x: x))
         for owner, name, stand_in in (
             (torch.autocast, "__enter__", _unless_followed),
             (torch.autocast, "__exit__", _unless_followed),

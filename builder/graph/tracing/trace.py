@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import operator
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -82,6 +83,8 @@ class _Tracer(fx.Tracer):
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if self.running or m not in (self.submodule_paths or {}):  # a module made on the spot is looked through
             return forward(*args, **kwargs)
+        # In torch 2.1 a module that calls itself is on the stack once and taken off twice: each call gets its own.
+        stack, self.module_stack = self.module_stack, OrderedDict()
         try:
             return super().call_module(m, forward, args, kwargs)
         except Exception:
@@ -89,6 +92,8 @@ class _Tracer(fx.Tracer):
             if self.failed is None and self.path_of_module(m) not in self.leaves:
                 self.failed = self.path_of_module(m)
             raise
+        finally:
+            self.module_stack = stack
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
         if self.running or type(attr_val) is Value:  # the network has set that itself

@@ -58,6 +58,19 @@ def test_a_transformers_encoder_is_followed_beside_a_module_that_is_kept_whole(p
     assert list(check(make, tolerance=1e-5, masks=False).teacher.meta["opaque"]) == ["odd.1.inner"]
 
 
+def test_a_module_that_calls_itself_is_followed():
+    class Part(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Conv2d(8, 12, 1), nn.Conv2d(12, 8, 1)
+
+        def forward(self, x):
+            return self(x.squeeze(1)) if x.dim() == 5 else self.second(self.first(x).relu())
+
+    blocks = check(lambda: around(lambda: nn.Sequential(nn.Unflatten(1, (1, 8)), Part())))
+    assert not blocks.teacher.meta["opaque"]
+
+
 def test_a_loop_over_the_batch_is_kept_whole_and_takes_other_batches():
     blocks = check(lambda: around(odd.BatchLoop))
     assert "batch size" in blocks.teacher.meta["opaque"]["odd"]
