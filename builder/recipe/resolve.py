@@ -21,6 +21,7 @@ from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.managers import AbstractModelManager
 from legodnn.builder.recipe.data import purposed
 from legodnn.builder.recipe.schema import DEFAULT_MANAGER, Call, Recipe
+from legodnn.builder.workdir.stage import read_tensors
 from legodnn.shared.errors import DataError, LegoError, ModelError, RecipeError, one_line
 from legodnn.shared.naming import few, hint
 
@@ -152,7 +153,7 @@ def _load_weights(model: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise ModelError(f"model.weights: {path}: {'not a file' if path.exists() else 'no such file'}")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_tensors(path)
     except Exception as error:
         raise ModelError(f"model.weights: {path}: not a file of weights, or cut off: {one_line(error)}") from error
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):

@@ -78,6 +78,14 @@ def finite(loss: Tensor) -> Tensor:
     return loss
 
 
+class _OneCycle(torch.optim.lr_scheduler.OneCycleLR):
+    """Torch's schedule with a state of plain values: in torch 2.1 that holds one of its functions as well."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything to be remembered; the function is there anyway."""
+        return {name: value for name, value in super().state_dict().items() if not callable(value)}
+
+
 def fit(
     model: nn.Module,
     loader: CheckedLoader,
@@ -93,7 +101,7 @@ def fit(
     steps = max(1, settings.epochs * len(loader))
     if optimizer is None:
         optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps)
+    schedule = _OneCycle(optimizer, settings.learning_rate, total_steps=steps)
     model.train()
 
     def step(batch: Any) -> None:

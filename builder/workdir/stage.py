@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,10 +123,17 @@ def save_tensors(path: Path, content: Any) -> None:
     atomic_write(path, buffer.getvalue())
 
 
+def read_tensors(path: Path) -> Any:
+    """What a file of tensors and plain values holds, on the CPU; no code in it is run."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="TypedStorage is deprecated")  # torch 2.1 warns of its own doing
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def load_tensors(path: Path) -> Any:
     """What `save_tensors` wrote. Raises `WorkError` for a file that is missing or damaged."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return read_tensors(path)
     except Exception as error:
         raise WorkError(f"{path}: missing or damaged; delete the work directory to start afresh") from error
 
