@@ -83,6 +83,8 @@ def normalisation(pick: Pick, c: int) -> nn.Module:
         "standard": lambda: Call("standard", lambda x: (x - x.mean((2, 3), True)) / (x.std((2, 3), False, True) + 1)),
         "neighbours": lambda: nn.LocalResponseNorm(3),
     }
+    if not hasattr(nn, "RMSNorm"):  # torch has it from 2.4 on
+        del makers["root mean square"]
     return makers[pick(list(makers))]()
 
 

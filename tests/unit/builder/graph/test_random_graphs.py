@@ -26,6 +26,9 @@ from tests.random_pieces import PIECES
 SPARSITIES = (0.25, 0.4, 0.7, 0.99)
 RATIOS = (1.0, 0.5, 0.2, 0.01)
 
+RMS_NORM = getattr(nn, "RMSNorm", ())
+"""The class, or none: torch has it from 2.4 on."""
+
 CONTRACTIONS = (torch.matmul, torch.einsum, torch.bmm, "matmul")
 
 
@@ -67,7 +70,7 @@ class Masked(fx.Interpreter):
 
     def is_norm(self, node):
         if node.op == "call_module":
-            return isinstance(self.module.get_submodule(node.target), (nn.GroupNorm, nn.LayerNorm, nn.RMSNorm))
+            return isinstance(self.module.get_submodule(node.target), (nn.GroupNorm, nn.LayerNorm, RMS_NORM))
         return node.target in (F.group_norm, F.layer_norm)
 
     def normalised(self, node):
@@ -84,7 +87,7 @@ class Masked(fx.Interpreter):
             some = F.group_norm(some, layer.num_groups if layer else node.args[1], *weights)
         elif tag.only_axis < whole.dim() - 1:
             return super().run_node(node)
-        elif isinstance(layer, nn.RMSNorm):
+        elif isinstance(layer, RMS_NORM):
             some = F.rms_norm(some, (len(kept),), weights[0], layer.eps)
         else:
             some = F.layer_norm(some, (len(kept),), *weights)
@@ -141,7 +144,7 @@ def check_layer(layer, shape):
         assert layer.num_parameters == len(layer.weight)
     elif isinstance(layer, nn.GroupNorm):
         assert layer.num_channels == shape[1]
-    elif isinstance(layer, (nn.LayerNorm, nn.RMSNorm)):
+    elif isinstance(layer, (nn.LayerNorm, RMS_NORM)):
         assert tuple(layer.normalized_shape) == shape[-len(layer.normalized_shape) :]
     elif isinstance(layer, (nn.BatchNorm2d, nn.InstanceNorm2d)):
         assert layer.num_features == shape[1]
