@@ -258,7 +258,7 @@ def uniform(network: Network, limit: float) -> dict[str, str] | None:
 
 
 def text(row: dict[str, Any]) -> str:
-    """A row of the README's table."""
+    """A row of the results, as a table."""
     cells = [row["recipe"], row["network"], row["metric"], f"{row['teacher']:.3f} ({row['trivial']:.3f})"]
     for found in row["shares"]:
         base = f" ({found['uniform']:.3f})" if found["uniform"] is not None else ""
