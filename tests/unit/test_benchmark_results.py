@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks import curve
+
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 RESULTS = sorted((FOLDER / "results").iterdir())
 TEXT = (FOLDER / "README.md").read_text(encoding="utf-8")
@@ -41,3 +43,9 @@ def test_every_command_is_a_module():
     names = {name for page in pages for name in re.findall(r"python -m (tests\.[\w.]+)", page)}
     assert "tests.benchmarks.applications" in names
     assert [name for name in names if importlib.util.find_spec(name) is None] == []
+
+
+def test_the_picture_shows_the_measured_curve():
+    [source] = FOLDER.glob("results/curve-*.csv")
+    shown = (FOLDER / "results" / "curve.svg").read_text(encoding="utf-8")
+    assert shown == curve.drawing(curve.read(source)), "draw it: python -m tests.benchmarks.curve --draw CSV SVG"

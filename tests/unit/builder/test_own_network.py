@@ -1,4 +1,4 @@
-"""The README's network of a user's own, the whole way: trained, built, run, and good for something."""
+"""The guide's network of a user's own, the whole way: trained, built, run, and good for something."""
 
 import sys
 
@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from legodnn.builder.__main__ import main as build
 from legodnn.runtime import Network, ScalingOptimizer
 from legodnn.runtime.command.main import main as run
+from tests.docs.documents import file_shown
 from tests.unit.builder.conftest import modules_forgotten, write_garments
 from tests.unit.runtime.commands import memory_by_tables
-from tests.unit.test_readme import file_shown
 
 PAIRS = 256
 
@@ -25,13 +25,13 @@ def own(tmp_path, monkeypatch):
     monkeypatch.setenv("FASHION_MNIST", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    for name, language in (("own.py", "python"), ("own.toml", "toml")):
-        (tmp_path / name).write_text(file_shown(name, language))
+    for name in ("own.py", "own.toml"):
+        (tmp_path / name).write_text(file_shown(name))
     with modules_forgotten(tmp_path):
         yield tmp_path
 
 
-def test_the_network_of_the_readme_is_built_runs_and_finds_garments_again(own, capsys):
+def test_the_network_of_the_guide_is_built_runs_and_finds_garments_again(own, capsys):
     data = ["train.kwargs={ split = 'test', count = 1024 }", f"test.kwargs={{ split = 'held-out', count = {PAIRS} }}"]
     settings = [part for text in data for part in ("--set", f"data.{text}")]
     assert build(["own.toml", "-o", "own.lgb", *settings, "--set", "profile.compositions=4"]) == 0

@@ -1,6 +1,6 @@
 """Programs in XNNPACK's operators compute what they were made from; a torch without them is not kept from running.
 
-`bash packaging/older_torch.sh` runs these tests with a torch that has the operators.
+`bash packaging/lowest_versions.sh runtime` runs these tests with a torch that has the operators.
 """
 
 import collections
