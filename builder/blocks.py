@@ -18,7 +18,7 @@ from legodnn.builder.graph.fold import fold_norms
 from legodnn.builder.graph.run import compose
 from legodnn.builder.graph.segments import SegmentGraph, cut, layers_of
 from legodnn.builder.graph.tracing.trace import trace
-from legodnn.builder.graph.values import facts
+from legodnn.builder.graph.values import metadata
 from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.plan.plan import Plan, make_plan
 from legodnn.builder.prune.derive import Descendant, derive
@@ -35,23 +35,24 @@ def variant_name(sparsity: float) -> str:
 
 
 class AutoBlockManager:
-    """Finds a teacher's blocks and makes their descendants.
+    """Cuts a teacher into blocks and derives their descendants.
 
     Args:
         block_sparsity: sparsities of the variants, each 0 <= s < 1; 0 (the original) is always among the variants.
-        teacher_model: the trained network; it is copied, never changed. What is cut is what the model manager makes
-            of it (`AbstractModelManager.network_to_cut`).
-        model_manager: how this kind of network is run and judged.
+        teacher_model: the trained network; it is copied, never changed. The network that is cut is the one the model
+            manager returns for it (`AbstractModelManager.network_to_cut`).
+        model_manager: how this kind of network is run and evaluated.
         model_input_size: shape of the input with the batch dimension, as in ``(1, 3, 224, 224)``; for a network with
             several inputs, which must be of one shape, that shape for each.
         compress_layer_max_ratio: a block holds at most this share of the network's prunable layers.
-        device: where descendants are made and judged.
-        importance: what makes a channel worth keeping, a name of `legodnn.builder.prune.importance.IMPORTANCE` or a
-            function.
+        device: where descendants are trained and evaluated.
+        importance: how channels are ranked, a name of `legodnn.builder.prune.importance.IMPORTANCE` or a function of
+            an analysis and a channel group, which returns a score for each prunable set of coupled channels.
         round_to: kept channel counts are multiples of this where that does not undo the pruning; 1 for none.
-        cuts: modules to keep whole, to leave dense, or to end blocks at.
+        cuts: modules to keep whole, to keep dense, or to end blocks at.
 
-    Raises `ModelError` when the network cannot be traced, does not run on the input size or has no block.
+    Raises `ModelError` when the network cannot be traced, does not run on the input size or has no block, `UsageError`
+    for a sparsity or a ratio out of range and for inputs of different shapes.
     """
 
     def __init__(
@@ -83,15 +84,15 @@ class AutoBlockManager:
         self.cuts = cuts
         teacher_model = model_manager.network_to_cut(teacher_model, self.input_size)
         cuts.check(teacher_model)
-        # A generator of its own: finding blocks must not move the caller's random numbers.
+        # A generator of its own, so that finding blocks draws none of the caller's random numbers.
         generator = torch.Generator().manual_seed(0)
         self.samples = [torch.randn(shape, generator=generator).to(self.device) for shape in shapes]
         self.teacher = trace(teacher_model, self.samples, cuts.whole)
         self.graph: SegmentGraph = cut(self.teacher, compress_layer_max_ratio, cuts)
         if not self.graph.blocks:
             layers = layers_of(self.teacher, self.teacher.graph.nodes)
-            way_out = "try a larger max_ratio" if layers else "there is no convolution and no linear layer in it"
-            raise ModelError(f"no block found: nothing here can lose channels unnoticed ({way_out})")
+            remedy = "try a larger max_ratio" if layers else "there is no convolution and no linear layer in it"
+            raise ModelError(f"no block found: no channels inside it are prunable ({remedy})")
         self.originals = {s.name: self.graph.module(s) for s in self.graph.segments}
         self.folded = {name: fold_norms(module) for name, module in self.originals.items()}
         self.channels: dict[str, ChannelMap] = {
@@ -100,11 +101,12 @@ class AutoBlockManager:
 
     @cached_property
     def layout(self) -> torch.memory_format:
-        """How images lie in memory while blocks learn and are judged: channels innermost, where the network runs so."""
+        """The memory format of images while blocks are trained and evaluated: channels last, where the network runs
+        so."""
         try:
             with torch.no_grad():
                 compose(self.graph, self.folded, {})(*[_channels_last(x) for x in self.samples])
-        except RuntimeError:  # a layer of unknown inside insists on the usual layout
+        except RuntimeError:  # a layer kept whole requires contiguous tensors
             return torch.contiguous_format
         return torch.channels_last
 
@@ -113,7 +115,7 @@ class AutoBlockManager:
         return value.contiguous(memory_format=self.layout) if value.dim() == 4 else value
 
     def arrange_weights(self, modules: Iterable[nn.Module]) -> None:
-        """The modules' weights in `layout`, where they are those of convolutions of images."""
+        """Put the modules' weights of four dimensions into `layout`, in place."""
         for module in modules:
             for parameter in module.parameters():
                 parameter.data = self.arrange(parameter.data)
@@ -137,11 +139,11 @@ class AutoBlockManager:
         return layers_of(self.teacher, next(s for s in self.graph.segments if s.name == segment).nodes)
 
     def example_inputs(self, segment: str) -> list[Tensor]:
-        """Tensors of the shapes and types a segment reads: random numbers, and zeros where whole ones are read."""
+        """Tensors of the shapes and types a segment reads: normal random numbers, and zeros for integers."""
         generator = torch.Generator().manual_seed(0)
         found = next(s for s in self.graph.segments if s.name == segment)
-        drawn = [torch.randn(facts(n).shape, generator=generator) for n in found.inputs]
-        kinds = [facts(n).dtype or torch.float32 for n in found.inputs]
+        drawn = [torch.randn(metadata(n).shape, generator=generator) for n in found.inputs]
+        kinds = [metadata(n).dtype or torch.float32 for n in found.inputs]
         return [
             (x if kind.is_floating_point else torch.zeros_like(x)).to(self.device, kind)
             for x, kind in zip(drawn, kinds, strict=True)
@@ -159,13 +161,16 @@ class AutoBlockManager:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Identifies the teacher and everything that decides how its descendants are made."""
+        """A hash of the teacher and of all settings that its descendants depend on."""
         settings = [self.sparsities, self.input_size, self.max_ratio, self.round_to, str(self.importance)]
         settings += [len(self.samples), repr(self.cuts)]
         return fingerprint(self.teacher.code, settings, self.teacher.state_dict())
 
     def extract_all_blocks(self, compressed_blocks_dir: str | Path) -> None:
-        """Make every descendant and write it to ``<dir>/<block>/<variant>.pt``; what is there already stays."""
+        """Make every descendant and write it to ``<dir>/<block>/<variant>.pt``; files that exist are kept.
+
+        Raises `WorkError` for a directory that cannot be used.
+        """
         stage = self.compressed(compressed_blocks_dir)
         if stage.done:
             return
@@ -184,14 +189,14 @@ class AutoBlockManager:
         return Stage(directory, self.fingerprint)
 
     def load(self, stage: Stage, block: str, variant: str) -> fx.GraphModule:
-        """A descendant with the weights a stage holds for it. Raises `WorkError` where there are none."""
+        """A descendant with its weights from a stage's directory. Raises `WorkError` where they are missing."""
         module = self.derive(block, variant).module
         module.load_state_dict(load_tensors(stage.path(block, f"{variant}.pt")))
         return module
 
     def plan(self, groups: bool = False) -> Plan:
-        """What will be done, and what cannot: blocks, their layers, what they can lose, and the reasons; where
-        ``groups``, which channels go together as well."""
+        """The blocks, their layers, how much of them is prunable, and why the rest is not; where ``groups``, which
+        channels are coupled as well."""
         return make_plan(self, groups)
 
 

@@ -1,7 +1,7 @@
-"""Distillation: every descendant block learns to do what the original block does.
+"""Distillation: every descendant block is trained to imitate its original.
 
-    retrainer        BlockRetrainer: both steps, the better result kept, resumable
-    reconstruction   layers behind pruned channels, solved by least squares
-    gradient         all descendants of all blocks trained in one pass over the teacher's batches
-    paths            what blocks see: the teacher's activations, and those of networks made of descendants
+    retrainer        BlockRetrainer: both steps, the better result of each descendant, resumable
+    reconstruction   least-squares reconstruction of the layers that read pruned channels
+    gradient         all descendants of all blocks trained in one pass over the batches
+    paths            the inputs of blocks: the teacher's activations, and those of compositions of descendants
 """

@@ -1,7 +1,7 @@
-"""Gradient: all descendants of all blocks, trained together in one pass over the teacher's batches.
+"""The gradient step: all descendants of all blocks, trained together, so that the teacher runs once per batch.
 
-The loss is the model manager's imitation error, by default the same number whatever the scale of the activations.
-Blocks learn from recorded inputs: no gradient ever leaves a block.
+The loss is the model manager's imitation error, by default independent of the scale of the activations. The inputs of
+blocks are detached, so no gradient leaves a block.
 """
 
 from __future__ import annotations
@@ -26,21 +26,22 @@ Variants = Mapping[str, Mapping[str, nn.Module]]
 
 
 @dataclass
-class Judge:
-    """Mean errors of descendants over batches, half on the teacher's activations and half on their own path's."""
+class ValidationErrors:
+    """Errors of descendants summed over batches, each the mean of that on the teacher's activations and that on their
+    own path's."""
 
     totals: dict[Key, float]
     batches: int = 0
 
     def mean(self, key: Key) -> float:
-        """The mean error of one descendant; not finite where it failed on any batch."""
+        """The mean error of one descendant; not finite where it was not on any batch."""
         return self.totals[key] / max(1, self.batches)
 
 
-def judge(blocks: AutoBlockManager, variants: Variants, batches: Iterable[Batch]) -> Judge:
-    """Measure every descendant on batches it does not learn from."""
+def validate(blocks: AutoBlockManager, variants: Variants, batches: Iterable[Batch]) -> ValidationErrors:
+    """The errors of every descendant on ``batches``, those of the validation split; sets the batches' paths."""
     error_of = blocks.model_manager.imitation_error
-    result = Judge({(b, v): 0.0 for b, row in variants.items() for v in row})
+    result = ValidationErrors({(b, v): 0.0 for b, row in variants.items() for v in row})
 
     def visit(segment: Segment, batch: Batch) -> None:
         source, target = segment.inputs[0], segment.outputs[0]
@@ -62,7 +63,8 @@ def judge(blocks: AutoBlockManager, variants: Variants, batches: Iterable[Batch]
 
 
 class Trainer:
-    """One optimiser over all descendants; an epoch is one pass over the teacher's batches."""
+    """Adam over all descendants; the rate rises for 20 steps, which are not tuned, then decays to zero along a
+    cosine."""
 
     def __init__(self, blocks: AutoBlockManager, variants: Variants, *, rate: float, steps: int, seed: int) -> None:
         self.blocks = blocks
@@ -134,7 +136,8 @@ class Trainer:
             batch.paths[name][target] = answer
 
     def _feeder(self, own: str, generator: torch.Generator) -> str | None:
-        """Half of the time a descendant's own path, a quarter each the teacher and any other path."""
+        """The path that feeds a descendant: with probability 1/2 its own, 1/4 the teacher (None), 1/4 any one drawn at
+        random. The shares are not tuned."""
         draw = float(torch.rand(1, generator=generator))
         if draw < 0.5:
             return own
@@ -144,7 +147,7 @@ class Trainer:
         return names[int(torch.randint(len(names), (1,), generator=generator))]
 
     def leave(self, keys: Iterable[Key]) -> None:
-        """Do not train these descendants; their paths go on with what the teacher answered."""
+        """Do not train these descendants; their paths continue with the teacher's outputs."""
         for block, name in keys:
             self._give_up(block, name)
 

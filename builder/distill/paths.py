@@ -1,9 +1,9 @@
-"""What blocks see: the teacher's activations, and those of networks made of descendants.
+"""The inputs of blocks: the teacher's activations, and those of compositions of descendants.
 
-For every batch the teacher runs once and its values at all segment boundaries are kept: they are what blocks learn
-from. Beside it run one *path* per sparsity, a network made of descendants only. A descendant is fed from the teacher
-or from any path, so that it learns to live behind pruned neighbours; what it should answer is always what the teacher
-answered to the same image.
+For every batch the teacher runs once and its values at all segment boundaries are kept. Beside it runs one *path* per
+sparsity, the composition of all descendants of that sparsity. A descendant's inputs come from the teacher or from any
+path, so that it is also trained on the outputs of pruned blocks; its target is always the teacher's output for the same
+image.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import torch.nn as nn
 from torch import Tensor, fx
 
 from legodnn.builder.blocks import AutoBlockManager
-from legodnn.builder.graph.decisions import decides
+from legodnn.builder.graph.data_dependence import is_data_dependent
 from legodnn.builder.graph.run import Values, run_segment, run_segments
 from legodnn.builder.graph.segments import Segment
 from legodnn.shared.errors import DataError
 
 Visit = Callable[[Segment, "Batch"], None]
-"""Called for every block of a batch; sets the block's result in each path."""
+"""Called with every block of a batch; sets the block's output in each path."""
 
 
 @dataclass
@@ -34,12 +34,12 @@ class Batch:
     paths: dict[str, Values] = field(default_factory=dict)
 
     def seen(self, path: str | None, node: fx.Node) -> Tensor:
-        """A value as a path sees it; None is the teacher's own."""
+        """A value in a path, or the teacher's where ``path`` is None."""
         return self.teacher[node] if path is None else self.paths[path][node]
 
 
 class TeacherTap(nn.Module):
-    """The teacher, put together from its segments; remembers the values at their boundaries when it runs."""
+    """The teacher, composed of its segments; keeps the values at their boundaries when it runs."""
 
     def __init__(self, blocks: AutoBlockManager) -> None:
         super().__init__()
@@ -71,9 +71,10 @@ class TeacherTap(nn.Module):
 
 
 def walk(blocks: AutoBlockManager, batch: Batch, names: Sequence[str], visit: Visit) -> None:
-    """Run every path through the segments in order; blocks are left to ``visit``, the trunk is run here.
+    """Run the paths ``names`` through the segments in order, calling ``visit`` for blocks and `run_trunk` for the
+    others.
 
-    The trunk behind the last block is not run.
+    The trunk behind the last block is not run. Sets the batch's paths.
     """
     graph = blocks.graph
     batch.paths = {name: {n: batch.teacher[n] for n in graph.inputs} for name in names}
@@ -88,11 +89,11 @@ def walk(blocks: AutoBlockManager, batch: Batch, names: Sequence[str], visit: Vi
 def run_trunk(blocks: AutoBlockManager, batch: Batch, segment: Segment) -> None:
     """Run a segment without variants in every path.
 
-    A path that still has the teacher's values shares the result. Behind a decision every path has the teacher's: what
-    others would have chosen cannot be compared with what the teacher did.
+    A path that still has the teacher's values shares the teacher's output. Behind a data-dependent selection every path
+    has the teacher's values, since those of another selection cannot be compared with them.
     """
     for values in batch.paths.values():
-        if decides(segment) or all(values[n] is batch.teacher[n] for n in segment.inputs):
+        if is_data_dependent(segment) or all(values[n] is batch.teacher[n] for n in segment.inputs):
             values.update({n: batch.teacher[n] for n in segment.outputs})
         else:
             with torch.no_grad():
@@ -100,7 +101,7 @@ def run_trunk(blocks: AutoBlockManager, batch: Batch, segment: Segment) -> None:
 
 
 def share_missing(batch: Batch, segment: Segment, variants: Mapping[str, nn.Module]) -> None:
-    """A path without a descendant of this block goes on with what the teacher answered."""
+    """Give the teacher's output of this block to the paths without a descendant of it."""
     for name, values in batch.paths.items():
         if name not in variants:
             values[segment.outputs[0]] = batch.teacher[segment.outputs[0]]

@@ -1,9 +1,9 @@
-"""Closed form: the layer that reads pruned channels is solved by least squares against the original's output.
+"""Least-squares reconstruction: layers that read pruned channels are solved against the original's output.
 
-Channel pruning by reconstruction (He, Zhang and Sun, *Channel pruning for accelerating very deep neural networks*,
-ICCV 2017). Two things are added. The fit is made on what the descendant itself computes, layer after layer, so that
-each layer also makes up for those before it; and where the layer's result is added to another value, the *sum* is
-fitted, which lets a block make up for the error in its own input.
+Channel pruning by reconstruction (He, Zhang and Sun, *Channel pruning for accelerating very deep neural networks*, ICCV
+2017), with two changes. The inputs of the fit are the descendant's own activations, layer after layer, so that each
+layer also corrects the error of those before it; and where a layer's output is added to another value, the *sum* is
+fitted, which corrects the error of the block's input.
 """
 
 from __future__ import annotations
@@ -23,20 +23,22 @@ from legodnn.builder.graph.layers import CONVOLUTIONS
 from legodnn.builder.prune.derive import Descendant
 
 POSITIONS = 64
-"""Random positions of a feature map that are used of every image."""
+"""Random positions of a feature map that are sampled from every image; bounds time and memory. Not tuned."""
 
 RIDGE = 1e-2
-"""Pull towards the pruned weights, relative to the mean energy of what the layer reads."""
+"""Ridge penalty on the distance from the pruned weights, relative to the mean square of the layer's inputs. Not
+tuned."""
 
 MAX_COLUMNS = 8192
-"""Layers that read more numbers per output than this are left to the gradient: the equations grow with its cube."""
+"""Layers with more weights per output than this are left to the gradient step: solving takes time in the cube of it.
+Not tuned."""
 
 _FITTED = (*CONVOLUTIONS, nn.Linear)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A batch of block inputs: what the descendant sees, and what the teacher saw for the same images."""
+    """A batch of block inputs: the descendant's, and the teacher's for the same images, of one shape."""
 
     seen: Tensor
     taught: Tensor
@@ -44,7 +46,8 @@ class Sample:
 
 @dataclass(frozen=True)
 class _Target:
-    """A layer to fit: its node, the node whose value should come out right, and what is added in between."""
+    """A layer to fit: its node, the node it reads, the node whose value is fitted, and the node of the other
+    summand."""
 
     layer: str
     node: str
@@ -80,7 +83,7 @@ def _targets(original: fx.GraphModule, descendant: Descendant, channels: Channel
 
 
 def _addition_after(node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
-    """The sum a node's value goes into, and the other summand, where that one is computed without it."""
+    """The addition that alone reads a node's value, and the other summand, where both have one shape; else None."""
     if len(node.users) != 1:
         return None
     addition = next(iter(node.users))
@@ -117,7 +120,8 @@ def _channel_axis(layer: nn.Module, value: Tensor) -> int:
 
 
 def _rows(layer: Any, reads: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """What the layer multiplies and what should come out: (groups, rows, columns + 1), (groups, rows, outputs)."""
+    """The regressors, with a last column of ones, and the targets: (groups, rows, columns + 1), (groups, rows,
+    outputs)."""
     if isinstance(layer, nn.Linear):
         rows, answers = reads.reshape(1, -1, reads.shape[-1]), wanted.reshape(1, -1, wanted.shape[-1])
     else:
@@ -131,7 +135,7 @@ def _rows(layer: Any, reads: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _patches(layer: Any, reads: Tensor) -> Tensor:
-    """The numbers each output position is computed from: (n, channels * kernel size, positions), as views go."""
+    """The inputs of each output position, as im2col: (n, channels * kernel size, positions)."""
     spatial = len(layer.kernel_size)
     padding = layer._reversed_padding_repeated_twice
     reads = F.pad(reads, padding, mode="constant" if layer.padding_mode == "zeros" else layer.padding_mode)
@@ -145,7 +149,7 @@ def _patches(layer: Any, reads: Tensor) -> Tensor:
 
 
 def _write(layer: Any, gram: Tensor, moment: Tensor) -> None:
-    """Solve for weights and bias, pulled towards the present weights, and store them."""
+    """Solve the ridge regression for weights and bias, and store them where they are finite."""
     groups, columns = gram.shape[0], gram.shape[1] - 1
     present = layer.weight.detach().reshape(groups, -1, columns).transpose(1, 2)
     if layer.bias is None:
@@ -161,14 +165,14 @@ def _write(layer: Any, gram: Tensor, moment: Tensor) -> None:
     strength += torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device) * gram.abs().amax() * 1e-9
     solved = torch.linalg.solve(gram + strength, moment + strength @ start).to(layer.weight.dtype)
     if not torch.isfinite(solved).all():
-        return  # nothing to learn from these samples; the pruned weights stay and are judged as they are
+        return  # the samples determine nothing; the pruned weights are kept
     with torch.no_grad():
         layer.weight.copy_(solved[:, :columns].transpose(1, 2).reshape(layer.weight.shape))
         if layer.bias is not None:
             layer.bias.copy_(solved[:, columns].reshape(-1))
 
 
-# ---- values inside a block while it runs -----------------------------------------------------------------------------
+# ---- activations inside a block ------------------------------------------------------------------------------------
 class _Capture(fx.Interpreter):
     def __init__(self, module: fx.GraphModule, names: Collection[str]) -> None:
         super().__init__(module)

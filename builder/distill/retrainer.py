@@ -1,4 +1,4 @@
-"""`BlockRetrainer`: closed form, then gradient; per descendant the better of the two is kept."""
+"""`BlockRetrainer`: least-squares reconstruction, then gradient steps; the better of the two is kept per descendant."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import torch.nn as nn
 from torch import Tensor
 
 from legodnn.builder.blocks import AutoBlockManager
-from legodnn.builder.distill import reconstruction as closed_form
-from legodnn.builder.distill.gradient import Key, Trainer, judge
+from legodnn.builder.distill import reconstruction
+from legodnn.builder.distill.gradient import Key, Trainer, validate
 from legodnn.builder.distill.paths import Batch, TeacherTap, run_trunk
 from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.prune.derive import Descendant
@@ -23,30 +23,33 @@ from legodnn.builder.workdir.progress import progress
 from legodnn.builder.workdir.stage import Stage, fingerprint, load_json, load_tensors, save_json, save_tensors
 from legodnn.shared.errors import DataError, WorkError
 
-HELD_BACK = 0.08
-"""Share of the training batches that nothing learns from."""
+VALIDATION_SHARE = 0.08
+"""Share of the training batches in the validation split, on which the two steps are compared. Not tuned."""
 
 COMPARED = 256
-"""Images of these batches that the two steps are compared on: more make no difference to which is the better."""
+"""Images of the validation split that are used, from the first on: more did not change which step is the better."""
 
 USELESS = 1.0
-"""A relative error from which on a descendant is no better than a constant."""
+"""The relative error of a constant output: descendants that reach it are dropped."""
 
 DIVERGED = 0.1
-"""A descendant has diverged when its error is not finite, or above this and twice what it started from."""
+"""A descendant has diverged when its error is not finite, or above both this and twice what the reconstruction left.
+Not tuned."""
 
 LOWER_RATE = 0.1
-"""What the learning rate is multiplied with for descendants that diverged."""
+"""The factor on the learning rate when diverged descendants are trained once more. Not tuned."""
 
 CALIBRATION_BYTES = 2 * 1024**3
-"""Memory the recorded activations of the closed form may take; fewer images are used where more would be needed."""
+"""Memory for the activations that the reconstruction is solved on; fewer images are used where they would take more.
+Not tuned."""
 
 State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Result:
-    """How one descendant came out: the step whose result was kept, and its error on held-back images."""
+    """The result of one descendant: the step whose weights are kept, or ``failed``, and its error on the validation
+    split."""
 
     block: str
     variant: str
@@ -55,7 +58,7 @@ class Result:
 
 
 class BlockRetrainer:
-    """Trains every descendant block to do what its original does.
+    """Trains every descendant block to imitate its original.
 
     Args:
         teacher_model: the network the blocks were found in; ``block_manager`` holds its traced copy.
@@ -64,12 +67,12 @@ class BlockRetrainer:
         compressed_blocks_dir: what `AutoBlockManager.extract_all_blocks` wrote.
         trained_blocks_dir: where results go; an interrupted training goes on from there.
         block_training_max_epoch: passes over the training loader with gradient steps; a fraction ends within one, 0
-            leaves the closed form.
-        train_loader: batches as the manager takes them. Its order is made the same in every epoch.
+            leaves the least-squares reconstruction.
+        train_loader: batches as the manager takes them; torch is seeded before each pass, so that all have one order.
         device: where to train.
         learning_rate: of Adam, decaying to zero along a cosine.
-        closed_form_images: images whose activations the closed form is solved on.
-        data_name: what the training data is called; a different name means the training is done anew.
+        closed_form_images: how many images the least-squares reconstruction is solved on.
+        data_name: identifies the training data; under another name the training is done again.
         seed: seeds the loader's order and the training; by default torch's current seed.
     """
 
@@ -89,7 +92,7 @@ class BlockRetrainer:
         data_name: str = "",
         seed: int | None = None,
     ) -> None:
-        del teacher_model, model_manager, device  # the block manager carries all three; kept for the method's callers
+        del teacher_model, model_manager, device  # the block manager has all three; kept in the signature for callers
         self.blocks = block_manager
         self.epochs = block_training_max_epoch
         self.loader = train_loader
@@ -102,9 +105,11 @@ class BlockRetrainer:
         self.tap = TeacherTap(block_manager)
 
     def train_all_blocks(self) -> list[Result]:
-        """Train everything that is not trained yet; descendants that could not be trained have method ``failed``.
+        """Train all descendants, or go on with what an interrupted run left, or read the results of a finished one.
 
-        Raises `DataError` for a loader the network cannot take, `WorkError` where the descendants are missing.
+        The weights are in the trained blocks' directory. A descendant that diverged at both learning rates has method
+        ``failed``. Raises `DataError` for a loader that does not fit the network, `WorkError` where the descendants are
+        missing.
         """
         if self.stage.done:
             return [Result(**row) for row in load_json(self.stage.path("results.json"))]
@@ -114,19 +119,19 @@ class BlockRetrainer:
         descendants = self._descendants()
         self.variants = {b: {v: d.module for v, d in row.items()} for b, row in descendants.items()}
         self.count = self._count_batches()
-        self.held_back = max(1, round(HELD_BACK * self.count)) if self.count > 1 else 0
-        solved = self._closed_form(descendants)
+        self.validation_batches = max(1, round(VALIDATION_SHARE * self.count)) if self.count > 1 else 0
+        solved = self._reconstructed(descendants)
         trained = self._gradient("gradient", self.rate, set())
-        troubled = {k for k, (error, _) in trained.items() if not error < max(2 * solved[k][0], DIVERGED)}
+        diverged = {k for k, (error, _) in trained.items() if not error < max(2 * solved[k][0], DIVERGED)}
         retried: dict[Key, tuple[float, dict[str, Tensor]]] = {}
-        if troubled:
+        if diverged:
             self._restore(solved)
-            retried = self._gradient("retry", self.rate * LOWER_RATE, set(trained) - troubled)
-        return self._keep_the_better({"closed form": solved, "gradient": trained, "gradient, lower rate": retried})
+            retried = self._gradient("retry", self.rate * LOWER_RATE, set(trained) - diverged)
+        return self._keep_the_better({"reconstruction": solved, "gradient": trained, "gradient, lower rate": retried})
 
     # ---- the loader ---------------------------------------------------------------------------------------------
     def _data(self) -> Iterator[Any]:
-        """The loader's batches in the order every epoch sees them."""
+        """The loader's batches, in the order of every pass."""
         torch.manual_seed(self.seed)
         return iter(self.loader)
 
@@ -136,15 +141,15 @@ class BlockRetrainer:
             raise DataError("the training loader yields no batches")
         return count
 
-    def _held_back(self) -> Iterable[Batch]:
-        """The batches that nothing learns from, or the only one."""
-        return self.tap.batches(self.blocks, islice(self._data(), self.count - max(1, self.held_back), None))
+    def _validation_split(self) -> Iterable[Batch]:
+        """The last batches of the loader, or the only one."""
+        return self.tap.batches(self.blocks, islice(self._data(), self.count - max(1, self.validation_batches), None))
 
-    def _learned_from(self) -> Iterable[Batch]:
-        return self.tap.batches(self.blocks, islice(self._data(), self.count - self.held_back))
+    def _training_split(self) -> Iterable[Batch]:
+        return self.tap.batches(self.blocks, islice(self._data(), self.count - self.validation_batches))
 
     def _first(self, batches: Iterable[Batch], images: int) -> Iterator[Batch]:
-        """The first of these batches, until they hold as many images."""
+        """The first of these batches, until they have so many images."""
         for batch in batches:
             yield batch
             images -= batch.teacher[self.blocks.graph.inputs[0]].shape[0]
@@ -163,15 +168,15 @@ class BlockRetrainer:
             self.blocks.arrange_weights(d.module for d in made[block].values())
         return made
 
-    def _closed_form(self, descendants: dict[str, dict[str, Descendant]]) -> dict[Key, tuple[float, State]]:
-        checkpoint = self.stage.path("closed_form.pt")
+    def _reconstructed(self, descendants: dict[str, dict[str, Descendant]]) -> dict[Key, tuple[float, State]]:
+        checkpoint = self.stage.path("reconstruction.pt")
         if checkpoint.exists():
             found = self._unpack(load_tensors(checkpoint))
             self._restore(found)
             return found
         batches = self._calibration()
         fits = len(self.blocks.block_names) * len(self.blocks.descendant_names)
-        with progress("closed form", fits, unit="fit") as bar:
+        with progress("reconstruction", fits, unit="fit") as bar:
             for segment in self.blocks.graph.segments:
                 if not segment.is_block:
                     for batch in batches:
@@ -179,22 +184,22 @@ class BlockRetrainer:
                     continue
                 source, target = segment.inputs[0], segment.outputs[0]
                 for variant, descendant in descendants[segment.name].items():
-                    seen = [closed_form.Sample(b.teacher[source], b.teacher[source]) for b in batches]
-                    seen += [closed_form.Sample(b.paths[variant][source], b.teacher[source]) for b in batches]
+                    seen = [reconstruction.Sample(b.teacher[source], b.teacher[source]) for b in batches]
+                    seen += [reconstruction.Sample(b.paths[variant][source], b.teacher[source]) for b in batches]
                     original = self.blocks.folded[segment.name]
-                    closed_form.fit(original, descendant, self.blocks.channels[segment.name], seen)
+                    reconstruction.fit(original, descendant, self.blocks.channels[segment.name], seen)
                     with torch.no_grad():
                         for batch in batches:
                             values = batch.paths[variant]
                             values[target] = descendant.module(values[source])
                     bar.advance()
-        return self._judged(checkpoint)
+        return self._validated(checkpoint)
 
     def _calibration(self) -> list[Batch]:
-        """Batches for the closed form, with a path for every sparsity starting at the network's inputs."""
+        """Batches for the reconstruction, with a path for every sparsity that starts at the network's inputs."""
         batches: list[Batch] = []
         size = 0
-        for batch in self._first(self._learned_from(), self.images):
+        for batch in self._first(self._training_split(), self.images):
             batches.append(batch)
             size += sum(v.numel() * v.element_size() for v in batch.teacher.values())
             if size * (1 + len(self.blocks.descendant_names)) > CALIBRATION_BYTES:
@@ -213,7 +218,7 @@ class BlockRetrainer:
             return {k: v for k, v in self._unpack(load_tensors(done)).items() if k not in leave}
         if self.epochs == 0:
             return {}
-        batches = self.count - self.held_back
+        batches = self.count - self.validation_batches
         steps = math.ceil(self.epochs * batches)
         trainer = Trainer(self.blocks, self.variants, rate=rate, steps=steps, seed=self.seed)
         trainer.leave(leave)
@@ -225,19 +230,19 @@ class BlockRetrainer:
             first = saved["epoch"]
         with progress(label, steps - first * batches) as bar:
             for epoch in range(first, math.ceil(self.epochs)):
-                for batch in islice(self._learned_from(), steps - epoch * batches):
+                for batch in islice(self._training_split(), steps - epoch * batches):
                     trainer.train_batch(batch)
                     bar.advance()
                 weights = self._pack(dict.fromkeys(trainer.parameters, math.nan))
                 save_tensors(checkpoint, {"epoch": epoch + 1, "weights": weights, "trainer": trainer.state()})
-        result = self._judged(done, trainer.failed)
+        result = self._validated(done, trainer.failed)
         checkpoint.unlink(missing_ok=True)
         return {k: v for k, v in result.items() if k not in leave}
 
-    # ---- what is kept -----------------------------------------------------------------------------------------------
-    def _judged(self, path: Path, failed: Iterable[Key] = ()) -> dict[Key, tuple[float, State]]:
-        verdict = judge(self.blocks, self.variants, self._first(self._held_back(), COMPARED))
-        errors = {key: math.inf if key in set(failed) else verdict.mean(key) for key in verdict.totals}
+    # ---- results -----------------------------------------------------------------------------------------------------
+    def _validated(self, path: Path, failed: Iterable[Key] = ()) -> dict[Key, tuple[float, State]]:
+        found = validate(self.blocks, self.variants, self._first(self._validation_split(), COMPARED))
+        errors = {key: math.inf if key in set(failed) else found.mean(key) for key in found.totals}
         packed = self._pack(errors)
         save_tensors(path, packed)
         return self._unpack(packed)
@@ -267,18 +272,18 @@ class BlockRetrainer:
                     error = min((t[0] for t in tried if math.isfinite(t[0])), default=-1.0)
                     results.append(Result(block, variant, "failed", error))
                     continue
-                error, method = min(finite)
+                error, method = min(finite, key=lambda t: t[0])  # of equal errors that of the earlier step
                 save_tensors(self.stage.path(block, f"{variant}.pt"), methods[method][key][1])
                 results.append(Result(block, variant, method, error))
         save_json(self.stage.path("results.json"), [vars(r) for r in results])
-        for name in ("closed_form", "gradient", "retry"):
+        for name in ("reconstruction", "gradient", "retry"):
             self.stage.path(f"{name}.pt").unlink(missing_ok=True)
         self.stage.finish()
         return results
 
 
 def trained_results(stage: Stage) -> list[Result]:
-    """What `BlockRetrainer.train_all_blocks` found. Raises `WorkError` where it has not finished."""
+    """The results of a finished `BlockRetrainer.train_all_blocks`. Raises `WorkError` where it has not finished."""
     if not stage.done:
         raise WorkError(f"{stage.directory}: training has not finished; run train_all_blocks")
     return [Result(**row) for row in load_json(stage.path("results.json"))]

@@ -1,4 +1,4 @@
-"""What a user says about single modules: which stay whole, which stay dense, where blocks must end."""
+"""A user's constraints on single modules: which are kept whole, which are kept dense, where blocks must end."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from legodnn.shared.naming import hint
 class Cuts:
     """Modules by their full names, each with all that is in it.
 
-    ``whole`` ones are not looked into and stay as they are; layers of ``dense`` ones lose no channels; no block
-    reaches across the edge of a ``boundaries`` one: it lies inside or outside.
+    ``whole`` ones are not traced and not changed; layers of ``dense`` ones lose no channels; a block lies inside or
+    outside of a ``boundaries`` one, never across its edge.
     """
 
     whole: tuple[str, ...] = ()
@@ -36,12 +36,12 @@ NO_CUTS = Cuts()
 
 
 def _plain_names(model: nn.Module) -> list[str]:
-    """The names of all modules as they are without the wrappers torch puts around networks."""
+    """The names of all modules without those of torch's wrappers (data parallel, compiled)."""
     wrapped = isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel)
     names = [name.split(".")[1 if wrapped else 0 :] for name, _ in model.named_modules()]
     return [".".join(part for part in name if part != "_orig_mod") for name in names]
 
 
 def within(name: str, modules: Iterable[str]) -> list[str]:
-    """Those of ``modules`` that the module or layer called ``name`` is, or lies in."""
+    """The names among ``modules`` of the module or layer called ``name`` and of those that contain it."""
     return [module for module in modules if name == module or name.startswith(f"{module}.")]

@@ -1,7 +1,8 @@
 """Batch normalisation folded into the layer before it.
 
 A normalisation with fixed statistics is a scale and a shift per channel; a convolution or linear layer whose result
-only it reads can do both itself. What is distilled and exported is folded, so training and inference compute the same.
+only it reads can do both itself. Segments are folded before distillation and export, so that training and inference
+compute the same.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 def fold_norms(module: fx.GraphModule) -> fx.GraphModule:
     """``module`` (eval mode) with every batch normalisation folded that directly follows its only feeder.
 
-    Layers that are used more than once keep their normalisation. Nodes keep their facts. What there is nothing to fold
-    into is shared with ``module``, which stays as it is.
+    Layers that are used more than once keep their normalisation. Nodes keep their metadata. Layers that are not folded
+    are shared with ``module``, which is not changed.
     """
     module = fx.GraphModule(module, copy.deepcopy(module.graph), class_name="Segment").eval()
     uses: dict[str, int] = {}
@@ -66,7 +67,7 @@ def _feeder(
 
 
 def _fused(layer: _ConvNd | nn.Linear, norm: _BatchNorm) -> nn.Module:
-    """A copy of ``layer`` that normalises as well; its old weight is not copied on the way."""
+    """A copy of ``layer`` that normalises as well; the old weight is not copied."""
     weight, bias = fuse_conv_bn_weights(  # a linear layer is a convolution of one point
         layer.weight, layer.bias, cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var), norm.eps,
         norm.weight, norm.bias, transpose=isinstance(layer, TRANSPOSED),

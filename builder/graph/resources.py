@@ -1,4 +1,4 @@
-"""What a piece of a network takes: parameters, bytes, floating-point operations, activations."""
+"""The resources a part of a network takes: parameters, bytes, floating-point operations, activations."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import torch.nn as nn
 from torch import Tensor, fx
 from torch.utils.flop_counter import FlopCounterMode
 
-from legodnn.builder.graph.shapes import NEEDS_NUMBERS, Noting, call_without_numbers, without_numbers
-from legodnn.builder.graph.values import facts
+from legodnn.builder.graph.shapes import NEEDS_VALUES, Noting, call_on_meta, to_meta
+from legodnn.builder.graph.values import metadata
 
 
 @dataclass(frozen=True)
 class Resources:
-    """``flops`` counts a multiplication and an addition as two; ``activation_bytes`` is the peak of live tensors."""
+    """``flops`` counts a multiplication and an addition as two; ``activation_bytes`` is the peak of live tensors, the
+    inputs included."""
 
     parameters: int
     weight_bytes: int
@@ -26,7 +27,7 @@ class Resources:
 
 
 def weights(module: nn.Module) -> dict[int, Tensor]:
-    """Parameters and buffers, each tensor once."""
+    """Parameters and buffers by ``id``, each tensor once."""
     return {id(t): t for t in [*module.parameters(), *module.buffers()]}
 
 
@@ -38,8 +39,8 @@ def weight_bytes(module: nn.Module) -> int:
 def count_flops(module: nn.Module, inputs: Sequence[Tensor]) -> int:
     """Floating-point operations of one run on ``inputs``, as counted by torch."""
     try:
-        return _counted(lambda: call_without_numbers(module, without_numbers(list(inputs))))
-    except NEEDS_NUMBERS:
+        return _counted(lambda: call_on_meta(module, to_meta(list(inputs))))
+    except NEEDS_VALUES:
         return _counted(lambda: module(*inputs))
 
 
@@ -51,7 +52,7 @@ def _counted(run: Callable[[], Any]) -> int:
 
 
 def measure(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Resources:
-    """The resources of a segment on example inputs; its nodes' facts are brought up to date on the way."""
+    """The resources of a segment on example inputs; its nodes' metadata is replaced by that of these."""
     flops = count_flops(Noting(module), inputs)
     return Resources(
         parameters=sum(p.numel() for p in module.parameters()),
@@ -68,9 +69,9 @@ def peak_activation_bytes(module: fx.GraphModule) -> int:
     alive = peak = 0
     for i, node in enumerate(nodes):
         if node.op not in ("get_attr", "output"):
-            alive += facts(node).bytes
+            alive += metadata(node).bytes
             peak = max(peak, alive)
         for source in node.all_input_nodes:
             if last_use[source] == i and source.op != "get_attr":
-                alive -= facts(source).bytes
+                alive -= metadata(source).bytes
     return peak

@@ -1,4 +1,4 @@
-"""Networks put together from segments."""
+"""Segments run in order, and the networks composed of them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Values = dict[fx.Node, Tensor]
 
 
 def run_segment(segment: Segment, module: nn.Module, values: Values) -> None:
-    """Run one segment on the values it reads and add what it makes."""
-    # Left to itself TorchScript compiles what it runs, and on a GPU its compiler fails on choices among detections.
+    """Run one segment on the values it reads and add its outputs to ``values``, in place."""
+    # Otherwise TorchScript compiles what it runs, and on a GPU its compiler fails on the selection of detections.
     with optimized_execution(False):
         made = module(*[values[source] for source in segment.inputs])
     values.update(zip(segment.outputs, made if isinstance(made, tuple) else (made,), strict=True))
@@ -39,10 +39,10 @@ def run_segments(
     stop: int | None = None,
     keep: Collection[fx.Node] = (),
 ) -> Values:
-    """Run the segments from ``start`` up to ``stop`` (None: to the end) on the values there are before them.
+    """Run the segments from ``start`` up to ``stop`` (None: to the end) on the values that enter them.
 
-    What is left are the values that segments from ``stop`` on read, those of the network's outputs and of ``keep``:
-    each is let go of once nobody reads it any more.
+    Returns the values that segments from ``stop`` on read, the network's outputs and ``keep``; all others are freed
+    after their last reader. ``values`` itself is not changed.
     """
     values = dict(values)
     for i in range(start, len(graph.segments) if stop is None else stop):
@@ -52,7 +52,7 @@ def run_segments(
 
 
 class Composition(nn.Module):
-    """The network of one selection: a module per segment, run in the segments' order."""
+    """The executable network of one selection: a module per segment, run in the segments' order."""
 
     def __init__(self, graph: SegmentGraph, modules: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -60,11 +60,11 @@ class Composition(nn.Module):
         self.segments = nn.ModuleList(modules)
 
     def forward(self, *inputs: Tensor) -> Any:
-        """What the teacher returns for its inputs, in the same containers."""
+        """The teacher's result for these inputs, in the same containers."""
         return self.graph.answer(self._run(inputs))
 
     def outputs(self, *inputs: Tensor) -> list[Tensor]:
-        """The tensors among that, each once, in the order of the graph's outputs."""
+        """The tensors that the teacher returns, each once, in the order of the graph's outputs."""
         values = self._run(inputs)
         return [values[node] for node in self.graph.outputs]
 
@@ -73,5 +73,6 @@ class Composition(nn.Module):
 
 
 def compose(graph: SegmentGraph, modules: Mapping[str, nn.Module], chosen: Mapping[str, nn.Module]) -> Composition:
-    """A composition of ``modules`` (by segment name) with the blocks in ``chosen`` put in their place."""
+    """A composition of ``modules`` (by segment name) in eval mode, with the blocks in ``chosen`` in place of their
+    originals."""
     return Composition(graph, [chosen.get(s.name, modules[s.name]) for s in graph.segments]).eval()

@@ -1,9 +1,9 @@
-"""The teacher as a DAG of segments: blocks, which have variants, and the trunk, which stays as it is.
+"""The teacher as a DAG of segments: blocks, which have variants, and the trunk, which has none.
 
-Blocks come from the graph, not from module names. Nodes that every path between two others must pass form *chains*;
-a stretch of a chain has exactly one tensor entering and one leaving, whatever branches lie inside it. Dynamic
-programming over each chain picks the stretches that let the most parameters go, within a limit on layers per block.
-A piece of a chain too large for one block is searched for chains inside it (branches of an Inception module, say).
+Blocks come from the graph, not from module names. Nodes that every path between two others must pass form *chains*; a
+stretch of a chain has exactly one tensor entering and one leaving, whatever branches lie inside it. Dynamic programming
+over each chain picks the stretches with the most prunable parameters, within a limit on layers per block. A piece of a
+chain too large for one block is searched for chains inside it (branches of an Inception module, say).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from legodnn.builder.graph.channels.map import ChannelMap, tensor_of
 from legodnn.builder.graph.cuts import NO_CUTS, Cuts, within
 from legodnn.builder.graph.dominators import immediate_dominators
 from legodnn.builder.graph.layers import PRUNABLE
-from legodnn.builder.graph.values import decides, facts, home
+from legodnn.builder.graph.values import is_data_dependent, metadata, module_path
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class SegmentGraph:
     channels: ChannelMap
 
     def answer(self, values: Mapping[fx.Node, Tensor]) -> Any:
-        """What the teacher returns (a tensor, or tensors in the containers it has them in), from its values."""
+        """The teacher's result, a tensor or tensors in its containers, from the values of its output nodes."""
         output = next(n for n in self.teacher.graph.nodes if n.op == "output")
         return _filled(output.args[0], values)
 
@@ -97,8 +97,8 @@ def layers_of(teacher: fx.GraphModule, nodes: Iterable[fx.Node]) -> list[str]:
 
 
 def cut(teacher: fx.GraphModule, max_ratio: float, cuts: Cuts = NO_CUTS) -> SegmentGraph:
-    """Cut a traced teacher into segments; a block holds at most ``ceil(max_ratio * layers)`` prunable layers
-    (but two are always allowed, since one alone has nothing inside that could go), within the user's ``cuts``."""
+    """Cut a traced teacher into segments; a block holds at most ``ceil(max_ratio * layers)`` prunable layers (but two
+    are always allowed, since the channels of one alone reach the block's output), within the user's ``cuts``."""
     values = _ValueGraph(teacher)
     limit = max(2, math.ceil(max_ratio * len(layers_of(teacher, values.nodes))))
     channels = analyse(teacher, cuts.dense)
@@ -118,8 +118,8 @@ def cut(teacher: fx.GraphModule, max_ratio: float, cuts: Cuts = NO_CUTS) -> Segm
 class _ValueGraph:
     """Nodes that hold tensors computed from the input, numbered in graph order, with edges between them.
 
-    Parameters, constants and sizes are *free*: they are copied into every segment that reads them, so an edge through
-    a size is an edge from the tensor whose size it is. Number 0 is the source (all inputs), the last one the sink.
+    Parameters, constants and sizes are *free*: they are copied into every segment that reads them, so an edge through a
+    size is an edge from the tensor whose size it is. Number 0 is the source (all inputs), the last one the output.
     """
 
     def __init__(self, teacher: fx.GraphModule) -> None:
@@ -129,7 +129,7 @@ class _ValueGraph:
         self.number = {node: i + 1 for i, node in enumerate(self.nodes)}
         self.number.update({n: 0 for n in teacher.graph.nodes if n.op == "placeholder"})
         output = next(n for n in teacher.graph.nodes if n.op == "output")
-        self.sink = len(self.nodes) + 1
+        self.output = len(self.nodes) + 1
         predecessors: list[list[int]] = [[]] + [self._numbers(n) for n in self.nodes] + [self._numbers(output)]
         self.predecessors = predecessors
         self.successors: list[list[int]] = [[] for _ in predecessors]
@@ -137,31 +137,31 @@ class _ValueGraph:
             for source in before:
                 self.successors[source].append(node)
         self.dominator = immediate_dominators(predecessors)
-        mirrored = [[self.sink - s for s in after] or [0] for after in reversed(self.successors)]
-        self.post_dominator = [self.sink - d for d in reversed(immediate_dominators(mirrored))]
+        mirrored = [[self.output - s for s in after] or [0] for after in reversed(self.successors)]
+        self.post_dominator = [self.output - d for d in reversed(immediate_dominators(mirrored))]
 
     def _computes(self, node: fx.Node) -> bool:
         if node.op in ("placeholder", "output", "get_attr"):
             return False
-        return facts(node).holds_tensors and bool(self.sources[node])
+        return metadata(node).holds_tensors and bool(self.sources[node])
 
     def positions(self, nodes: Iterable[fx.Node]) -> set[int]:
         """The numbers of nodes; free ones have none, since every segment has its own copy of them."""
         return {
-            self.sink if n.op == "output" else self.number[n] for n in nodes if n.op == "output" or n in self.number
+            self.output if n.op == "output" else self.number[n] for n in nodes if n.op == "output" or n in self.number
         }
 
     def _numbers(self, node: fx.Node) -> list[int]:
         return sorted({self.number[s] for s in self.sources[node]}) or [0]
 
     def top_chain(self) -> list[int]:
-        """The chain from the source to the sink."""
+        """The chain from the source to the output."""
         return self.chain(0)
 
     def chain(self, start: int) -> list[int]:
-        """Nodes from ``start`` on, each of which all paths from the one before must pass."""
+        """Nodes from ``start`` on, each the immediate post-dominator of the one before, its immediate dominator."""
         chain = [start]
-        while chain[-1] != self.sink:
+        while chain[-1] != self.output:
             after = self.post_dominator[chain[-1]]
             if self.dominator[after] != chain[-1]:
                 break
@@ -180,7 +180,7 @@ class _ValueGraph:
 
 
 def _sources_of_all(teacher: fx.GraphModule) -> dict[fx.Node, list[fx.Node]]:
-    """For every node the tensors it is computed from, looking through sizes and other values that hold no tensors.
+    """For every node the tensors it is computed from, those behind sizes and other values without tensors included.
 
     Weights are not among them, nor what is computed from weights alone.
     """
@@ -191,14 +191,14 @@ def _sources_of_all(teacher: fx.GraphModule) -> dict[fx.Node, list[fx.Node]]:
             if source.op == "placeholder":
                 found[source] = None
             elif source.op != "get_attr" and sources[source]:
-                found.update(dict.fromkeys([source] if facts(source).holds_tensors else sources[source]))
+                found.update(dict.fromkeys([source] if metadata(source).holds_tensors else sources[source]))
         sources[node] = list(found)
     return sources
 
 
 @dataclass(frozen=True)
 class _Stretch:
-    """A block to be: the number of its exit value, the numbers of its nodes."""
+    """A candidate for a block: the number of the value that leaves it, the numbers of its nodes."""
 
     exit: int
     nodes: tuple[int, ...]
@@ -210,18 +210,18 @@ class _Finder:
     def __init__(self, values: _ValueGraph, channels: ChannelMap, limit: int, boundaries: Sequence[str]) -> None:
         self.values = values
         self.limit = limit
-        self.homes = [()] + [tuple(within(home(node), boundaries)) for node in values.nodes]
+        self.enclosing = [()] + [tuple(within(module_path(node), boundaries)) for node in values.nodes]
         weight = _removable_parameters(channels)
-        families = [
-            (frozenset(values.positions(f.nodes)), weight[i], len(f.classes)) for i, f in enumerate(channels.families())
+        groups = [
+            (frozenset(values.positions(g.nodes)), weight[i], len(g.prunable)) for i, g in enumerate(channels.groups())
         ]
-        # A family without a place is computed from weights alone; it goes with whatever block reads it.
-        self.families = [(nodes, share) for nodes, share, classes in families if nodes and classes > 1]
+        # A group at no numbered node is computed from weights alone; whatever block reads it prunes its copy.
+        self.groups = [(nodes, share) for nodes, share, prunable in groups if nodes and prunable > 1]
 
     def search(self, chain: Sequence[int]) -> Iterator[_Stretch]:
         """Blocks on a chain, then blocks inside the pieces no block took."""
-        sink = self.values.sink
-        pieces = [[n for n in self.values.between(a, b) if n != sink] for a, b in pairwise(chain)]
+        output = self.values.output
+        pieces = [[n for n in self.values.between(a, b) if n != output] for a, b in pairwise(chain)]
         chosen = self._choose(chain, pieces)
         bounds = [*[first for first, _ in chosen], len(pieces)][1:] if chosen else []
         taken: set[int] = set()
@@ -238,12 +238,12 @@ class _Finder:
         seen: set[int] = set()
         members = set(piece)
         for start in piece:
-            if start in seen or start == self.values.sink:
+            if start in seen or start == self.values.output:
                 continue
             chain = [n for n in self.values.chain(start) if n in members]
             sources = self.values.predecessors[start]
             if len(sources) == 1 and sources[0] != 0:
-                chain = [sources[0], *chain]  # a branch: its first operation belongs to it as well
+                chain = [sources[0], *chain]  # a branch: its first operation is part of it
             for a, b in pairwise(chain):
                 seen.update(self.values.between(a, b))
             if len(chain) > 1:
@@ -270,39 +270,39 @@ class _Finder:
 
     def _gain(self, chain: Sequence[int], pieces: Sequence[Sequence[int]], start: int, end: int) -> int:
         entry, last = chain[start], chain[end]
-        if last == self.values.sink or not self._is_tensor(entry) or not self._is_tensor(last):
+        if last == self.values.output or not self._is_tensor(entry) or not self._is_tensor(last):
             return 0
         inside = {n for piece in pieces[start:end] for n in piece}
-        if len({self.homes[n] for n in inside}) > 1:
+        if len({self.enclosing[n] for n in inside}) > 1:
             return 0
-        return sum(weight for nodes, weight in self.families if nodes <= inside)
+        return sum(weight for nodes, weight in self.groups if nodes <= inside)
 
     def _is_tensor(self, number: int) -> bool:
         if number == 0:
             return [n.op for n in self.values.teacher.graph.nodes].count("placeholder") == 1
-        return facts(self.values.nodes[number - 1]).is_tensor
+        return metadata(self.values.nodes[number - 1]).is_tensor
 
     def _with_followers(self, chain: Sequence[int], pieces: Sequence[Sequence[int]], last: int, bound: int) -> int:
-        """Take along what follows without changing the shape and without layers: norms, activations, dropout."""
-        while last < bound and chain[last + 1] != self.values.sink:
+        """The end of a stretch with the operations that follow without layers or another shape: norms, activations."""
+        while last < bound and chain[last + 1] != self.values.output:
             following = self.values.nodes[chain[last + 1] - 1]
             here = self.values.nodes[chain[last] - 1]
             single = len(pieces[last]) == 1 and following.op in ("call_module", "call_function", "call_method")
             if not single or layers_of(self.values.teacher, [following]):
                 break
-            if self.homes[chain[last + 1]] != self.homes[chain[last]]:
+            if self.enclosing[chain[last + 1]] != self.enclosing[chain[last]]:
                 break
-            if not facts(following).is_tensor or facts(following).shape != facts(here).shape:
+            if not metadata(following).is_tensor or metadata(following).shape != metadata(here).shape:
                 break
             last += 1
         return last
 
 
 def _removable_parameters(channels: ChannelMap) -> list[int]:
-    """Parameters that would go with each family, counting a weight shared by two families for both."""
-    families = channels.families()
-    owner = {int(root): i for i, family in enumerate(families) for root in family.classes.tolist()}
-    weight = [0] * len(families)
+    """Parameters that would be pruned with each channel group; a weight that two groups share counts for both."""
+    groups = channels.groups()
+    owner = {int(root): i for i, group in enumerate(groups) for root in group.prunable.tolist()}
+    weight = [0] * len(groups)
     for piece in channels.slices.values():
         value = tensor_of(channels.module, piece)
         share = value.numel() // value.shape[piece.axis]
@@ -315,18 +315,18 @@ def _removable_parameters(channels: ChannelMap) -> list[int]:
 def _schedule(values: _ValueGraph, stretches: Sequence[_Stretch]) -> list[Segment]:
     """Segments in an order in which they can run: each block in one go, trunk nodes between them gathered.
 
-    What decides is a segment by itself, so that what enters it is passed between segments and can be compared.
-    Contracting a stretch cannot close a circle, since everything enters it by one value and leaves it by one.
+    A data-dependent selection is a segment by itself, so that its inputs are values between segments and can be
+    compared. Contracting a stretch cannot close a cycle, since everything enters it by one value and leaves it by one.
     """
     block_of = {n: stretch for stretch in stretches for n in stretch.nodes}
     runs: list[tuple[str, list[int]]] = []
     done = {0}
-    waiting = [n for n in range(1, values.sink)]
+    waiting = [n for n in range(1, values.output)]
     while waiting:
         number = next(n for n in waiting if _ready(values, n, done, block_of))
         stretch = block_of.get(number)
         unit = list(stretch.nodes) if stretch else _unit(values, number)
-        kind = "block" if stretch else "decision" if decides(values.nodes[number - 1]) else "trunk"
+        kind = "block" if stretch else "selection" if is_data_dependent(values.nodes[number - 1]) else "trunk"
         if runs and runs[-1][0] == kind == "trunk":
             runs[-1][1].extend(unit)
         else:
@@ -343,11 +343,11 @@ def _ready(values: _ValueGraph, number: int, done: set[int], block_of: Mapping[i
 
 
 def _unit(values: _ValueGraph, number: int) -> list[int]:
-    """A node, with the parts taken from its result where that is a tuple: segments pass tensors only."""
+    """A node, with the items taken from its result where that is a tuple: only tensors pass between segments."""
     unit = [number]
-    if not facts(values.nodes[number - 1]).is_tensor:
+    if not metadata(values.nodes[number - 1]).is_tensor:
         for after in sorted(set(values.successors[number])):
-            if after != values.sink and values.predecessors[after] == [number]:
+            if after != values.output and values.predecessors[after] == [number]:
                 unit.extend(_unit(values, after))
     return unit
 

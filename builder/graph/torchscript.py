@@ -1,4 +1,4 @@
-"""What torch has of TorchScript without types, with types."""
+"""TorchScript's entry points with types, which some versions of torch lack."""
 
 from __future__ import annotations
 

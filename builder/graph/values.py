@@ -1,4 +1,4 @@
-"""What is known of the values that flow through a traced graph."""
+"""The metadata of the values that flow through a traced graph: shape, dtype, where they come from."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-DECIDES = "decides"
-"""The key of a node's ``meta`` that marks a call of an `Opaque` that decides."""
+DATA_DEPENDENT = "data_dependent"
+"""The key of a node's ``meta`` that marks a data-dependent selection, see `Opaque`."""
 
 
 @dataclass(frozen=True)
-class ValueFacts:
-    """What is known of a node's value: a tensor's shape and dtype, or whether it holds tensors at all."""
+class ValueMetadata:
+    """A value's metadata: shape and dtype of a tensor; of anything else, whether it contains tensors."""
 
     is_tensor: bool
     holds_tensors: bool
@@ -25,23 +25,23 @@ class ValueFacts:
 
     @property
     def bytes(self) -> int:
-        """Bytes of the tensor; 0 where the value is none."""
+        """Bytes of the tensor; 0 where the value is not one."""
         if not self.is_tensor or self.dtype is None:
             return 0
         return int(torch.Size(self.shape).numel()) * torch.empty(0, dtype=self.dtype).element_size()
 
 
-def facts(node: fx.Node) -> ValueFacts:
-    """The facts that `trace` stored with a node."""
-    found: ValueFacts = node.meta["value"]
+def metadata(node: fx.Node) -> ValueMetadata:
+    """The metadata that `trace` stored with a node's value."""
+    found: ValueMetadata = node.meta["value"]
     return found
 
 
-def facts_of(value: Any) -> ValueFacts:
-    """The facts of a value."""
+def metadata_of(value: Any) -> ValueMetadata:
+    """The metadata of a value."""
     if isinstance(value, Tensor):
-        return ValueFacts(True, True, tuple(value.shape), value.dtype)
-    return ValueFacts(False, bool(tensors_in(value)))
+        return ValueMetadata(True, True, tuple(value.shape), value.dtype)
+    return ValueMetadata(False, bool(tensors_in(value)))
 
 
 def tensors_in(value: Any) -> list[Tensor]:
@@ -57,16 +57,17 @@ def tensors_in(value: Any) -> list[Tensor]:
     return []
 
 
-def decides(node: fx.Node) -> bool:
-    """Whether a small change of what a node reads can change its value in any way: it chooses."""
-    return bool(node.meta.get(DECIDES, False))
+def is_data_dependent(node: fx.Node) -> bool:
+    """Whether a node makes a data-dependent selection: a small change of what it reads can change its value by any
+    amount."""
+    return bool(node.meta.get(DATA_DEPENDENT, False))
 
 
-def home(node: fx.Node) -> str:
-    """The name of the network's module in whose forward a node comes about; empty for the network's own."""
+def module_path(node: fx.Node) -> str:
+    """The path of the module in whose forward a node was recorded, as in ``layer1.0``; empty for the network itself."""
     return str(node.meta.get("module", ""))
 
 
-def place(node: fx.Node) -> str:
-    """Where in the network's own code a node comes from, as ``file.py:line``; empty where it is not known."""
+def source_line(node: fx.Node) -> str:
+    """The line of the network's source that a node was recorded at, ``file.py:line``; empty where it is not known."""
     return str(node.meta.get("source", ""))

@@ -1,5 +1,5 @@
-"""What a build is going to do; reads what was found, decides nothing.
+"""The plan of a build, read from the cut network; nothing is chosen here.
 
-    plan    blocks, their layers, what they can lose, and the reasons, as numbers
-    shares  what could go of every layer of a block
+    plan    blocks, their layers, what is prunable in them and why the rest is not, as numbers
+    shares  how many parameters of every layer are prunable
 """

@@ -1,4 +1,4 @@
-"""What a build is going to do, in numbers a person can check before any training starts."""
+"""The plan of a build, to be checked before any training starts."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from legodnn.builder.prune.groups import Group, pruning_groups
 
 @dataclass(frozen=True)
 class ModulePlan:
-    """A module with layers of a block in it: how many, their parameters, how many of these are in channels that may
-    go. ``name`` is the module's full name, ``depth`` its place in the block's tree."""
+    """A module with layers of a block in it: how many, their parameters, how many of these are in prunable channels.
+    ``name`` is the module's full name, ``depth`` its place in the block's tree."""
 
     name: str
     depth: int
@@ -29,8 +29,8 @@ class ModulePlan:
 
 
 @dataclass(frozen=True)
-class Stay:
-    """Channels that stay: how many, which layers make them, and the `Reason`."""
+class NotPrunable:
+    """Channels that are not prunable: how many, which layers make them, and the `Reason`."""
 
     layers: tuple[str, ...]
     channels: int
@@ -43,8 +43,8 @@ class Stay:
 
 @dataclass(frozen=True)
 class BlockPlan:
-    """One block: its layers, what may go, what its smallest descendant has lost; ``flops`` are per inference, and
-    ``groups`` are there where they were asked for."""
+    """One block: its layers, what is prunable, what its smallest descendant has lost; ``flops`` are per inference,
+    ``groups`` is empty unless asked for."""
 
     name: str
     layers: Sequence[str]
@@ -54,12 +54,12 @@ class BlockPlan:
     removable_parameters: int
     removable_flops: int
     sparsities: Sequence[float]
-    stays: Sequence[Stay]
+    not_prunable: Sequence[NotPrunable]
     groups: Sequence[Group]
 
     @property
     def modules_removable(self) -> int:
-        """The block's parameters that are in channels that may go."""
+        """The block's parameters that are in prunable channels."""
         return sum(module.removable_parameters for module in self.modules if module.depth == 0)
 
     @property
@@ -75,10 +75,10 @@ class BlockPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """All blocks, the layers that stay as they are, and the network's size.
+    """All blocks, the layers that are in none, and the network's size.
 
-    ``opaque`` are the modules that could not be looked into, with the reason; ``stays`` is everything that keeps
-    channels anywhere, the most first.
+    ``opaque`` are the modules that could not be traced, with the reason; ``not_prunable`` has all reasons in the
+    network, those of the most channels first.
     """
 
     blocks: Sequence[BlockPlan]
@@ -86,12 +86,12 @@ class Plan:
     parameters: int
     flops: int
     opaque: Mapping[str, str]
-    trunk_stays: Sequence[Stay]
+    trunk_not_prunable: Sequence[NotPrunable]
 
     @property
-    def stays(self) -> list[Stay]:
-        """What keeps channels in blocks and outside, one row for each reason."""
-        return merged(stay for row in (self.trunk_stays, *(b.stays for b in self.blocks)) for stay in row)
+    def not_prunable(self) -> list[NotPrunable]:
+        """Channels in blocks and outside that are not prunable, one row for each reason."""
+        return merged(row for rows in (self.trunk_not_prunable, *(b.not_prunable for b in self.blocks)) for row in rows)
 
     def to_plain(self) -> dict[str, Any]:
         """Dicts, lists, strings and numbers."""
@@ -101,35 +101,35 @@ class Plan:
             "blocks": [_plain_block(block) for block in self.blocks],
             "trunk_layers": list(self.trunk_layers),
             "opaque": dict(self.opaque),
-            "stays": [stay.to_plain() for stay in self.stays],
+            "stays": [row.to_plain() for row in self.not_prunable],
         }
 
 
 def _plain_block(block: BlockPlan) -> dict[str, Any]:
     return {
-        **{name: value for name, value in vars(block).items() if name not in ("modules", "stays", "groups")},
+        **{name: value for name, value in vars(block).items() if name not in ("modules", "not_prunable", "groups")},
         "layers": list(block.layers),
         "removable_share": block.removable_share,
         "removable_flops_share": block.removable_flops_share,
         "modules": [asdict(module) for module in block.modules],
-        "stays": [stay.to_plain() for stay in block.stays],
+        "stays": [row.to_plain() for row in block.not_prunable],
         "groups": [group.to_plain() for group in block.groups],
     }
 
 
-def merged(stays: Iterable[Stay]) -> list[Stay]:
+def merged(found: Iterable[NotPrunable]) -> list[NotPrunable]:
     """One row for each reason, with all its layers; the most channels first."""
     layers: dict[Reason, dict[str, None]] = {}
     channels: dict[Reason, int] = {}
-    for stay in stays:
-        layers.setdefault(stay.reason, {}).update(dict.fromkeys(stay.layers))
-        channels[stay.reason] = channels.get(stay.reason, 0) + stay.channels
-    rows = [Stay(tuple(layers[reason]), channels[reason], reason) for reason in layers]
+    for row in found:
+        layers.setdefault(row.reason, {}).update(dict.fromkeys(row.layers))
+        channels[row.reason] = channels.get(row.reason, 0) + row.channels
+    rows = [NotPrunable(tuple(layers[reason]), channels[reason], reason) for reason in layers]
     return sorted(rows, key=lambda row: -row.channels)
 
 
 class CutTeacher(Protocol):
-    """What a plan reads of a teacher that has been cut, as `AutoBlockManager` has it."""
+    """The attributes of a cut teacher that a plan is made from; `AutoBlockManager` has all of them."""
 
     teacher: fx.GraphModule
     samples: list[Tensor]
@@ -165,7 +165,7 @@ def make_plan(blocks: CutTeacher, groups: bool) -> Plan:
         parameters=sum(p.numel() for p in blocks.teacher.parameters()),
         flops=resources.measure(blocks.teacher, blocks.samples).flops,
         opaque=blocks.teacher.meta["opaque"],
-        trunk_stays=_trunk_stays(blocks, trunk),
+        trunk_not_prunable=_trunk_not_prunable(blocks, trunk),
     )
 
 
@@ -185,22 +185,26 @@ def _block_plan(blocks: CutTeacher, name: str, groups: bool) -> BlockPlan:
         removable_parameters=full.parameters - small.parameters,
         removable_flops=full.flops - small.flops,
         sparsities=[0.0, *blocks.sparsities],
-        stays=[Stay(f.layers, n, reason) for f in channels.families() for reason, n in f.stays.items()],
+        not_prunable=[
+            NotPrunable(g.layers, n, reason) for g in channels.groups() for reason, n in g.not_prunable.items()
+        ],
         groups=pruning_groups(channels) if groups else (),
     )
 
 
-def _trunk_stays(blocks: CutTeacher, layers: Sequence[str]) -> list[Stay]:
-    """Why layers are in no block, as far as the channels say it."""
-    stays = []
-    for family in blocks.graph.channels.families():
-        made_here = tuple(name for name in family.layers if name in layers)
-        others = [name for name in family.layers if name not in layers]
-        stays += [Stay(made_here, n, _of_the_network(reason)) for reason, n in family.stays.items() if made_here]
-        if made_here and len(family.classes):
+def _trunk_not_prunable(blocks: CutTeacher, layers: Sequence[str]) -> list[NotPrunable]:
+    """Why the channels of ``layers``, which are in no block, are not pruned."""
+    found = []
+    for group in blocks.graph.channels.groups():
+        made_here = tuple(name for name in group.layers if name in layers)
+        others = [name for name in group.layers if name not in layers]
+        if not made_here:
+            continue
+        found += [NotPrunable(made_here, n, _of_the_network(reason)) for reason, n in group.not_prunable.items()]
+        if len(group.prunable):
             why = f"tied to the channels of {', '.join(others)}" if others else "no block reaches so far"
-            stays.append(Stay(made_here, len(family.classes), Reason(why)))
-    return stays
+            found.append(NotPrunable(made_here, len(group.prunable), Reason(why)))
+    return found
 
 
 def _of_the_network(reason: Reason) -> Reason:
@@ -210,7 +214,7 @@ def _of_the_network(reason: Reason) -> Reason:
 def module_tree(layers: Sequence[str], shares: Mapping[str, LayerShare]) -> list[ModulePlan]:
     """The modules that ``layers`` (their full names) lie in and the layers themselves, each after what contains it.
 
-    A module with a single module inside is not listed: it would say the same twice.
+    A module with a single module inside is not listed: its row would repeat the other's.
     """
     rows: list[ModulePlan] = []
 

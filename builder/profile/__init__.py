@@ -1,8 +1,8 @@
-"""What variants do to the network.
+"""Measuring variants and selections.
 
-    profiler    BlockProfiler: judges every variant, and whole selections
-    recording   the test set on its way through the network
-    frontier    selections that trade size for accuracy as well as any
+    profiler    BlockProfiler: evaluates every variant, and whole selections
+    recording   activations of the test set, recorded at one position of the network
+    frontier    selections on the frontier of size and distortion
     predictor   from the distortions of variants to the accuracy of a whole selection
-    tables      Profile: what comes of all that
+    tables      Profile: the results
 """

@@ -1,6 +1,6 @@
-"""Selections that trade size for accuracy as well as any, and the baseline they are compared with.
+"""Selections on the frontier of size and distortion, and the baseline they are compared with.
 
-The builder searches them with what was measured, by a price for each byte; the exact program is the device's.
+Found from the measured tables with a price per byte (a Lagrange multiplier); only devices solve the exact program.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ Table = Mapping[str, Mapping[str, float]]
 
 
 def frontier(distortions: Table, sizes: Table, count: int) -> list[dict[str, str]]:
-    """Selections that trade bytes for distortion as well as any: ``count`` of them, closer together where bytes are
-    few.
+    """At most ``count`` selections with the least distortion for their bytes, closer together where bytes are few.
 
     There the accuracy falls fastest. The best selection for a price per byte takes, in every block, the variant with
-    the lowest distortion plus price; the price is searched for each size aimed at.
+    the lowest distortion plus price; for each target size the price is found by bisection.
     """
     smallest = sum(min(row.values()) for row in sizes.values())
     largest = sum(max(row.values()) for row in sizes.values())
@@ -35,7 +34,8 @@ def frontier(distortions: Table, sizes: Table, count: int) -> list[dict[str, str
 
 
 def uniform(distortions: Table) -> list[dict[str, str]]:
-    """The baseline: for each variant the selection that has it in every block. A block without it stays original."""
+    """The baseline: for each variant the selection that has it in every block. A block without that variant is
+    original."""
     variants = dict.fromkeys(v for row in distortions.values() for v in row if v != ORIGINAL)
     return [{b: variant if variant in row else ORIGINAL for b, row in distortions.items()} for variant in variants]
 
@@ -64,7 +64,7 @@ def _size(sizes: Table, selection: Mapping[str, str]) -> float:
 def undominated(
     items: Iterable[Item], size: Callable[[Item], float], accuracy: Callable[[Item], float]
 ) -> list[Item]:
-    """Those that are more accurate than everything as small as they are, the smallest first: the Pareto frontier."""
+    """The Pareto frontier of ``items``, the smallest first: each is more accurate than all that are as small."""
     kept: list[Item] = []
     for item in sorted(items, key=lambda i: (size(i), -accuracy(i))):
         if not kept or accuracy(item) > accuracy(kept[-1]):

@@ -1,8 +1,8 @@
 """From the distortions of variants to the accuracy of a whole selection.
 
 The accuracy lost by one variant alone is too small to measure well on a few thousand images, and losses do not add up.
-What does add up, nearly, is how far the network's output moves. So a variant's *distortion* is the squared distance of
-the output from the teacher's, relative to the output's variance, and a curve fitted on measured compositions turns a
+What nearly adds up is the distance that the network's output moves. So a variant's *distortion* is the squared distance
+of the output from the teacher's, relative to the output's variance, and a curve fitted on measured compositions turns a
 sum of distortions into an accuracy loss.
 """
 
@@ -17,14 +17,17 @@ import numpy.typing as npt
 from legodnn.shared.bundle.manifest import Predictor
 
 _POWERS = (0.5, 1.0, 2.0)
+"""The exponents of the curve's terms. Not tuned: one concave, one straight, one convex."""
+
 _KNOTS = 33
+"""Points of the curve in a bundle, which devices interpolate between. Not tuned."""
 
 
 def fit_predictor(teacher_accuracy: float, measured: Sequence[tuple[float, float]]) -> Predictor:
     """Fit the curve to measured compositions, given as (sum of distortions, accuracy lost).
 
-    The curve is a sum of powers with non-negative weights, hence never falls. Its errors are held out: each
-    composition is predicted by the curve fitted to all others.
+    The curve is a sum of powers with non-negative weights, hence never falls. Its errors are those of leave-one-out
+    cross-validation.
     """
     points = np.array(sorted(measured), dtype=np.float64).reshape(-1, 2)
     left_out = range(len(points)) if len(points) > 1 else range(0)
@@ -46,7 +49,7 @@ def _curve(points: npt.NDArray[np.float64], distortions: npt.NDArray[np.float64]
     basis = points[:, :1] ** np.array(_POWERS)
     for count in range(1, len(_POWERS) + 1):
         for subset in combinations(range(len(_POWERS)), count):
-            # Distortions near 0 make slopes that overflow.
+            # Distortions near 0 give coefficients that overflow.
             with np.errstate(over="ignore", invalid="ignore"):
                 solved, *_ = np.linalg.lstsq(basis[:, subset], points[:, 1], rcond=None)
                 error = float(np.square(basis[:, subset] @ solved - points[:, 1]).sum())

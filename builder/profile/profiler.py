@@ -1,9 +1,9 @@
-"""`BlockProfiler`: what every variant does to the network, and what whole selections can be expected to do.
+"""`BlockProfiler`: the accuracy and distortion of every variant, and the predictor for whole selections.
 
-A variant is judged with all other blocks original. The part of the network before its block is the same for all
-variants of the block, so it is run once: activations of the whole test set are carried from block to block, and each
-variant runs from its block on. The manager's own accuracy function does the judging; it is given a network that
-ignores the images and goes on from the recorded activations.
+A variant is evaluated with all other blocks original. The part of the network before its block is the same for all
+variants of the block and runs once: activations of the whole test set are carried from block to block, and each variant
+runs from its block on. The manager's own accuracy function evaluates a network that ignores the images and starts from
+the recorded activations.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class BlockProfiler:
     Args:
         teacher_model: the network the blocks were found in; ``block_manager`` holds its traced copy.
         block_manager: finds and makes the blocks.
-        model_manager: its ``get_model_acc`` judges.
+        model_manager: its ``get_model_acc`` evaluates.
         trained_blocks_dir: what `BlockRetrainer` wrote; the profile goes into ``profile/`` inside.
         test_loader: batches as the manager takes them, in an order that depends on torch's seed at most.
         model_input_size: shape of the input with the batch dimension.
         device: where to measure.
         compositions: whole selections to measure for the predictor.
-        data_name: what the test data is called; a different name means the profile is made anew.
+        data_name: identifies the test data; under another name the profile is made again.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class BlockProfiler:
         compositions: int = 12,
         data_name: str = "",
     ) -> None:
-        del teacher_model, model_input_size, device  # the block manager carries them; kept for the method's callers
+        del teacher_model, model_input_size, device  # the block manager has them; kept in the signature for callers
         self.blocks = block_manager
         self.manager = model_manager
         self.loader = test_loader
@@ -68,10 +68,10 @@ class BlockProfiler:
         self.stage = Stage(Path(trained_blocks_dir) / "profile", made_from)
 
     def profile_all_blocks(self) -> Profile:
-        """Measure every variant and fit the predictor, or read what was measured before.
+        """Measure every variant and fit the predictor, or read the profile of a finished run.
 
         Raises `DataError` for a test loader that yields nothing or changes its order, `ModelError` for a teacher whose
-        answers are not finite.
+        outputs are not finite, `WorkError` where training has not finished.
         """
         if self.stage.done:
             return Profile.from_plain(load_json(self.stage.path("profile.json")))
@@ -109,7 +109,7 @@ class BlockProfiler:
                     loss[segment.name], distortion[segment.name] = {ORIGINAL: 0.0}, {ORIGINAL: 0.0}
                     for name, module in modules[segment.name].items():
                         if name != ORIGINAL:
-                            accuracy, moved = recording.judge({segment.name: module})
+                            accuracy, moved = recording.evaluate({segment.name: module})
                             loss[segment.name][name], distortion[segment.name][name] = teacher - accuracy, moved
                             bar.advance()
                 recording.carry(position)
@@ -117,7 +117,7 @@ class BlockProfiler:
             recording.rewind()
 
             def measured(selection: Mapping[str, str]) -> dict[str, Any]:
-                accuracy, moved = recording.judge({b: modules[b][v] for b, v in selection.items()})
+                accuracy, moved = recording.evaluate({b: modules[b][v] for b, v in selection.items()})
                 bar.advance()
                 total = sum(distortion[b][v] for b, v in selection.items())
                 return {"selection": selection, "distortion": total, "accuracy": accuracy, "moved": moved}
@@ -125,8 +125,8 @@ class BlockProfiler:
             compositions = [measured(selection) for selection in frontier(distortion, sizes, self.compositions)]
             baseline = [measured(selection) for selection in uniform(distortion)]
         predictor = fit_predictor(teacher, [(m["distortion"], teacher - m["accuracy"]) for m in compositions])
-        trivial = self.manager.get_trivial_acc(self.loader)
-        return Profile(teacher, loss, distortion, table, predictor, compositions, baseline, trivial)
+        chance = self.manager.get_trivial_acc(self.loader)
+        return Profile(teacher, loss, distortion, table, predictor, compositions, baseline, chance)
 
 
 def trained_stage(directory: str | Path) -> Stage:

@@ -1,7 +1,7 @@
-"""A test set as it runs through the network, recorded at one position after the other.
+"""Activations of the test set, recorded at one position of the network after the other.
 
-The part of the network before a block is the same for all variants of the block, so it is run once. The manager's own
-accuracy function judges; it is given a network that ignores the images and goes on from the recorded activations.
+The part of the network before a block is the same for all variants of the block and runs once. The manager's own
+accuracy function evaluates a network that ignores the images and starts from the recorded activations.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ import torch.nn as nn
 from torch import Tensor, fx
 
 from legodnn.builder.blocks import AutoBlockManager
-from legodnn.builder.graph.decisions import comparable
+from legodnn.builder.graph.data_dependence import comparable
 from legodnn.builder.graph.run import Values, run_segments
-from legodnn.builder.graph.values import facts, tensors_in
+from legodnn.builder.graph.values import metadata, tensors_in
 from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.managers.loss import squared_deviation, squared_distance
 from legodnn.shared.errors import DataError, ModelError
 
 RECORDED_BYTES = 4 * 1024**3
-"""Memory for recorded activations; batches beyond it are run from the images every time."""
+"""Memory for recorded activations; batches beyond it are run from the images every time. Not tuned."""
 
 
 class Recording:
-    """Activations of the whole test set at one position of the network, and what the teacher is compared by.
+    """Activations of the test set at one position of the network, and the teacher's values that networks are compared
+    by.
 
-    What does not fit into the memory there is for it is left out: such batches are run from the images. Raises
-    `DataError` for a loader that changes its order, `ModelError` for a teacher whose answers are not finite.
+    Batches beyond `RECORDED_BYTES` are not recorded and run from the images. Raises `DataError` for a loader that
+    changes its order, `ModelError` for a teacher whose outputs are not finite.
     """
 
     def __init__(self, blocks: AutoBlockManager, manager: AbstractModelManager, loader: Iterable[Any]) -> None:
@@ -54,8 +55,9 @@ class Recording:
         with torch.no_grad():
             return float(self.manager.get_model_acc(network.eval(), self.loader, self.blocks.device))
 
-    def judge(self, chosen: Mapping[str, nn.Module]) -> tuple[float, float]:
-        """Accuracy with the ``chosen`` blocks, all at or behind the position; and how far the network moves."""
+    def evaluate(self, chosen: Mapping[str, nn.Module]) -> tuple[float, float]:
+        """Accuracy with the ``chosen`` blocks, all at or behind the position; and the distortion, the squared distance
+        from the teacher relative to the variance."""
         replay = _Replay(self, chosen)
         accuracy = self._accuracy(replay)
         if replay.number != len(self.checks):
@@ -63,16 +65,16 @@ class Recording:
         return accuracy, replay.moved()
 
     def note(self, inputs: Sequence[Tensor], answer: Any, teachers: Values) -> None:
-        """Remember a batch of the first pass, as far as there is room."""
+        """Record a batch of the first pass, as far as `RECORDED_BYTES` allows."""
         self.checks.append(_check(inputs))
         self.finite = self.finite and all(bool(torch.isfinite(t).all()) for t in tensors_in(answer))
         values = dict(zip(self.blocks.graph.inputs, map(self.blocks.arrange, inputs), strict=True))
         wanted = {n: teachers[n] for n in self.compared}
         for node, value in wanted.items():
             self.variance[node] = self.variance.get(node, 0.0) + squared_deviation(value)
-        room = RECORDED_BYTES - self._held()
-        self.wanted.append(wanted if _bytes(wanted.values()) <= room / 2 else None)
-        self.values.append(values if _bytes(values.values()) <= room / 2 else None)
+        capacity = RECORDED_BYTES - self._held()
+        self.wanted.append(wanted if _bytes(wanted.values()) <= capacity / 2 else None)
+        self.values.append(values if _bytes(values.values()) <= capacity / 2 else None)
 
     def carry(self, position: int) -> None:
         """Move the recorded activations past the segment at ``position``."""
@@ -87,12 +89,12 @@ class Recording:
         self.position = position + 1
 
     def rewind(self) -> None:
-        """Back to the network's inputs, which the loader gives."""
+        """Go back to the network's inputs and drop the recorded activations."""
         self.position = 0
         self.values = [None] * len(self.checks)
 
     def teacher(self, images: Values) -> Values:
-        """The teacher's outputs and what it is compared by, for a batch."""
+        """The teacher's outputs and the values it is compared by, for a batch."""
         return run_segments(self.blocks.graph, self.modules, images, keep=self.compared)
 
     def _held(self) -> int:
@@ -101,8 +103,8 @@ class Recording:
 
 
 def compared(blocks: AutoBlockManager, changed: Sequence[str]) -> list[fx.Node]:
-    """The numbers by which networks are compared that differ in these blocks."""
-    return [n for n in comparable(blocks.graph, changed) if (facts(n).dtype or torch.float32).is_floating_point]
+    """The floating-point values by which networks that differ in these blocks are compared, see `comparable`."""
+    return [n for n in comparable(blocks.graph, changed) if (metadata(n).dtype or torch.float32).is_floating_point]
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
@@ -110,12 +112,12 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 
 def _check(inputs: Sequence[Tensor]) -> float:
-    """A number that tells one batch from another."""
+    """A checksum of a batch."""
     return sum(float(x.double().sum()) + x.shape[0] for x in inputs)
 
 
 class _FirstPass(nn.Module):
-    """The teacher; notes its inputs and answers."""
+    """The teacher; records its inputs and outputs."""
 
     def __init__(self, recording: Recording) -> None:
         super().__init__()
@@ -130,7 +132,7 @@ class _FirstPass(nn.Module):
 
 
 class _Replay(nn.Module):
-    """A composition that goes on from recorded activations, batch after batch."""
+    """A composition that starts from recorded activations, batch after batch."""
 
     def __init__(self, recording: Recording, chosen: Mapping[str, nn.Module]) -> None:
         super().__init__()
@@ -142,7 +144,8 @@ class _Replay(nn.Module):
         self.squared = dict.fromkeys(self.compared, 0.0)
 
     def moved(self) -> float:
-        """How far all batches moved: squared, relative to the variance, the mean of what is compared."""
+        """The distortion over all batches: squared distance relative to the variance, averaged over the compared
+        values."""
         parts = [self.squared[n] / max(self.recording.variance[n], 1e-30) for n in self.compared]
         return sum(parts) / max(1, len(parts))
 

@@ -1,4 +1,4 @@
-"""`Profile`: what was measured of every variant, and the predictor for selections."""
+"""`Profile`: the measured tables, and the predictor for selections."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from legodnn.shared.bundle.manifest import Predictor
 
 @dataclass
 class Profile:
-    """The tables: what every variant does and takes, and the predictor for selections.
+    """The measured tables of every variant, and the predictor for selections.
 
     ``accuracy_loss`` and ``distortion`` are by block and variant (accuracies as fractions); ``resources`` is by segment
     and variant; ``compositions`` lists what the predictor was fitted on, ``uniform`` the selections with one variant in
-    all blocks, which it has not seen. ``trivial_accuracy`` is that of an answer that never looks at the input, None
-    where it is not known. Profiles made before there were these have none of them.
+    all blocks, which it was not fitted on. ``trivial_accuracy`` is the chance level, None where it is not known.
+    Profiles made by versions without one of the last three fields have its default.
     """
 
     teacher_accuracy: float

@@ -1,6 +1,6 @@
 """Structured pruning: a block without some of its inner channels.
 
-    importance  what makes a channel worth keeping
+    importance  scores by which channels are ranked
     derive      a descendant: the block, built smaller
-    groups      which channels of one layer go together with which of others
+    groups      which channels of one layer are coupled with which of others
 """

@@ -1,7 +1,7 @@
 """Structured pruning: a block without some of its inner channels.
 
-Channels that must go together are one class, and a class is judged as a whole. The descendant is *built* smaller, so
-that it needs no masks and no special runtime.
+Coupled channels are pruned together, by one importance. The descendant is *built* smaller, so that it needs no masks
+and no special runtime.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from legodnn.shared.errors import UsageError
 Ids = npt.NDArray[np.int64]
 
 def kept_count(total: int, sparsity: float, round_to: int = 8) -> int:
-    """Channels kept of ``total``: at least one; a multiple of ``round_to`` where that moves it by a tenth at most."""
+    """Channels kept of ``total``: at least one; a multiple of ``round_to`` where that moves the count by at most a
+    tenth of ``total``, a share that is not tuned."""
     kept = max(1, total - math.floor(total * sparsity + 1e-9))
     rounded = max(round_to, round_to * math.floor(kept / round_to + 0.5))
     return rounded if rounded < total and abs(rounded - kept) <= 0.1 * total else kept
@@ -48,14 +49,15 @@ def derive(
     importance: str | Importance = "l2",
     round_to: int = 8,
 ) -> Descendant:
-    """A descendant of ``block`` without a share ``sparsity`` of the channels of every family.
+    """A descendant of ``block`` without a share ``sparsity`` of the prunable channels of every channel group.
 
-    ``channels`` is the analysis of this very ``block``, which is left untouched; the facts of the result's nodes are
-    still the block's. Raises `UsageError` for a sparsity outside [0, 1) or an unknown importance.
+    ``channels`` is the analysis of this very ``block``, which is not changed; the metadata of the result's nodes is
+    still the block's. Kept counts are rounded as `kept_count` says. Raises `UsageError` for a sparsity outside [0, 1)
+    or an unknown importance.
     """
     if not 0 <= sparsity < 1:
         raise UsageError(f"sparsity {sparsity} is outside 0 <= s < 1")
-    removed = _removed_classes(channels, sparsity, importance_of(importance), round_to)
+    removed = _removed_roots(channels, sparsity, importance_of(importance), round_to)
     indices: dict[tuple[str, str, int], Tensor] = {}
     for key, piece in channels.slices.items():
         kept = kept_of(channels, piece.ids, removed)
@@ -72,14 +74,14 @@ def derive(
     return Descendant(descendant, indices)
 
 
-def _removed_classes(channels: ChannelMap, sparsity: float, importance: Importance, round_to: int) -> set[int]:
+def _removed_roots(channels: ChannelMap, sparsity: float, importance: Importance, round_to: int) -> set[int]:
     removed: set[int] = set()
     wholes = _wholes(channels)
-    for family in channels.families():
-        if len(family.classes) < 2:
+    for group in channels.groups():
+        if len(group.prunable) < 2:
             continue
-        order = np.argsort(-importance(channels, family), kind="stable")
-        best = family.classes[order].tolist()
+        order = np.argsort(-importance(channels, group), kind="stable")
+        best = group.prunable[order].tolist()
         needed = _needed(best, wholes)
         keep = kept_count(len(best), sparsity, round_to) - len(needed)
         others = [root for root in best if root not in needed]
@@ -88,13 +90,15 @@ def _removed_classes(channels: ChannelMap, sparsity: float, importance: Importan
 
 
 def _wholes(channels: ChannelMap) -> list[frozenset[int]]:
-    """The classes of every value and of every layer's tensor: something must be left of each."""
+    """The roots of the channels of every value and of every layer's tensor, of each of which one must be left; the
+    smallest sets first."""
     ids = [tag.ids for tag in channels.tags.values()] + [piece.ids for piece in channels.slices.values()]
     return sorted({frozenset(np.unique(channels.roots(i)).tolist()) for i in ids}, key=lambda w: (len(w), sorted(w)))
 
 
 def _needed(best: list[int], wholes: list[frozenset[int]]) -> set[int]:
-    """Classes of a family (the best first) that must stay for no value and no layer to lose all its channels."""
+    """The roots among a group's prunable ones, ``best`` first, that must be kept so that no value and no layer loses
+    all its channels."""
     needed: set[int] = set()
     members = set(best)
     for whole in wholes:
@@ -104,7 +108,7 @@ def _needed(best: list[int], wholes: list[frozenset[int]]) -> set[int]:
 
 
 def kept_of(channels: ChannelMap, ids: Ids, removed: set[int]) -> npt.NDArray[np.bool_]:
-    """For each of the channels ``ids``, of any shape, whether its class is not among those ``removed``."""
+    """For each of the channels ``ids``, of any shape, whether its root is not among those ``removed``."""
     return ~np.isin(channels.roots(ids), list(removed))
 
 
@@ -115,7 +119,8 @@ def _kept_along(channels: ChannelMap, literal: Literal, removed: set[int]) -> in
 
 
 def _shrunken(block: nn.Module, indices: Mapping[tuple[str, str, int], Tensor]) -> dict[int, Any]:
-    """What a deep copy is to take for the block's tensors that shrink, by their ids: they are never copied whole."""
+    """The shrunken tensors by the ``id`` of the originals, as the memo of a deep copy: the originals are never copied
+    whole."""
     originals: dict[int, Tensor] = {}
     smaller: dict[int, Tensor] = {}
     for (owner, parameter, axis), index in indices.items():
@@ -150,7 +155,7 @@ def _redescribe(layer: nn.Module, attribute: str, count: int) -> None:
 
 
 def _settle(layer: Any, original: Any, regrouped: bool) -> None:
-    """Make a layer's own description agree with its tensors; ``regrouped`` convolutions have lost whole groups."""
+    """Make a layer's attributes agree with its tensors; ``regrouped`` convolutions have lost whole groups."""
     if isinstance(layer, CONVOLUTIONS):
         if regrouped:
             layer.groups = layer.weight.shape[0] * original.groups // original.out_channels

@@ -1,4 +1,4 @@
-"""Pruning groups in words: which channels of one layer go together with which of others."""
+"""Pruning groups as text and tables: which channels of one layer are coupled with which of others."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from legodnn.builder.graph.channels.map import ChannelMap, Family
+from legodnn.builder.graph.channels.map import ChannelGroup, ChannelMap
 
 SHOWN_RUNS = 4
-"""Runs of indices written out for each layer of a group."""
+"""Runs of indices written out for each layer of a group, so that a line of `--plan --groups` can be read. Not tuned."""
 
 _ROLES = {"out": "makes", "in": "reads", "carry": "scales"}
 
@@ -29,7 +29,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Group:
-    """``channels`` channels that may go, each together with its own indices in every member."""
+    """``channels`` prunable channels, each coupled with its own indices in every member."""
 
     channels: int
     members: tuple[Member, ...]
@@ -69,8 +69,8 @@ def _run(first: int, step: int, count: int) -> str:
 def pruning_groups(channels: ChannelMap) -> list[Group]:
     """Every group of a block in graph order; channels that follow the same pattern are one group."""
     groups = []
-    for family in channels.families():
-        places = _places(channels, family)
+    for group in channels.groups():
+        places = _places(channels, group)
         start = 0
         for end in range(1, len(places) + 1):
             if end == len(places) or not _continues(places[start:end], places[end]):
@@ -80,25 +80,26 @@ def pruning_groups(channels: ChannelMap) -> list[Group]:
 
 
 _Place = dict[tuple[str, str], tuple[int, ...]]
-"""Where a class lies: by layer and role, the indices that belong to it."""
+"""The indices of coupled channels by layer and role."""
 
 
-def _places(channels: ChannelMap, family: Family) -> list[_Place]:
-    row = {int(root): i for i, root in enumerate(family.classes.tolist())}
+def _places(channels: ChannelMap, group: ChannelGroup) -> list[_Place]:
+    row = {int(root): i for i, root in enumerate(group.prunable.tolist())}
     found: list[dict[tuple[str, str], dict[int, None]]] = [{} for _ in row]
     for piece in channels.slices.values():
         for index, root in enumerate(channels.roots(piece.ids).tolist()):
             if root in row:
                 found[row[root]].setdefault((piece.owner, piece.role), {})[index] = None
     return [
-        # What scales in the layer that makes the channels is its bias; that goes without saying.
+        # In the layer that makes the channels it is the bias that scales, which is left out.
         {key: tuple(indices) for key, indices in place.items() if key[1] != "carry" or (key[0], "out") not in place}
         for place in found
     ]
 
 
 def _continues(run: Sequence[_Place], following: _Place) -> bool:
-    """Whether a class lies behind the last of a run as every class of the run lies behind the one before."""
+    """Whether the indices of coupled channels follow those of a run at the same step at which the run's follow each
+    other."""
     if following.keys() != run[-1].keys():
         return False
     for key, indices in following.items():

@@ -1,4 +1,4 @@
-"""What makes a channel worth keeping: a score for every class of channels that go together."""
+"""Importance: a score for every set of coupled channels; those with the lowest are pruned."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from legodnn.builder.graph.channels.map import ChannelMap, Family, tensor_of
+from legodnn.builder.graph.channels.map import ChannelGroup, ChannelMap, tensor_of
 from legodnn.shared.errors import UsageError
 
 Scores = npt.NDArray[np.float64]
-Importance = Callable[[ChannelMap, Family], Scores]
+Importance = Callable[[ChannelMap, ChannelGroup], Scores]
 
 SUMMED_AT_ONCE = 1 << 20
-"""Weights whose squares are summed in one go."""
+"""Weights whose squares are summed in one go: their copy in double precision takes 8 MiB. Not tuned."""
 
 
-def _squared_norms(channels: ChannelMap, family: Family, roles: tuple[str, ...]) -> Scores:
-    """For each class of the family: the sum of squares of the weights with these roles that would go with it."""
-    total = np.zeros(len(family.classes))
+def _squared_norms(channels: ChannelMap, group: ChannelGroup, roles: tuple[str, ...]) -> Scores:
+    """For each prunable set of coupled channels of the group, float64 (p,): the sum of squares of the weights with
+    these roles that would be pruned with it."""
+    total = np.zeros(len(group.prunable))
     for piece in channels.slices.values():
         if piece.role not in roles or piece.parameter != "weight":
             continue
         roots = channels.roots(piece.ids)
-        rows = np.searchsorted(family.classes, roots).clip(max=len(total) - 1)
-        goes = family.classes[rows] == roots
+        rows = np.searchsorted(group.prunable, roots).clip(max=len(total) - 1)
+        goes = group.prunable[rows] == roots
         if goes.any():
             norms = _squares_along(tensor_of(channels.module, piece).detach(), piece.axis).cpu().numpy()
             np.add.at(total, rows[goes], norms[goes])
@@ -46,15 +47,17 @@ def _squares_along(value: Tensor, axis: int) -> Tensor:
     return total
 
 
-def l2(channels: ChannelMap, family: Family) -> Scores:
-    """The L2 norm of everything that would go with a class."""
-    return np.sqrt(_squared_norms(channels, family, ("out", "in", "carry")))
+def l2(channels: ChannelMap, group: ChannelGroup) -> Scores:
+    """For each prunable set of coupled channels, float64 (p,): the L2 norm of all weights that would be pruned with
+    it."""
+    return np.sqrt(_squared_norms(channels, group, ("out", "in", "carry")))
 
 
-def throughput(channels: ChannelMap, family: Family) -> Scores:
-    """What a class can pass on: the norm of the filters that make it times the norm of the weights that read it."""
-    made = _squared_norms(channels, family, ("out",))
-    read = _squared_norms(channels, family, ("in",))
+def throughput(channels: ChannelMap, group: ChannelGroup) -> Scores:
+    """For each prunable set of coupled channels, float64 (p,): the norm of the filters that make it times the norm of
+    the weights that read it; the former alone where nothing reads it."""
+    made = _squared_norms(channels, group, ("out",))
+    read = _squared_norms(channels, group, ("in",))
     return np.sqrt(made * read) if read.any() else np.sqrt(made)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from legodnn.builder.plan.plan import BlockPlan, ModulePlan, Plan, Stay
+from legodnn.builder.plan.plan import BlockPlan, ModulePlan, NotPrunable, Plan
 from legodnn.shared.naming import few
 
 
@@ -25,8 +25,8 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         yield f"kept whole: {name} ({why})"
     yield ""
     yield "what keeps channels:"
-    for stay in plan.stays:
-        yield f"  {_stay_line(stay)}"
+    for row in plan.not_prunable:
+        yield f"  {_stay_line(row)}"
 
 
 def _block_lines(block: BlockPlan) -> Iterator[str]:
@@ -37,8 +37,8 @@ def _block_lines(block: BlockPlan) -> Iterator[str]:
         f"parameters and {block.removable_flops_share:.0%} of the FLOPs can go"
     )
     yield from _tree_lines(block.modules)
-    for stay in block.stays:
-        yield f"  stays: {_stay_line(stay)}"
+    for row in block.not_prunable:
+        yield f"  stays: {_stay_line(row)}"
     for group in block.groups:
         yield f"  group: {group}"
 
@@ -54,7 +54,7 @@ def _tree_lines(modules: Sequence[ModulePlan]) -> Iterator[str]:
         yield f"  {'  ' * module.depth + name:40} {_count(module.layers, 'layer'):>10} {share:5.0%} may go"
 
 
-def _stay_line(stay: Stay) -> str:
+def _stay_line(stay: NotPrunable) -> str:
     return f"{_count(stay.channels, 'channel')} of {few(stay.layers)}: {stay.reason}"
 
 

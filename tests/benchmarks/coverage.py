@@ -135,7 +135,7 @@ def examine(name: str) -> dict[str, Any]:
         "composed_error": error,
         "device_error": device,
         "opaque": dict(plan.opaque),
-        "dense": [stay.to_plain() for stay in plan.stays],
+        "dense": [row.to_plain() for row in plan.not_prunable],
     }
 
 

@@ -19,16 +19,16 @@ from legodnn.builder.graph.channels.map import (
 )
 from legodnn.builder.graph.channels.rules import rule_for
 from legodnn.builder.graph.cuts import within
-from legodnn.builder.graph.values import facts
+from legodnn.builder.graph.values import metadata
 
 CHANNEL_AXES = "channel_axes"
-"""Where a node's ``meta`` keeps the axes its channels lie on."""
+"""The key of a node's ``meta`` that holds the axes its channels lie on."""
 
 
 def analyse(module: fx.GraphModule, dense: Sequence[str] = ()) -> ChannelMap:
     """Follow the channels through a traced graph (see `legodnn.builder.graph.tracing.trace`).
 
-    Layers in the modules called ``dense`` keep all their channels.
+    Layers in the modules called ``dense`` keep all their channels, and so does what is coupled with them.
     """
     channels = ChannelMap(module)
     for node in module.graph.nodes:
@@ -53,14 +53,15 @@ def analyse(module: fx.GraphModule, dense: Sequence[str] = ()) -> ChannelMap:
 
 
 def _follow(channels: ChannelMap, node: fx.Node, layer: nn.Module | None) -> Tag | None:
-    """The channels of a node's value, by its rule."""
+    """The channels of a node's value, by its rule; None where there is no rule, or a rule that contradicts the value's
+    shape."""
     rule = rule_for(node, layer)
     if rule is None:
         refuse(channels, node, "operation not known to the analysis")
         return None
     tag = rule(channels, node, layer)
-    if tag is not None and facts(node).is_tensor:
-        shape = facts(node).shape
+    if tag is not None and metadata(node).is_tensor:
+        shape = metadata(node).shape
         if max(tag.axes, default=-1) >= len(shape) or tuple(shape[axis] for axis in tag.axes) != tag.ids.shape:
             refuse(channels, node, "its rule and its result do not agree")
             channels.protect(tag.ids, reason_of(channels.module, node, "its rule and its result do not agree"))
@@ -69,8 +70,9 @@ def _follow(channels: ChannelMap, node: fx.Node, layer: nn.Module | None) -> Tag
 
 
 def _enter(channels: ChannelMap, node: fx.Node) -> None:
-    """The channels of an input; where nothing else is known, sequences keep them last and images first."""
-    shape = facts(node).shape
+    """Follow the channels of an input from the axes that the whole network's analysis found; without one, from the last
+    axis of sequences (n, length, channels) and axis 1 of anything else."""
+    shape = metadata(node).shape
     axes = node.meta.get(CHANNEL_AXES, (2,) if len(shape) == 3 else (1,))
     if len(axes) == 1 and axes[0] < len(shape):
         channels.enter(node, axes[0], shape[axes[0]])

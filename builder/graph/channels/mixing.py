@@ -1,7 +1,7 @@
 """How channels travel through operations on several tensors: sums, products, contractions, concatenation.
 
-All but concatenation are one thing: every axis of every operand has a letter, as in ``einsum``. Channels of two
-operands under the same letters go together; a letter missing from the result is summed over.
+All but concatenation are one case: every axis of every operand has a letter, as in ``einsum``. Channels of two operands
+under the same letters are coupled; a letter missing from the result is summed over.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import fx
 
 from legodnn.builder.graph.channels.map import ChannelMap, Ids, Reason, Tag, reason_of, refuse
 from legodnn.builder.graph.channels.rules import argument, channel_rule, everywhere, rank
-from legodnn.builder.graph.values import facts
+from legodnn.builder.graph.values import metadata
 
 Letters = Sequence[Any]
 
@@ -25,7 +25,8 @@ Letters = Sequence[Any]
 def combine(
     channels: ChannelMap, node: fx.Node, operands: Sequence[tuple[fx.Node, Letters]], out: Letters
 ) -> Tag | None:
-    """The channels of a result with axes ``out`` from operands with lettered axes."""
+    """The channels of a result with axes ``out`` from operands with lettered axes; None where they are not followed
+    further."""
     operands = _without_repeated(operands)
     tags: list[tuple[Letters, dict[Any, int], Tag]] = []
     unfollowed = []
@@ -56,24 +57,25 @@ def combine(
 
 
 def _without_repeated(operands: Sequence[tuple[fx.Node, Letters]]) -> list[tuple[fx.Node, Letters]]:
-    """Axes of size 1 that are repeated along another operand's lose their letter: they tie nothing."""
+    """Axes of size 1 that are broadcast along another operand's lose their letter: they couple nothing."""
     sizes: dict[Any, int] = {}
     for value, letters in operands:
-        for letter, size in zip(letters, facts(value).shape, strict=True):
+        for letter, size in zip(letters, metadata(value).shape, strict=True):
             sizes[letter] = max(size, sizes.get(letter, 1))
     return [
-        (value, [None if size < sizes[k] else k for k, size in zip(letters, facts(value).shape, strict=True)])
+        (value, [None if size < sizes[k] else k for k, size in zip(letters, metadata(value).shape, strict=True)])
         for value, letters in operands
     ]
 
 
 def _direct(channels: ChannelMap, value: fx.Node) -> Tag | None:
-    """An operand's channels; weights are looked at last, by `_fits`."""
+    """An operand's channels; None for a weight, which `_fits` handles last."""
     return None if value.op == "get_attr" else channels.tag(value)
 
 
 def _fits(channels: ChannelMap, node: fx.Node, value: fx.Node, letters: Letters, tags: Sequence[Any]) -> bool:
-    """A tensor without followed channels may stand beside them where it has no such axis, or is a weight."""
+    """Whether an operand without followed channels fits the others: it has none of their axes, or is a weight, which
+    then shrinks with them."""
     held = set(range(len(letters)))
     for _, named, tag in tags:
         for letter, position in named.items():
@@ -84,7 +86,7 @@ def _fits(channels: ChannelMap, node: fx.Node, value: fx.Node, letters: Letters,
                 return False
             owner, _, parameter = str(value.target).rpartition(".")
             lines = np.moveaxis(tag.ids, position, 0).reshape(tag.ids.shape[position], -1)
-            channels.tie(lines, lines[:, :1])  # one entry of the weight for all of them
+            channels.tie(lines, lines[:, :1])  # one entry of the weight serves all of them
             channels.shrink(owner, parameter, letters.index(letter), lines[:, 0], "carry")
             held.discard(letters.index(letter))
     if value.op == "get_attr":
@@ -97,7 +99,7 @@ def _fits(channels: ChannelMap, node: fx.Node, value: fx.Node, letters: Letters,
 def _joined(
     channels: ChannelMap, known: tuple[tuple[Any, ...], Ids] | None, new: tuple[tuple[Any, ...], Ids]
 ) -> tuple[tuple[Any, ...], Ids]:
-    """Two operands' channels made one: what is under the same letters goes together."""
+    """Two operands' channels as one array: what is under the same letters is coupled."""
     if known is None:
         return new
     if set(known[0]).isdisjoint(new[0]):
@@ -128,13 +130,13 @@ def _result(channels: ChannelMap, node: fx.Node, found: tuple[tuple[Any, ...], I
     if summed:
         ids = np.moveaxis(ids, summed, range(len(summed)))
         ids = ids.reshape(-1, *ids.shape[len(summed) :])
-        channels.tie(ids, ids[:1])  # what is summed over goes with what is left
+        channels.tie(ids, ids[:1])  # what is summed over is coupled with what is left
         ids = ids[0]
     axes = [out.index(letter) for letter in left]
     order = np.argsort(axes)
     ids = ids.transpose(order)
     if ids.ndim > 1:
-        channels.grid(ids)
+        channels.index_map(ids)
     return Tag(tuple(axes[i] for i in order), ids)
 
 
@@ -147,7 +149,7 @@ _ELEMENTWISE = (
 
 
 def _tensors(values: Any) -> list[fx.Node]:
-    return [v for v in values if isinstance(v, fx.Node) and facts(v).is_tensor]
+    return [v for v in values if isinstance(v, fx.Node) and metadata(v).is_tensor]
 
 
 @channel_rule(
@@ -156,9 +158,9 @@ def _tensors(values: Any) -> list[fx.Node]:
     operator.ne, *everywhere(_ELEMENTWISE),
 )  # fmt: skip
 def _elementwise(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
-    if not facts(node).is_tensor:
+    if not metadata(node).is_tensor:
         return None
-    shape = facts(node).shape
+    shape = metadata(node).shape
     operands = []
     for value in dict.fromkeys(_tensors([*node.args, *node.kwargs.values()])):
         offset = len(shape) - rank(value)
@@ -212,11 +214,12 @@ def _cat(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
             return None
         why = reason_of(channels.module, node, "not followed up to here")
         all_ids = [
-            channels.fixed(facts(p).shape[axis], why) if t is None else t.ids for p, t in zip(parts, tags, strict=True)
+            channels.fixed(metadata(p).shape[axis], why) if t is None else t.ids
+            for p, t in zip(parts, tags, strict=True)
         ]
         ids = np.concatenate(all_ids, position)
         if ids.ndim > 1:
-            channels.grid(ids)
+            channels.index_map(ids)
         return Tag(known[0].axes, ids)
     if len(known) < len(parts):
         refuse(channels, node, "concatenates unfollowed channels")

@@ -12,7 +12,7 @@ from torch import fx
 
 from legodnn.builder.graph.channels.map import ChannelMap, Ids, Tag, refuse
 from legodnn.builder.graph.channels.rules import argument, channel_rule, everywhere, rank, rule_of, source_of
-from legodnn.builder.graph.values import facts
+from legodnn.builder.graph.values import metadata
 
 
 def simplified(channels: ChannelMap, axes: Sequence[int], ids: Ids) -> Tag:
@@ -21,7 +21,7 @@ def simplified(channels: ChannelMap, axes: Sequence[int], ids: Ids) -> Tag:
     kept = kept or [max(range(ids.ndim), key=lambda i: ids.shape[i])]
     ids = ids[tuple(slice(None) if i in kept else 0 for i in range(ids.ndim))]
     if ids.ndim > 1:
-        channels.grid(ids)
+        channels.index_map(ids)
     return Tag(tuple(axes[i] for i in kept), ids)
 
 
@@ -35,7 +35,7 @@ def _reshape(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
     if _squeezes_channels(node, tag):
         refuse(channels, node, "drops a channel axis of which one channel is left")
         return None
-    before, after = facts(source).shape, facts(node).shape
+    before, after = metadata(source).shape, metadata(node).shape
     groups = [(a, b) for a, b in _groups(before, after) if set(a) & set(tag.axes)]
     first, last = groups[0], groups[-1]
     axes_in = range(first[0][0], last[0][-1] + 1)
@@ -99,7 +99,7 @@ def _without_empty(groups: list[tuple[list[int], list[int]]]) -> list[tuple[list
 
 
 def _note_sizes(channels: ChannelMap, node: fx.Node, tag: Tag) -> None:
-    """Sizes of channel axes that ``reshape`` or ``expand`` has in numbers."""
+    """Record the sizes of channel axes that are literal numbers in the arguments of ``reshape`` or ``expand``."""
     path: tuple[int | str, ...]
     if node.target not in ("reshape", "expand"):
         return
@@ -122,7 +122,7 @@ def _expand(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
         return None
     added = rank(node) - rank(source)
     moved = Tag(tuple(a + added for a in tag.axes), tag.ids)
-    if any(facts(node).shape[axis] != size for axis, size in zip(moved.axes, moved.ids.shape, strict=True)):
+    if any(metadata(node).shape[axis] != size for axis, size in zip(moved.axes, moved.ids.shape, strict=True)):
         refuse(channels, node, "repeats one channel")
         return None
     _note_sizes(channels, node, moved)
@@ -131,7 +131,7 @@ def _expand(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
 
 @channel_rule("expand_as")
 def _expand_as(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
-    """Like a sum with zeros of the other's shape."""
+    """As a sum with zeros of the other's shape."""
     return rule_of(torch.add)(channels, node, layer)
 
 
@@ -198,7 +198,8 @@ def _permute(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
 
 
 def _moved_sizes(node: fx.Node) -> list[int]:
-    """Where each axis goes, told by its size: axis i has size i + 1 before."""
+    """The sizes of the result of moving the axes of a tensor whose axis i has size i + 1, so that each size names an
+    axis."""
     marks = torch.empty(tuple(range(1, rank(node) + 1)), device="meta")
     if node.target is getattr:
         return list(marks.mT.shape)
@@ -210,7 +211,7 @@ def _moved_sizes(node: fx.Node) -> list[int]:
 
 
 def _of_images(channels: ChannelMap, node: fx.Node) -> Tag | None:
-    """The channels of a batch of images; where they lie elsewhere they stay, and None is the answer."""
+    """The channels of a batch of images; None where they lie on another axis, and then they are not prunable."""
     tag = channels.tag(source_of(node))
     if tag is not None and tag.only_axis == 1 and rank(node) >= 4:
         return tag
@@ -244,5 +245,5 @@ def _channel_shuffle(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | N
     if tag is None:
         return None
     ids = tag.ids.reshape(layer.groups if layer is not None else argument(node, 1, "groups"), -1)
-    channels.tie(ids, ids[:1])  # the number of groups stays
+    channels.tie(ids, ids[:1])  # the number of groups is fixed in the operation
     return Tag((1,), ids.T.ravel())

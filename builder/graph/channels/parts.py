@@ -1,4 +1,4 @@
-"""How channels travel through operations that take a tensor to pieces or pick from it."""
+"""How channels travel through operations that split or index a tensor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor, fx
 from legodnn.builder.graph.channels.map import ChannelMap, Tag, refuse, weight_of
 from legodnn.builder.graph.channels.moving import simplified
 from legodnn.builder.graph.channels.rules import argument, channel_rule, rank, source_of
-from legodnn.builder.graph.values import facts
+from legodnn.builder.graph.values import metadata
 
 _CHUNKS = (torch.chunk, "chunk")
 _SPLITS = (torch.split, "split")
@@ -26,7 +26,7 @@ _UNBINDS = (torch.unbind, "unbind")
 
 @channel_rule(*_UNBINDS)
 def _unbind(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
-    return channels.tag(source_of(node))  # `getitem` takes each part's share
+    return channels.tag(source_of(node))  # `getitem` takes each part's channels
 
 
 @channel_rule(*_CHUNKS, *_SPLITS)
@@ -48,7 +48,7 @@ def _divide(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
         for i, part in enumerate(parts):
             channels.literal(node, (*path, i), part, position)
         return tag
-    for part in parts[1:]:  # they must stay equally large
+    for part in parts[1:]:  # ``chunk`` and ``split`` make equal parts after pruning, too
         channels.tie(parts[0], part)
     if node.target in _SPLITS:
         channels.literal(node, path, parts[0], position)
@@ -56,7 +56,7 @@ def _divide(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
 
 
 def _size_of_parts(node: fx.Node) -> tuple[str, Any]:
-    """What a division is given to say how large its parts are, and that argument's name."""
+    """The name of the argument that gives the number or the sizes of a division's parts, and its value."""
     names = ("chunks",) if node.target in _CHUNKS else ("split_size_or_sections", "split_size")
     name = next((n for n in names if n in node.kwargs), names[0])
     return name, argument(node, 1, name)
@@ -77,7 +77,7 @@ def _getitem(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
     tag = channels.tag(source)
     if tag is None or not isinstance(source, fx.Node):
         return None
-    if isinstance(index, int) and not facts(source).is_tensor:
+    if isinstance(index, int) and not metadata(source).is_tensor:
         return _item(channels, source, tag, index)
     return _indexed(channels, node, source, tag, index)
 
@@ -132,7 +132,7 @@ def _bounds(item: slice) -> tuple[Any, Any, Any]:
 
 
 def _same_channels(tag: Tag, axes: int, index: Sequence[Any]) -> bool:
-    """Whether an index leaves the channels' axes whole or takes one entry: bounds would be wrong after pruning."""
+    """Whether an index takes the channels' axes whole or one entry: other bounds would be wrong after pruning."""
     full = _per_axis(axes, index)
     return all(isinstance(full[axis], int) or full[axis] == slice(None) for axis in tag.axes)
 
@@ -147,10 +147,10 @@ def _per_axis(axes: int, index: Sequence[Any]) -> list[Any]:
 
 
 def _picked(channels: ChannelMap, tag: Tag, axes: int, index: Sequence[Any]) -> Tag | None:
-    """The channels of ``tensor[index]`` for plain indices; None where nothing of them is left."""
+    """The channels of ``tensor[index]`` for plain indices; None where no channel axis is left."""
     full = _per_axis(axes, index)
     for position, axis in enumerate(tag.axes):
-        if isinstance(full[axis], int):  # entries that are picked by number stay where they are
+        if isinstance(full[axis], int):  # an index taken by number must not shift
             channels.tie(tag.ids, tag.ids.take([0], position))
     ids = tag.ids[tuple(full[axis] for axis in tag.axes)]
     marks = torch.empty(tuple(range(2, axes + 2)), device="meta")
@@ -160,12 +160,12 @@ def _picked(channels: ChannelMap, tag: Tag, axes: int, index: Sequence[Any]) -> 
         return None
     positions = _positions(index, axes, left, marks)
     if ids.ndim > 1:
-        channels.grid(ids)
+        channels.index_map(ids)
     return Tag(tuple(positions[axis] for axis in kept), ids)
 
 
 def _positions(index: Sequence[Any], axes: int, left: Sequence[int], marks: Tensor) -> dict[int, int]:
-    """Where each axis of the source ends up when integers take axes away and None adds some."""
+    """The position of each axis of the source in the result, in which integers remove axes and None adds some."""
     whole = tuple(slice(None) if isinstance(item, slice) else 0 if isinstance(item, int) else item for item in index)
     sizes = list(marks[whole].shape)
     return {axis: sizes.index(axis + 2) for axis in left}
@@ -181,5 +181,5 @@ def _gathered(channels: ChannelMap, node: fx.Node, source: fx.Node, tag: Tag, in
         return None
     ids = tag.ids[weight_of(channels.module, index).cpu().numpy()]
     lines = np.moveaxis(tag.ids, 0, -1).reshape(-1, tag.ids.shape[0])
-    channels.tie(lines, lines[:, :1])  # the table's rows stay
+    channels.tie(lines, lines[:, :1])  # the index is a constant, so the table keeps its rows
     return simplified(channels, range(ids.ndim), channels.roots(ids))

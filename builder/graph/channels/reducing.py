@@ -1,4 +1,4 @@
-"""How channels travel through operations that look along axes: normalisations, softmax, reductions."""
+"""How channels travel through operations along axes: normalisations, softmax, reductions."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from legodnn.builder.graph.channels.rules import (
     source_of,
     tied_groups,
 )
-from legodnn.builder.graph.values import facts
+from legodnn.builder.graph.values import metadata
 
 # ---- normalisations -----------------------------------------------------------------------------------------------
 _RANKS = {nn.InstanceNorm1d: 3, nn.InstanceNorm2d: 4, nn.InstanceNorm3d: 5}
-"""Layers that take images without a batch as well, and how many axes a batch has."""
+"""Layers that also take images without a batch, and how many axes a batch has."""
 
 
 @channel_rule(
@@ -104,7 +104,8 @@ def _running(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
 
 
 def _normalised(channels: ChannelMap, node: fx.Node, tag: Tag, over: set[int]) -> Tag | None:
-    """Along normalised axes nothing may be missing: what lies along them goes together, or stays."""
+    """The channels of a value normalised over the axes ``over``: pruning part of them would change the rest, so all
+    that lies along them is coupled or not prunable."""
     if over.isdisjoint(tag.axes):
         return tag
     left = [i for i, axis in enumerate(tag.axes) if axis not in over]
@@ -116,7 +117,7 @@ def _normalised(channels: ChannelMap, node: fx.Node, tag: Tag, over: set[int]) -
 
 
 def _whole_lines(channels: ChannelMap, tag: Tag, left: Sequence[int]) -> Ids:
-    """One channel for each entry of the axes ``left`` of the ids: what lies across them goes together with it."""
+    """One channel for each entry of the axes ``left`` of the ids: what lies across them is coupled with it."""
     lines = np.moveaxis(tag.ids, left, range(len(left)))
     lines = lines.reshape(*lines.shape[: len(left)], -1)
     channels.tie(lines, lines[..., :1])
@@ -153,5 +154,5 @@ def _reduce(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
 
 
 def _keeps_axes(node: fx.Node, axes: int) -> bool:
-    """Whether reduced axes stay with size 1; of operations with two results (``max``) only the arguments tell."""
-    return rank(node) == axes if facts(node).is_tensor else bool(argument(node, 2, "keepdim", False))
+    """Whether reduced axes are kept with size 1; for operations with two results (``max``) the arguments say so."""
+    return rank(node) == axes if metadata(node).is_tensor else bool(argument(node, 2, "keepdim", False))

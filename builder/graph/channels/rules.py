@@ -1,10 +1,10 @@
-"""How channels travel through each layer and each operation that leaves them in their place.
+"""How channels travel through each layer and each operation that does not move them.
 
-A rule reads the channels of a node's inputs from the `ChannelMap`, says what is made, tied, consumed or protected, and
-returns the channels of the node's value (None: not followed further). `rule_for` finds the rule of a node by the
-layer's type, the function, or the method's name; an operation without a rule protects everything that enters it.
+A rule reads the channels of a node's inputs from the `ChannelMap`, records what is made, coupled, consumed or not
+prunable, and returns the channels of the node's value (None: not followed further). `rule_for` finds the rule of a node
+by the layer's type, the function, or the method's name; what enters an operation without a rule is not prunable.
 Operations on several tensors are in `legodnn.builder.graph.channels.mixing`, those that move channels in
-`legodnn.builder.graph.channels.moving`; `channel_rule` is open to everybody.
+`legodnn.builder.graph.channels.moving`; `channel_rule` registers rules of a user's own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import fx
 
 from legodnn.builder.graph.channels.map import ChannelMap, Ids, Tag, protect_all, reason_of, refuse
 from legodnn.builder.graph.layers import CONVOLUTIONS, TRANSPOSED
-from legodnn.builder.graph.values import facts
+from legodnn.builder.graph.values import metadata
 
 Rule = Callable[[ChannelMap, fx.Node, Any], "Tag | None"]
 _RULES: dict[Any, Rule] = {}
@@ -41,7 +41,7 @@ def rule_of(operation: Any) -> Rule:
 
 
 def channel_rule(*operations: Any) -> Callable[[Rule], Rule]:
-    """Decorator: teach the channel analysis an operation.
+    """Decorator: register a rule of the channel analysis.
 
     ``operations`` are module classes (kept whole by the tracer from then on), functions, or names of tensor methods.
     The rule is called with the `ChannelMap`, the graph's node and the module (None for functions), and returns the
@@ -57,7 +57,7 @@ def channel_rule(*operations: Any) -> Callable[[Rule], Rule]:
 
 
 def is_known_whole(layer: nn.Module) -> bool:
-    """Whether a user taught the analysis this kind of module, so that it need not be looked into."""
+    """Whether a user registered a rule for this kind of module, so that the tracer keeps it whole."""
     return not _KINDS_OF_USERS.isdisjoint(type(layer).__mro__)
 
 
@@ -72,7 +72,7 @@ def argument(node: fx.Node, position: int, name: str, default: Any = None) -> An
 
 
 def source_of(node: fx.Node) -> Any:
-    """What an operation works on: its first argument."""
+    """The first argument of an operation; None where it has none."""
     if node.args:
         return node.args[0]
     return node.kwargs.get("input") or next(iter(node.all_input_nodes), None)
@@ -80,7 +80,7 @@ def source_of(node: fx.Node) -> Any:
 
 def rank(value: Any) -> int:
     """The number of axes of a node's value."""
-    return len(facts(value).shape)
+    return len(metadata(value).shape)
 
 
 # ---- layers that make channels ------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ def _conv(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
         keep_layer(channels, node, "reads an image without a batch")
         return None
     if source is not None and source.only_axis != 1:
-        if source.axes == (0,):  # heads folded into the batch: every one goes through the same layer
+        if source.axes == (0,):  # heads folded into the batch: the layer is applied to each
             channels.hold(owner, reason_of(channels.module, node, "works inside of channels"))
             return source
         refuse(channels, node, "channels are not on axis 1, it mixes neighbouring ones")
@@ -112,7 +112,7 @@ def _conv(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
             tied_groups(channels, source.ids, layer.groups)
             channels.shrink(owner, "weight", 0, source.ids, "in")
         ids = np.tile(channels.make(owner, "weight", 1, layer.out_channels // layer.groups), layer.groups)
-    else:  # every group keeps as many channels as the others: the same positions go in all of them
+    else:  # all groups keep equally many channels: the same positions are pruned in each
         if source is not None:
             channels.shrink(owner, "weight", 1, tied_groups(channels, source.ids, layer.groups), "in")
         ids = channels.make(owner, "weight", 0, layer.out_channels)
@@ -123,7 +123,8 @@ def _conv(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
 
 
 def _conv_of_many_groups(channels: ChannelMap, node: fx.Node, layer: Any, source: Tag | None) -> Tag:
-    """Depth-wise convolution, and the like: whole groups go, on both sides."""
+    """A depth-wise convolution, or one with more groups than channels in a group: whole groups are pruned, on both
+    sides."""
     owner, groups = str(node.target), layer.groups
     if source is None:
         ids = channels.fixed(layer.in_channels, reason_of(channels.module, node, "reads unfollowed channels"))
@@ -141,18 +142,18 @@ def _conv_of_many_groups(channels: ChannelMap, node: fx.Node, layer: Any, source
 
 
 def _hold_inputs(channels: ChannelMap, node: fx.Node, axis: int) -> None:
-    """A layer that reads channels that are not followed reads all of them, in its other uses as well."""
+    """A layer that reads channels that are not followed keeps all its inputs, in its other uses as well."""
     channels.hold(str(node.target), reason_of(channels.module, node, "reads unfollowed channels"), "weight", axis)
 
 
 def keep_layer(channels: ChannelMap, node: fx.Node, why: str) -> None:
-    """Protect what enters a layer and what other calls of it make, read or scale; its result is not followed."""
+    """Make a layer's inputs, and what its other calls make, read or scale, not prunable; its result is not followed."""
     refuse(channels, node, why)
     channels.hold(str(node.target), reason_of(channels.module, node, why))
 
 
 def tied_groups(channels: ChannelMap, ids: Ids, groups: int) -> Ids:
-    """The first group of channels; the others' go together with it, position by position."""
+    """The channels of the first of ``groups`` groups; the others' are coupled with them, position by position."""
     first: Ids = ids.reshape(groups, -1)[0]
     channels.tie(ids.reshape(groups, -1), first)
     return first
@@ -163,7 +164,7 @@ def _linear(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
     owner, source = str(node.target), channels.tag(source_of(node))
     last = rank(node) - 1
     if source is not None and source.only_axis != last:
-        if last not in source.axes:  # the layer mixes another axis; the channels pass beside it
+        if last not in source.axes:  # the layer mixes another axis and leaves the channels alone
             channels.hold(owner, reason_of(channels.module, node, "mixes another axis"))
             return source
         refuse(channels, node, "its input's channels are taken apart")
@@ -183,7 +184,8 @@ _SIZES = ("num_features", "num_channels", "num_parameters", "normalized_shape")
 
 
 def carried(channels: ChannelMap, owner: str, layer: nn.Module, tag: Tag) -> Tag:
-    """Every tensor of ``layer`` that has one entry a channel shrinks with them, and what it says of their number."""
+    """Every tensor of ``layer`` with one entry for each channel shrinks with the channels, and so do its attributes
+    that count them."""
     for name in _SIZES:
         if getattr(layer, name, None) in (len(tag.ids), (len(tag.ids),)):
             channels.describe(owner, name, tag.ids)
@@ -204,7 +206,7 @@ def _prelu(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
     return carried(channels, str(node.target), layer, tag)
 
 
-# ---- operations that leave the channels where they are ------------------------------------------------------------
+# ---- operations that do not move channels ----------------------------------------------------------------------------
 _ACTIVATIONS = (
     "ReLU ReLU6 LeakyReLU ELU SELU CELU GELU SiLU Mish Sigmoid Tanh Softplus Softsign Hardswish Hardsigmoid Hardtanh "
     "Hardshrink Softshrink Tanhshrink LogSigmoid Threshold RReLU Identity Dropout Dropout1d Dropout2d Dropout3d "
@@ -229,10 +231,10 @@ _SPATIAL_FUNCTIONS = (
 
 
 def everywhere(names: Iterable[str]) -> list[Any]:
-    """The same operation as a function of torch, of torch.nn.functional, and as a method."""
+    """The operations with these names: functions of torch and of torch.nn.functional, and names of tensor methods."""
     found: list[Any] = []
     for name in names:
-        found += [getattr(home, name) for home in (torch, F) if hasattr(home, name)]
+        found += [getattr(owner, name) for owner in (torch, F) if hasattr(owner, name)]
         found += [name] if hasattr(torch.Tensor, name) else []
     return found
 

@@ -26,7 +26,7 @@ class PlainAttention(nn.Module):
 
     def __init__(self, original: nn.MultiheadAttention) -> None:
         super().__init__()
-        self.original = [original]  # a list hides it from torch; where attention is kept whole it takes its place again
+        self.original = [original]  # a list hides it from torch; `keep_whole` puts it back
         self.heads, self.batch_first = original.num_heads, original.batch_first
         joint, bias = original.in_proj_weight, original.in_proj_bias
         apart = (original.q_proj_weight, original.k_proj_weight, original.v_proj_weight)
@@ -84,7 +84,7 @@ class PlainAttention(nn.Module):
         return self.query, self.key, self.value
 
     def _turned(self, x: Tensor) -> Tensor:
-        """Batch first, whatever the callers keep first (or back again)."""
+        """From the callers' order of axes to batch first, or back again."""
         return x if self.batch_first else x.transpose(0, 1)
 
     def _split(self, x: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ def attend(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """``scaled_dot_product_attention`` of torch, which devices with an old torch do not have, written out."""
+    """``scaled_dot_product_attention`` in plain operators: torch before 2.0, on devices, does not have it."""
     if enable_gqa:
         key, value = (x.repeat_interleave(query.shape[-3] // x.shape[-3], -3) for x in (key, value))
     causal = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool).triu(1) if is_causal else None

@@ -1,8 +1,8 @@
-"""Normal forms: one way to write what networks write in many.
+"""Canonical forms: one form for each computation.
 
-What is computed from weights alone is computed once; a functional call with weights becomes a layer; every way to
-write a reshape becomes ``reshape`` with plain numbers and the batch size left open. What comes after (the channel
-analysis, folding, closed form, export) then has one form to know instead of ten.
+What depends on weights alone is computed once; a functional call with weights becomes a layer; every kind of reshape
+becomes ``reshape`` with literal sizes and -1 for the batch. The channel analysis, folding, reconstruction and export
+then have one form each to handle.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 
 SMALL_CONSTANT_BYTES = 1 << 16
-"""What is computed without any input is stored if it is not larger than this or than the weights it comes from."""
+"""A value that depends on no input is stored if it is not larger than this or than the weights it is computed from. Not
+tuned."""
 
 _STORED = "constant_"
 
 
 def canonicalise(module: fx.GraphModule) -> None:
-    """Bring a functional graph (see `legodnn.builder.graph.tracing.functional`) into normal form, in place."""
+    """Bring a functional graph (see `legodnn.builder.graph.tracing.functional`) into canonical form, in place."""
     module.graph.eliminate_dead_code()
     _fold_constants(module)
     _make_layers(module)
@@ -35,7 +36,7 @@ def canonicalise(module: fx.GraphModule) -> None:
     module.recompile()
 
 
-# ---- what is computed from weights alone --------------------------------------------------------------------------
+# ---- constants --------------------------------------------------------------------------------------------------
 def _fold_constants(module: fx.GraphModule) -> None:
     values: dict[fx.Node, Any] = {}
     weights: dict[fx.Node, dict[fx.Node, None]] = {}
@@ -68,14 +69,14 @@ def _worth_storing(
 
 
 def _store(module: fx.GraphModule, node: fx.Node, owner: str, value: Tensor, trainable: bool) -> None:
-    """Keep a value beside the weights it comes from."""
-    home = module.get_submodule(owner)
-    name = _free_name(home, f"{_STORED}{node.name}")
-    value = value.detach().clone()  # as it lies in memory: a transposed matrix multiplies in another order
+    """Store a value in the module ``owner`` and read it from there in the node's place."""
+    parent_module = module.get_submodule(owner)
+    name = _free_name(parent_module, f"{_STORED}{node.name}")
+    value = value.detach().clone()  # same strides: a transposed matrix is multiplied in another order
     if trainable and value.is_floating_point():
-        setattr(home, name, nn.Parameter(value, requires_grad=False))
+        setattr(parent_module, name, nn.Parameter(value, requires_grad=False))
     else:
-        home.register_buffer(name, value)
+        parent_module.register_buffer(name, value)
     with module.graph.inserting_before(node):
         stored = module.graph.get_attr(f"{owner}.{name}" if owner else name)
     stored.meta = dict(node.meta)
@@ -202,9 +203,9 @@ def _layer_for(module: fx.GraphModule, node: fx.Node, given: Given, build: Calla
         setattr(module.get_submodule(parent), name, layer)
         return owner
     parent, _, stem = (owner or str(weight.target)).rpartition(".")
-    home = module.get_submodule(parent)
-    name = _free_name(home, f"{stem}_layer")
-    home.add_module(name, layer)
+    parent_module = module.get_submodule(parent)
+    name = _free_name(parent_module, f"{stem}_layer")
+    parent_module.add_module(name, layer)
     return f"{parent}.{name}" if parent else name
 
 
@@ -259,7 +260,7 @@ def _first_input(node: fx.Node) -> fx.Node | None:
 
 
 def _drop_unused_tensors(module: fx.GraphModule) -> None:
-    """Weights that went into a constant or a layer are not carried along."""
+    """Delete weights that are part of a constant or a layer now."""
     read = {str(n.target) for n in module.graph.nodes if n.op == "get_attr"}
     called = [str(n.target) for n in module.graph.nodes if n.op == "call_module"]
     for name in [n for n, _ in [*module.named_parameters(), *module.named_buffers()]]:

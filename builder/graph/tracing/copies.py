@@ -20,12 +20,12 @@ _WEIGHTS = ("_parameters", "_buffers", "_modules")
 def copied(model: nn.Module) -> nn.Module:
     """A deep copy, which shares what cannot be copied: a lock, a file, a scripted function.
 
-    Tensors that networks keep from an earlier run hang on a gradient and are copied without it. Raises `ModelError`
+    Tensors that networks keep from an earlier run have a gradient graph and are copied without it. Raises `ModelError`
     where that does not help.
     """
     attributes = [value for m in model.modules() for name, value in vars(m).items() if name != "_modules"]
     memo: dict[int, Any] = {id(t): t.detach().clone() for t in tensors_in(attributes) if not t.is_leaf}
-    with torch.no_grad():  # or scripted modules copy the way to their gradients
+    with torch.no_grad():  # otherwise scripted modules copy their gradients' graph
         try:
             return copy.deepcopy(model, dict(memo))
         except Exception:

@@ -16,7 +16,7 @@ import torch.nn as nn
 from torch import Tensor, fx
 
 from legodnn.builder.graph.tracing.mutations import Mutation
-from legodnn.builder.graph.values import place
+from legodnn.builder.graph.values import source_line
 from legodnn.shared.errors import ModelError
 
 _OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
@@ -50,7 +50,7 @@ def functionalise(module: fx.GraphModule, mutations: Sequence[Mutation]) -> None
             node.meta.update({key: changed.meta[key] for key in ("value", "shapes") if key in changed.meta})
         elif mutation.returns_changed and _make_out_of_place(module, node):
             result = node
-        else:  # an operation of unknown inside works on a copy, and the copy stands for the changed tensor
+        else:  # an operation without an out-of-place form works on a copy, which then replaces the changed tensor
             with module.graph.inserting_before(node):
                 result = module.graph.call_method("clone", (changed,))
             node.replace_input_with(changed, result)
@@ -70,7 +70,7 @@ def functionalise(module: fx.GraphModule, mutations: Sequence[Mutation]) -> None
 def _redirect(
     name: fx.Node, result: fx.Node, current: dict[fx.Node, fx.Node], order: Mapping[fx.Node, int], node: fx.Node
 ) -> None:
-    """Who reads the tensor called ``name`` after ``node`` reads ``result`` instead."""
+    """Make all that read the tensor called ``name`` after ``node`` read ``result`` instead."""
     old = current.get(name, name)
     for user in list(old.users):
         if user not in (node, result) and order.get(user, -1) > order[node]:
@@ -85,21 +85,21 @@ def _base(mutation: Mutation) -> fx.Node | None:
 
 
 def _refuse_shared_views(mutations: Sequence[Mutation], order: Mapping[fx.Node, int]) -> None:
-    """A view of a tensor that is changed in place, read afterwards under its own name, cannot be told apart here."""
+    """Raises `ModelError` where a view of a tensor is read after that tensor was changed in place."""
     for mutation in mutations:
         for view in mutation.views:
             later = any(order[user] > order[mutation.node] for user in view.users)
             if later and view is not _base(mutation):
                 raise ModelError(
                     f"'{mutation.node.name}' changes '{mutation.changed.name}' in place while '{view.name}' still "
-                    f"looks at the same memory ({place(mutation.node)}); make that operation out-of-place"
+                    f"looks at the same memory ({source_line(mutation.node)}); make that operation out-of-place"
                 )
 
 
 def _make_out_of_place(module: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_module":
         layer = module.get_submodule(str(node.target))
-        if isinstance(getattr(layer, "inplace", None), bool):  # it may be in several places, and off already
+        if isinstance(getattr(layer, "inplace", None), bool):  # it may be called several times, and off already
             layer.inplace = False  # type: ignore[assignment]
             return True
         return False
@@ -119,9 +119,9 @@ def _function_out_of_place(node: fx.Node) -> bool:
         return True
     name = getattr(function, "__name__", "")
     if name.endswith("_"):
-        for home in (torch, nn.functional):
-            if hasattr(home, name[:-1]):
-                node.target = getattr(home, name[:-1])
+        for owner in (torch, nn.functional):
+            if hasattr(owner, name[:-1]):
+                node.target = getattr(owner, name[:-1])
                 return True
     try:
         bound = inspect.signature(function).bind(*node.args, **node.kwargs)

@@ -1,4 +1,4 @@
-"""Which operations change their input, noticed while the network's code is followed."""
+"""Which operations change their input, noticed while the network is traced."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from legodnn.builder.graph.values import tensors_in
 class Mutation:
     """A node that changes one of its inputs.
 
-    ``aliases`` are all names the changed tensor goes by; ``views`` are live values that look at parts of its memory.
+    ``aliases`` are all names the changed tensor goes by; ``views`` are live values that share its memory.
     """
 
     node: fx.Node
@@ -26,9 +26,9 @@ class Mutation:
 
 
 class Watch:
-    """Knows the tensors behind the nodes of a graph that comes about, for as long as anyone can still read them.
+    """Knows the tensors behind the nodes of a graph being traced, as long as they are alive.
 
-    It holds none of them itself: what the network's code has let go of takes no memory and is no one's alias.
+    It has weak references only: what the network's code has freed takes no memory and is no alias.
     """
 
     def __init__(self) -> None:
@@ -40,13 +40,13 @@ class Watch:
         self._behind[node] = [weakref.ref(tensor) for tensor in tensors_in(value)]
 
     def versions(self, node: fx.Node) -> dict[fx.Node, list[int]]:
-        """How often the tensors that ``node`` reads were changed so far."""
+        """The version counters of the tensors that ``node`` reads."""
         return {source: [t._version for t in self._tensors(source)] for source in node.all_input_nodes}
 
     def compare(self, node: fx.Node, before: dict[fx.Node, list[int]], value: Any) -> None:
-        """``node`` has run and returned ``value``: did it change what it reads?"""
+        """Record a `Mutation` if ``node``, which has run and returned ``value``, changed what it reads."""
         changed = [source for source, versions in self.versions(node).items() if versions != before[source]]
-        for source in changed[:1]:  # the others look at the same memory
+        for source in changed[:1]:  # the others share its memory
             tensors = self._tensors(source)
             same = isinstance(value, Tensor) and any(_is_same(value, t) for t in tensors)
             self.mutations.append(Mutation(node, source, same, *self._others(source, tensors)))

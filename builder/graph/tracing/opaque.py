@@ -20,23 +20,24 @@ from legodnn.shared.errors import ModelError, one_line
 
 
 class Opaque(nn.Module):
-    """A module the tracer never looks into, for what depends on the data (non-maximum suppression, say).
+    """A module the tracer keeps as a leaf, for what depends on the data (non-maximum suppression, say).
 
     Tensors (or lists of them) in, one tensor or a tuple of tensors out. Its ``forward`` must be what
-    ``torch.jit.script`` can compile; it belongs to the trunk and keeps the channels of everything that enters it.
+    ``torch.jit.script`` can compile; it belongs to the trunk, and the channels of its inputs are not prunable.
 
-    ``decides`` says whether small changes of what enters it can change the result in any way, as choices do; networks
-    are then compared by what enters it. A subclass whose result changes as little as its input sets it to False.
+    ``decides`` says whether it makes a data-dependent selection: small changes of its inputs can change the result by
+    any amount, and networks are compared by its inputs. A subclass whose result changes in proportion to its inputs
+    sets it to False.
     """
 
     decides = True
 
 
 class Whole(nn.Module):
-    """A network's own layer behind a name that promises nothing.
+    """A network's own layer, wrapped so that its class says nothing of what it computes.
 
-    A class derived from a layer of torch is no such layer once it computes something else; nothing may be concluded
-    from its weights.
+    A class derived from a layer of torch may compute something else, and its weights must not be pruned as that
+    layer's.
     """
 
     def __init__(self, inner: nn.Module) -> None:
@@ -44,7 +45,7 @@ class Whole(nn.Module):
         self.inner = inner
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the layer computes."""
+        """The layer's result."""
         return self.inner(*args, **kwargs)
 
 
@@ -52,19 +53,19 @@ Calls = Mapping[str, tuple[Call, Call]]
 
 
 def keep_whole(module: fx.GraphModule, reasons: Mapping[str, str], calls: Calls) -> None:
-    """Make the modules in ``calls`` ones that can be written down as they are.
+    """Make the modules in ``calls`` exportable, in place.
 
-    ``calls`` has what each is given with two batch sizes, ``reasons`` why it is whole. What decides by its data, or by
-    the size of the batch, becomes TorchScript: to write down one run of it would be to write down one case. Raises
-    `ModelError` where TorchScript cannot hold it.
+    ``calls`` has the arguments of each at two batch sizes, ``reasons`` why it is a leaf. A module whose control flow
+    depends on the data or the batch size is scripted, since tracing it would record one case only. Raises `ModelError`
+    where `torch.jit.script` fails.
     """
     for name, given in calls.items():
         layer = module.get_submodule(name)
         if isinstance(layer, torch.jit.ScriptModule) or type(layer).__module__.startswith("torch.nn."):
             continue
         with restored(layer):
-            decides = _decides(layer, given)
-        if decides:
+            scripted = _traces_wrongly(layer, given)
+        if scripted:
             _put(module, name, _scripted(name, layer, reasons.get(name, "it is opaque")))
         elif any(k.__module__.startswith("torch.nn.") and k is not nn.Module for k in type(layer).__mro__):
             _put(module, name, Whole(layer))
@@ -75,8 +76,8 @@ def _put(module: nn.Module, name: str, layer: nn.Module) -> None:
     setattr(module.get_submodule(parent), child, layer)
 
 
-def _decides(layer: nn.Module, calls: Sequence[Call]) -> bool:
-    """Whether a run of ``layer`` written down by torch's tracing would be wrong for other data or batch sizes."""
+def _traces_wrongly(layer: nn.Module, calls: Sequence[Call]) -> bool:
+    """Whether a trace of ``layer`` would be wrong for other data or batch sizes."""
     args, kwargs = calls[0]
     given = tensors_in([args, kwargs])
 

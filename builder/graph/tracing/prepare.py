@@ -1,7 +1,7 @@
 """The user's network as a copy that can be traced: plain modules, 32-bit weights, no hooks.
 
 What only changes how a network is trained or stored (weight norm as a parametrization, half precision, a wrapper for
-several devices) is taken off; what cannot be is refused in a sentence that names the module and the way out.
+several devices) is removed; what cannot be is refused in a sentence that names the module and the remedy.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from legodnn.shared.errors import ModelError
 def prepared(model: nn.Module, inputs: Sequence[Tensor]) -> nn.Module:
     """A copy of ``model`` in eval mode without gradients, on the inputs' device, in float32 and plain modules.
 
-    Raises `ModelError` for networks that cannot be taken (see `legodnn.builder.graph.tracing.refusals`) and for hooks
+    Raises `ModelError` for networks that are not supported (see `legodnn.builder.graph.tracing.refusals`) and for hooks
     that change what is computed.
     """
     refuse_kinds(model)
-    # The output of a module may alias its input, so gradients stay off: they would forbid in-place changes of views.
+    # The output of a module may alias its input, so gradients are off: they would forbid in-place changes of views.
     model = _unwrapped(copied(model)).eval().requires_grad_(False)
     refuse_inputs(model, inputs)
     _register_tensors(model)
@@ -48,7 +48,7 @@ def prepared(model: nn.Module, inputs: Sequence[Tensor]) -> nn.Module:
 
 
 def _register_tensors(model: nn.Module) -> None:
-    """Tensors kept as plain attributes (a grid made by an earlier run, say) become buffers, which can be followed."""
+    """Tensors kept as plain attributes (anchors made by an earlier run, say) become buffers, which can be followed."""
     for module in model.modules():
         for name, value in list(vars(module).items()):
             if isinstance(value, Tensor) and not hasattr(type(module), name):
@@ -87,7 +87,7 @@ def _without_parametrizations(model: nn.Module) -> None:
 
 
 def _without_hooks(model: nn.Module, inputs: Sequence[Tensor]) -> None:
-    """Hooks that only look are taken off; the network must compute the same without them."""
+    """Remove all hooks. Raises `ModelError` where the network computes something else without one."""
     for module in model.modules():
         module._backward_hooks.clear()
         module._backward_pre_hooks.clear()
@@ -107,9 +107,9 @@ def _without_hooks(model: nn.Module, inputs: Sequence[Tensor]) -> None:
 
 
 def _untied(model: nn.Module) -> None:
-    """Layers that hold one weight between them get one each.
+    """Layers that share a weight get a copy each.
 
-    They compute the same, but may lose different channels. The bundle holds the weight twice.
+    They compute the same, but may lose different channels. The bundle has the weight twice.
     """
     seen: set[int] = set()
     for module in model.modules():
@@ -122,7 +122,7 @@ def _untied(model: nn.Module) -> None:
 
 
 def _in_plain_modules(model: nn.Module) -> None:
-    """Modules that torch fuses into one operation, or that hide a normalisation, in terms the analysis knows."""
+    """Replace modules that torch fuses into one operation, or that hide a normalisation, by ones the analysis knows."""
     for name, module in list(model.named_modules()):
         if isinstance(module, nn.TransformerEncoder):
             module.use_nested_tensor = False  # else it reads weights of attention that is no longer there

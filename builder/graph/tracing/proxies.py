@@ -1,4 +1,4 @@
-"""Values that a network's code computes with while it is followed, and what they refuse to tell."""
+"""Proxies that a network's code computes with while it is traced, and what they refuse to become: numbers."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from torch.fx.proxy import Attribute
 
 from legodnn.builder.graph.tracing.refusals import WRAP
 from legodnn.builder.graph.tracing.twins import ABOUT_THE_DEVICE
-from legodnn.builder.graph.values import place
+from legodnn.builder.graph.values import source_line
 
 _ABOUT_SHAPE = frozenset(
     "size dim ndimension numel nelement stride element_size storage_offset get_device type len getattr is_contiguous "
     "is_floating_point is_complex is_tensor has_names".split()
 )
-"""Operations that read a number off a tensor without looking at its data."""
+"""Operations that return a number that does not depend on a tensor's data."""
 
 _SHAPED_BY_DATA = frozenset("nonzero argwhere masked_select unique unique_consecutive nms batched_nms".split())
 
 
 class Untraceable(Exception):
-    """A place that cannot be followed, why, and what the user can do about it."""
+    """Code that cannot be traced: why, and what the user can do about it."""
 
-    def __init__(self, why: str, way_out: str = "move that part into a module of its own, which is then kept whole"):
+    def __init__(self, why: str, remedy: str = "move that part into a module of its own, which is then kept whole"):
         super().__init__(why)
-        self.way_out = way_out
+        self.remedy = remedy
 
 
 class Value(fx.Proxy):
-    """A proxy that knows what it stands for at two batch sizes; ``constant`` where no input went into it."""
+    """A proxy with its values at two batch sizes, ``examples``; ``constant`` where it depends on no input."""
 
     def __init__(self, node: fx.Node, tracer: fx.Tracer, examples: tuple[Any, Any], constant: bool) -> None:
         super().__init__(node, tracer)
@@ -55,8 +55,8 @@ class Value(fx.Proxy):
         if self.constant:
             return self.examples[0]
         if isinstance(self.examples[0], Tensor):
-            raise Untraceable(f"{what} depends on the data of '{self.node.name}' ({place(self.node)})")
-        raise Untraceable(f"{what} depends on the batch size ('{self.node.name}', {place(self.node)})")
+            raise Untraceable(f"{what} depends on the data of '{self.node.name}' ({source_line(self.node)})")
+        raise Untraceable(f"{what} depends on the batch size ('{self.node.name}', {source_line(self.node)})")
 
     def __bool__(self) -> bool:
         return bool(self._number("a condition"))
@@ -88,7 +88,7 @@ class Value(fx.Proxy):
 
 
 class Shape(tuple[Any, ...]):
-    """A shape of numbers and values, which can tell its size as ``torch.Size`` does."""
+    """A shape of numbers and proxies, with ``numel`` as ``torch.Size`` has it."""
 
     def numel(self) -> Any:
         """The product of all sizes."""
@@ -99,12 +99,12 @@ class Shape(tuple[Any, ...]):
 
 
 def values_in(arguments: Any) -> list[Value]:
-    """The values among the arguments of a call, containers opened."""
+    """The `Value` proxies among the arguments of a call, those in containers included."""
     return [item for item in _leaves(arguments) if type(item) is Value]
 
 
 def examples_of(arguments: Any, which: int) -> Any:
-    """The arguments with every value replaced by what it stands for at one batch size."""
+    """The arguments with every `Value` replaced by its example at one batch size, 0 or 1."""
 
     def example(item: Any) -> Any:
         return item.examples[which] if type(item) is Value else item
@@ -113,7 +113,7 @@ def examples_of(arguments: Any, which: int) -> Any:
 
 
 def refuse_shapes_by_data(kind: str, target: Any, args: Any, kwargs: Any) -> None:
-    """Raises `Untraceable` for a call whose result has a shape that only the data decides."""
+    """Raises `Untraceable` for a call whose result has a shape that depends on the data."""
     by_mask = target is operator.getitem and any(
         isinstance(v.examples[0], Tensor) and v.examples[0].dtype == torch.bool and not v.constant
         for v in values_in(args[1])
@@ -124,7 +124,7 @@ def refuse_shapes_by_data(kind: str, target: Any, args: Any, kwargs: Any) -> Non
 
 
 def refuse_numbers_from_data(kind: str, target: Any, values: Sequence[Value], examples: tuple[Any, Any]) -> None:
-    """Raises `Untraceable` for a call that makes plain numbers of a tensor's entries."""
+    """Raises `Untraceable` for a call that turns a tensor's elements into plain numbers."""
     if not any(isinstance(v.examples[0], Tensor) for v in values) or isinstance(examples[0], torch.Size):
         return
     if kind == "call_module":

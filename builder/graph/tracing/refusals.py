@@ -1,4 +1,4 @@
-"""Networks that cannot be taken, each with one sentence that names the module and the way out."""
+"""Networks that are not supported, each with one sentence that names the module and the remedy."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from legodnn.shared.naming import few
 
 _QUANTISED = (".quantized", ".qat", ".fake_quantize", ".observer")
 _FLOATING = ("FloatFunctional", "FXFloatFunctional")
-"""What stands in networks that may be quantised some day, and only adds and multiplies until then."""
+"""Modules for later quantisation, which until then only add and multiply."""
 
 _CONTAINERS = ("list", "sequence", "iterable", "tuple", "dict", "mapping")
 
 WRAP = "wrap the network in a module whose forward takes its tensors one by one"
-"""The way out where a network takes something else than tensors."""
+"""The remedy where a network takes something else than tensors."""
 
 
 def named(name: str, module: nn.Module | None = None) -> str:
@@ -33,7 +33,7 @@ def named(name: str, module: nn.Module | None = None) -> str:
 
 
 def refuse_kinds(model: nn.Module) -> None:
-    """Raises `ModelError` for scripted and quantised networks and those whose weights are not there or no numbers."""
+    """Raises `ModelError` for scripted and quantised networks and those whose weights are missing or not finite."""
     if isinstance(model, torch.jit.ScriptModule):
         raise ModelError("the network is TorchScript, whose inside cannot be changed; give the Python network it was")
     for name, module in model.named_modules():
@@ -81,10 +81,10 @@ def refuse_inputs(model: nn.Module, inputs: Sequence[Tensor]) -> None:
     rest = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     few, many = len(inputs) < len(needed), len(inputs) > len(places) and not rest
     if few or many:
-        way_out = "give one for each" if few else WRAP
+        remedy = "give one for each" if few else WRAP
         raise ModelError(
             f"the network's forward takes ({', '.join(needed if few else [p.name for p in places])}) and "
-            f"{len(inputs)} input sizes are given; {way_out}"
+            f"{len(inputs)} input sizes are given; {remedy}"
         )
     for parameter in places[: len(inputs)]:
         kind = str(getattr(parameter.annotation, "__name__", parameter.annotation))
@@ -106,7 +106,7 @@ def answer(model: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _where(model: nn.Module, error: Exception) -> str:
-    """The innermost module in which an exception came about."""
+    """The innermost module in which an exception was raised, as the start of a sentence; empty where there is none."""
     names = {id(module): name for name, module in model.named_modules()}
     found, trace = "", error.__traceback__
     while trace is not None:

@@ -1,7 +1,7 @@
-"""What stands in for parts of Python and torch while a network's code is followed.
+"""Replacements for parts of Python and torch while a network is traced.
 
-Some of torch never asks a proxy what it wants: factories take sizes only, attention is one fused operation. Each gets
-a stand-in that runs in the open. Modules that are kept whole run with the real thing.
+Some functions of torch do not dispatch on proxies: factories take sizes only, attention is one fused operation. Each is
+replaced by one that is recorded. Leaves run with the originals.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FACTORIES = ("arange", "empty", "eye", "full", "linspace", "ones", "tensor", "ze
 
 
 class Recorder(Protocol):
-    """What a stand-in needs of the tracer: whether real code is running, and how to record a call."""
+    """The part of the tracer that stand-ins use: whether a recorded operation is running, and how to record a call."""
 
     running: bool
 
@@ -44,7 +44,7 @@ def standing_in(recorder: Recorder) -> Iterator[None]:
         if attention is not None:
             stack.callback(attention.set_fastpath_enabled, attention.get_fastpath_enabled())
             attention.set_fastpath_enabled(False)  # what torch fuses into one operation cannot be followed
-        # Functions registered with torch.fx.wrap would be recorded whole; this tracer looks into them.
+        # Functions registered with torch.fx.wrap would be recorded whole; this tracer traces into them.
         stack.enter_context(mock.patch.dict(fx._symbolic_trace._wrapped_fns_to_patch, clear=True))
         for name in FACTORIES:
             stack.enter_context(mock.patch.object(torch, name, _recorded(recorder, getattr(torch, name))))
@@ -86,14 +86,15 @@ def _as_written(recorder: Recorder, original: Callable[..., Any]) -> Callable[..
 
 
 def _unless_followed(recorder: Recorder, original: Callable[..., Any]) -> Callable[..., Any]:
-    """A network is followed in 32 bits: where it would switch to fewer, nothing happens."""
+    """A network is traced in float32: autocast does nothing meanwhile."""
     return lambda self, *args: original(self, *args) if recorder.running else self if not args else None
 
 
 def _is_instance(original: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
-    """``isinstance`` takes a value for what it stands for.
+    """``isinstance`` for a `Value` is that of its example.
 
-    Were the value to say so itself, by ``__class__``, C++ would believe it too and read memory that is not there.
+    Setting ``__class__`` on it instead would also convince C++, which would then read a tensor's memory where there is
+    none.
     """
 
     def is_instance(value: Any, kinds: Any) -> bool:
@@ -103,7 +104,7 @@ def _is_instance(original: Callable[[Any, Any], bool]) -> Callable[[Any, Any], b
 
 
 def made_anew(factory: str, like: Value, *sizes: Any, **options: Any) -> Any:
-    """``x.new_zeros(...)`` takes nothing from ``x`` but its type and device."""
+    """``x.new_zeros(...)`` and its like as calls of the factory itself, with the dtype and device of ``x``."""
     listed = factory == "full" or (len(sizes) == 1 and isinstance(sizes[0], tuple | list))
     size = sizes[0] if listed else sizes
     options = {"dtype": like.dtype, "device": like.device, **options}

@@ -1,4 +1,4 @@
-"""Networks that change themselves while they run."""
+"""Networks that change their own attributes while they run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch.nn as nn
 
 @contextlib.contextmanager
 def restored(model: nn.Module) -> Iterator[None]:
-    """Whatever the network sets on its modules within the context is forgotten: counters, caches, buffers.
+    """Undo at the end of the context whatever the network sets on its modules: counters, caches, buffers.
 
     A cache filled by one run would be a constant to the next, and one filled while tracing would hold proxies.
     """

@@ -1,9 +1,9 @@
-"""Tracing: a network becomes an fx graph that can be cut anywhere.
+"""Tracing: a network becomes an fx graph that can be cut at any value.
 
-The tracer knows what every value is at two batch sizes. What is a plain number in both (a channel count, an image's
-height) is a plain number to the network's own code, so conditions and loops over shapes just run; what differs is the
-batch size's doing and stays symbolic. What depends on the data cannot be followed: the innermost module around it is
-then kept whole, which costs one leaf, never the network.
+The tracer holds every value at two batch sizes. A number that is equal in both (a channel count, an image's height) is
+a plain number to the network's own code, so conditions and loops over shapes run as written; one that differs depends
+on the batch size and is symbolic. Code that depends on the data cannot be traced: the innermost module around it
+becomes a leaf, and the rest of the network is traced.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import torch.nn as nn
 from torch import Tensor, fx
 
 from legodnn.builder.graph.channels.rules import is_known_whole
-from legodnn.builder.graph.shapes import note_facts, without_numbers
+from legodnn.builder.graph.shapes import note_metadata, to_meta
 from legodnn.builder.graph.tracing.attention import attend
 from legodnn.builder.graph.tracing.canonical import canonicalise
 from legodnn.builder.graph.tracing.copies import refuse_uncopied
@@ -43,25 +43,25 @@ from legodnn.builder.graph.tracing.proxies import (
 from legodnn.builder.graph.tracing.refusals import answer
 from legodnn.builder.graph.tracing.stand_ins import FACTORIES, made_anew, standing_in
 from legodnn.builder.graph.tracing.state import restored
-from legodnn.builder.graph.tracing.twins import ABOUT_THE_DEVICE, Call, twin_of, with_numbers
-from legodnn.builder.graph.values import DECIDES, ValueFacts, facts, facts_of, tensors_in
+from legodnn.builder.graph.tracing.twins import ABOUT_THE_DEVICE, Call, twin_of, with_values
+from legodnn.builder.graph.values import DATA_DEPENDENT, ValueMetadata, metadata, metadata_of, tensors_in
 from legodnn.shared.errors import ModelError, one_line
 
 _TRANSPARENT = (
     nn.Sequential, nn.Transformer, nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.TransformerDecoder,
     nn.TransformerDecoderLayer, nn.SyncBatchNorm,
 )  # fmt: skip
-"""Modules of torch that are made of others, or of functions."""
+"""Modules of torch that are traced into, since they are made of other modules or functions."""
 
 _HARMLESS = frozenset("extra_repr reset_parameters train dump_patches".split())
-"""What a class may change of a layer of torch without changing what it computes."""
+"""Attributes that a subclass of a layer of torch may override without changing what the layer computes."""
 
 
 _OURS = __name__.rpartition(".")[0]
 
 
 class _Tracer(fx.Tracer):
-    """Runs the network's code at two batch sizes at once and records what it does to its inputs."""
+    """Runs the network's code at two batch sizes at once and records the operations on its inputs."""
 
     proxy_buffer_attributes = True
 
@@ -74,21 +74,21 @@ class _Tracer(fx.Tracer):
         self.failed: str | None = None
         self.running = False
 
-    # ---- what is looked into ------------------------------------------------------------------------------------
+    # ---- leaves -----------------------------------------------------------------------------------------------
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if module_qualified_name in self.leaves or isinstance(m, Opaque | torch.jit.ScriptModule):
             return True
         return is_known_whole(m) or _is_of_torch(m)
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        if self.running or m not in (self.submodule_paths or {}):  # a module made on the spot is looked through
+        if self.running or m not in (self.submodule_paths or {}):  # a module created in a forward is no leaf
             return forward(*args, **kwargs)
         # In torch 2.1 a module that calls itself is on the stack once and taken off twice: each call gets its own.
         stack, self.module_stack = self.module_stack, OrderedDict()
         try:
             return super().call_module(m, forward, args, kwargs)
         except Exception:
-            # The innermost module sees the exception first; one that is whole already cannot be helped.
+            # The innermost module sees the exception first; one that is a leaf already fails for another reason.
             if self.failed is None and self.path_of_module(m) not in self.leaves:
                 self.failed = self.path_of_module(m)
             raise
@@ -96,7 +96,7 @@ class _Tracer(fx.Tracer):
             self.module_stack = stack
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
-        if self.running or type(attr_val) is Value:  # the network has set that itself
+        if self.running or type(attr_val) is Value:  # an attribute the network set while it was traced
             return attr_val
         return super().getattr(attr, attr_val, parameter_proxy_cache)
 
@@ -130,15 +130,15 @@ class _Tracer(fx.Tracer):
         node = super().create_node(*args, **kwargs)
         node.meta["source"] = _source_line()
         node.meta["module"] = self.scope.module_path
-        if node.op == "get_attr":  # of what a call is given without a value to stand for it
+        if node.op == "get_attr":  # a tensor that a call takes and no proxy stands for
             tensor = self._attribute(str(node.target))
             self._note(node, (tensor, tensor))
         elif node.op == "output":
-            node.meta["value"] = _facts_together(node)
+            node.meta["value"] = _joint_metadata(node)
         return node
 
     def _note(self, node: fx.Node, examples: tuple[Any, Any]) -> None:
-        node.meta["value"] = facts_of(examples[0])
+        node.meta["value"] = metadata_of(examples[0])
         if all(isinstance(example, Tensor) for example in examples):
             node.meta["shapes"] = tuple(tuple(example.shape) for example in examples)
         self.watch.note(node, examples[0])
@@ -170,7 +170,7 @@ class _Tracer(fx.Tracer):
         if kind == "get_attr":
             found = self._attribute(str(target))
             found = found if isinstance(found, nn.Parameter) else found.clone()  # networks count in their buffers
-            return found, without_numbers(found)
+            return found, to_meta(found)
         function: Any = target
         if kind == "call_module":
             self._note_call(str(target), first, second)
@@ -186,7 +186,7 @@ class _Tracer(fx.Tracer):
             self.running = False
 
     def _attribute(self, name: str) -> Any:
-        """What the network really holds."""
+        """The network's attribute of this name, without recording that it is read."""
         before, self.running = self.running, True
         try:
             return operator.attrgetter(name)(self.root)
@@ -194,13 +194,14 @@ class _Tracer(fx.Tracer):
             self.running = before
 
     def _note_call(self, name: str, first: Call, second: Call) -> None:
-        """What a module that is kept whole gets the first time is needed to see how to write it down."""
+        """Keep the arguments of the first call of a leaf: `keep_whole` exports it on them."""
         whole = name in self.leaves or isinstance(self.root.get_submodule(name), Opaque)
         if whole and name not in self.calls:
-            self.calls[name] = first, with_numbers(first, second)
+            self.calls[name] = first, with_values(first, second)
 
     def _spread(self, node: fx.Node, examples: tuple[Any, Any], constant: bool) -> Any:
-        """What the network's code gets for a node: containers opened, plain numbers as such, values for the rest."""
+        """The value that the network's code gets for a node: containers of items, plain numbers, and proxies for the
+        rest."""
         first, second = examples
         if isinstance(first, torch.Size):
             return self._shape(node, first, second, constant)
@@ -238,7 +239,7 @@ def _method(name: str) -> Callable[..., Any]:
 
 
 def _is_of_torch(m: nn.Module) -> bool:
-    """Whether a module computes what a class of torch does: whoever derived it has changed nothing that is called."""
+    """Whether a module computes what a class of torch.nn does: its own class overrides nothing but `_HARMLESS`."""
     own = list(takewhile(lambda kind: not kind.__module__.startswith("torch.nn."), type(m).__mro__))
     base = type(m).__mro__[len(own)]
     if base is nn.Module or issubclass(base, _TRANSPARENT) or "forward" in vars(m):
@@ -248,19 +249,19 @@ def _is_of_torch(m: nn.Module) -> bool:
     return changed <= _HARMLESS
 
 
-def _facts_together(node: fx.Node) -> ValueFacts:
-    """What is known of all that ``node`` reads, as one value."""
+def _joint_metadata(node: fx.Node) -> ValueMetadata:
+    """The metadata of all that ``node`` reads, as of one value."""
     if isinstance(node.args[0], fx.Node):
-        return facts(node.args[0])
-    return ValueFacts(False, any(facts(source).holds_tensors for source in node.all_input_nodes))
+        return metadata(node.args[0])
+    return ValueMetadata(False, any(metadata(source).holds_tensors for source in node.all_input_nodes))
 
 
 def _source_line() -> str:
-    """The line of the network's own code that is running, as ``file.py:line``."""
+    """The line of the network's own code that is running, as ``file.py:line``; empty where there is none."""
     frame = inspect.currentframe()
     while frame is not None:
-        home = frame.f_globals.get("__name__", "")
-        if home.partition(".")[0] not in ("torch", "contextlib") and not home.startswith(_OURS):
+        module = frame.f_globals.get("__name__", "")
+        if module.partition(".")[0] not in ("torch", "contextlib") and not module.startswith(_OURS):
             return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
         frame = frame.f_back
     return ""
@@ -275,38 +276,38 @@ def _input_names(function: Any, count: int) -> list[str]:
 def trace(model: nn.Module, inputs: Sequence[Tensor], whole: Sequence[str] = ()) -> fx.GraphModule:
     """Trace ``model`` (left untouched) on example ``inputs`` and return a graph module in eval mode.
 
-    Modules called ``whole`` are not looked into.
+    Modules called ``whole`` become leaves.
 
-    Every node carries ``meta["value"]``, a `legodnn.builder.graph.values.ValueFacts`, and, where the network's code
-    is at hand, ``meta["source"]``, the place in it; ``meta["decides"]`` marks calls of an `Opaque` that decides. No
+    Every node carries ``meta["value"]``, a `legodnn.builder.graph.values.ValueMetadata`, and, where the network's code
+    is at hand, ``meta["source"]``, the line of it; ``meta["data_dependent"]`` marks data-dependent selections. No
     operation of the result changes its input in place. ``meta["opaque"]`` of the result names the modules that could
-    not be looked into, with the reason, and ``meta["any_batch"]`` says whether it takes other batch sizes than the
+    not be traced, with the reason, and ``meta["any_batch"]`` says whether it takes other batch sizes than the
     example's. Raises `ModelError` when the top level itself cannot be traced or the network does not run on the inputs.
     """
     model = prepared(model, inputs)
     with torch.no_grad():
         module, (opaque, calls, mutations), any_batch = _at_two_sizes(model, inputs, whole)
         refuse_uncopied(module)
-        _mark_decisions(module)
+        _mark_data_dependent(module)
         keep_whole(module, opaque, calls)
         functionalise(module, mutations)
         canonicalise(module)
     if any("value" not in node.meta for node in module.graph.nodes):
-        note_facts(module, inputs)
+        note_metadata(module, inputs)
     module.meta["opaque"] = opaque
     module.meta["any_batch"] = any_batch
     return module
 
 
-def _mark_decisions(module: fx.GraphModule) -> None:
+def _mark_data_dependent(module: fx.GraphModule) -> None:
     for node in module.graph.nodes:
         layer = module.get_submodule(str(node.target)) if node.op == "call_module" else None
         if isinstance(layer, Opaque) and layer.decides:
-            node.meta[DECIDES] = True
+            node.meta[DATA_DEPENDENT] = True
 
 
 Found = tuple[dict[str, str], Calls, list[Mutation]]
-"""What tracing tells beside the graph: modules kept whole and why, what they are given, and what changes its input."""
+"""The results of tracing beside the graph: modules kept whole and why, their arguments, and in-place operations."""
 
 
 def _at_two_sizes(
@@ -317,14 +318,14 @@ def _at_two_sizes(
     failure: ModelError | None = None
     try:
         module, found = _symbolic(model, inputs, larger, whole)
-        if set(found[0]) == set(whole):  # nothing had to be rescued
+        if set(found[0]) == set(whole):  # no module was added to the leaves
             return module, found, True
     except ModelError as error:
         failure = error
-    answer(model, inputs)  # raises where the network does not run at all
+    answer(model, inputs)  # raises `ModelError` where the network does not run at all
     try:
         answer(model, larger)
-    except ModelError:  # a network for one batch size is one still
+    except ModelError:  # a network of a fixed batch size is traced at that one
         return *_symbolic(model, inputs, inputs, whole), False
     if failure is not None:
         raise failure
@@ -336,17 +337,17 @@ def _symbolic(
 ) -> tuple[fx.GraphModule, Found]:
     opaque = dict.fromkeys(whole, "to be kept whole")
     while True:
-        tracer = _Tracer(opaque, [(a.clone(), without_numbers(b)) for a, b in zip(inputs, twins, strict=True)])
+        tracer = _Tracer(opaque, [(a.clone(), to_meta(b)) for a, b in zip(inputs, twins, strict=True)])
         try:
             with restored(model), standing_in(tracer):
                 graph = tracer.trace(model)
         except Exception as error:
             if tracer.failed is None or tracer.failed in opaque:
-                way_out = getattr(error, "way_out", Untraceable("").way_out)
-                raise ModelError(f"the network's top level cannot be traced: {one_line(error)}; {way_out}") from error
+                remedy = getattr(error, "remedy", Untraceable("").remedy)
+                raise ModelError(f"the network's top level cannot be traced: {one_line(error)}; {remedy}") from error
             opaque[tracer.failed] = one_line(error)
             continue
         for value, name in tracer.tensor_attrs.items():
-            if not hasattr(model, name):  # a constant that came about while tracing
+            if not hasattr(model, name):  # a constant created while tracing
                 setattr(model, name, value)
         return fx.GraphModule(model, graph).eval(), (opaque, tracer.calls, tracer.watch.mutations)

@@ -1,7 +1,7 @@
-"""The second batch size a network is followed at, on tensors that have shapes but no numbers.
+"""The second batch size a network is traced at, on the meta device.
 
-It is there to tell what is the batch size's doing; nobody reads its numbers. Where a call cannot do without, it gets
-some: the first batch's, repeated in their order to the size that is wanted.
+It shows which sizes depend on the batch size; nothing reads its values. Where a call needs values, it gets those of the
+first batch, repeated in their order to the size needed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor, fx
 
-from legodnn.builder.graph.shapes import call_without_numbers, without_numbers
+from legodnn.builder.graph.shapes import call_on_meta, to_meta
 from legodnn.builder.graph.tracing.state import restored
 from legodnn.builder.graph.values import tensors_in
 
@@ -22,35 +22,35 @@ Call = tuple[tuple[Any, ...], dict[str, Any]]
 """Positional arguments and those by name."""
 
 ABOUT_THE_DEVICE = frozenset("device is_cpu is_cuda is_mps is_xpu is_meta get_device type".split())
-"""What a tensor without numbers would answer for itself; the first batch answers for it."""
+"""Attributes in which a tensor on the meta device differs; they are taken from the first batch."""
 
 
 def twin_of(function: Callable[..., Any], first: Call, second: Call) -> Any:
-    """What ``function``, or a module, makes of the second batch, without numbers."""
-    args, kwargs = without_numbers(second)
+    """The result of ``function``, or of a module, for the second batch, on the meta device."""
+    args, kwargs = to_meta(second)
     try:
         if isinstance(function, nn.Module):
             found = _call_module(function, args, kwargs)
         else:
             with torch.device("meta"):
                 found = function(*args, **kwargs)
-    except Exception:  # with numbers it works, or fails for the right reason
-        args, kwargs = with_numbers(first, second)
+    except Exception:  # with values it works, or fails for a reason of its own
+        args, kwargs = with_values(first, second)
         found = function(*args, **kwargs)
-    return without_numbers(found)
+    return to_meta(found)
 
 
 def _call_module(module: nn.Module, args: Any, kwargs: Any) -> Any:
     ours = type(module).__module__.startswith("torch.nn.")
-    with contextlib.nullcontext() if ours else restored(module):  # what it keeps for later must have numbers
-        return call_without_numbers(module, args, kwargs)
+    with contextlib.nullcontext() if ours else restored(module):  # what it caches must not be on the meta device
+        return call_on_meta(module, args, kwargs)
 
 
-def with_numbers(first: Call, second: Call) -> Call:
-    """The second batch's arguments with numbers.
+def with_values(first: Call, second: Call) -> Call:
+    """The second batch's arguments with values.
 
-    One item more than the first, the same as its first item, is what the second batch is made of; repeating the numbers
-    gives just that wherever the batch comes first.
+    The second batch is the first and its first item once more; repeating the values gives that wherever the batch is
+    the first axis.
     """
     pairs = zip(tensors_in(list(second)), tensors_in(list(first)), strict=True)
     made = {id(twin): _repeated(model, twin.shape) if twin.is_meta else twin for twin, model in pairs}

@@ -9,8 +9,7 @@ import torch.nn as nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from legodnn.builder import AutoBlockManager, BlockRetrainer, CommonModelManager, set_random_seed
-from legodnn.builder.distill import reconstruction as closed_form
-from legodnn.builder.distill import retrainer
+from legodnn.builder.distill import reconstruction, retrainer
 from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.managers.loss import relative_error
@@ -49,8 +48,8 @@ def retrain(folder, blocks=None, loader=None, epochs=2, seed=0, **kwargs):
     ],
     ids=["plain", "strided dilated", "grouped", "without bias", "linear"],
 )
-def test_closed_form_recovers_a_block_whose_channels_were_redundant(first, second, monkeypatch):
-    monkeypatch.setattr(closed_form, "RIDGE", 1e-6)
+def test_reconstruction_recovers_a_block_whose_channels_were_redundant(first, second, monkeypatch):
+    monkeypatch.setattr(reconstruction, "RIDGE", 1e-6)
     generator = torch.Generator().manual_seed(0)
     for parameter in [*first.parameters(), *second.parameters()]:
         parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator)
@@ -59,16 +58,16 @@ def test_closed_form_recovers_a_block_whose_channels_were_redundant(first, secon
         first.weight[1::2], first.bias[1::2] = first.weight[::2] * 0.9, first.bias[::2] * 0.9
     block = trace(nn.Sequential(first, second).eval(), [images()])
     channels = analyse(block)
-    descendant = derive(block, channels, 0.5, round_to=1, importance=lambda c, f: -(np.arange(len(f.classes)) % 2.0))
+    descendant = derive(block, channels, 0.5, round_to=1, importance=lambda c, g: -(np.arange(len(g.prunable)) % 2.0))
     x = images(32)
     before = relative_error(descendant.module(x), block(x))
-    closed_form.fit(block, descendant, channels, [closed_form.Sample(x, x)])
+    reconstruction.fit(block, descendant, channels, [reconstruction.Sample(x, x)])
     after = relative_error(descendant.module(x), block(x))
     assert before > 0.01
     assert after < 1e-3 * before
 
 
-def test_closed_form_makes_up_for_a_wrong_input_of_a_residual_block():
+def test_reconstruction_makes_up_for_a_wrong_input_of_a_residual_block():
     class Residual(nn.Module):
         def __init__(self):
             super().__init__()
@@ -83,9 +82,9 @@ def test_closed_form_makes_up_for_a_wrong_input_of_a_residual_block():
     x = images(64)
     seen = x + 0.3 * x.flip(1)
     errors = {}
-    for name, samples in {"teacher": [closed_form.Sample(x, x)], "path": [closed_form.Sample(seen, x)]}.items():
+    for name, samples in {"teacher": [reconstruction.Sample(x, x)], "path": [reconstruction.Sample(seen, x)]}.items():
         descendant = derive(block, channels, 0.25, round_to=1)
-        closed_form.fit(block, descendant, channels, samples)
+        reconstruction.fit(block, descendant, channels, samples)
         errors[name] = float(relative_error(descendant.module(seen), block(x)))
     assert errors["path"] < 0.8 * errors["teacher"]
 
@@ -102,7 +101,7 @@ def test_training_improves_every_descendant_and_keeps_the_better_step(tmp_path):
     results = retrain(tmp_path, blocks, epochs=4).train_all_blocks()
     expected = {(b, v) for b in blocks.block_names for v in blocks.descendant_names}
     assert {(r.block, r.variant) for r in results} == expected
-    assert all(r.method in ("closed form", "gradient") and r.error < 1 for r in results)
+    assert all(r.method in ("reconstruction", "gradient") and r.error < 1 for r in results)
     for result in results:
         trained = blocks.load(blocks_stage(tmp_path, blocks), result.block, result.variant)
         untrained = blocks.derive(result.block, result.variant).module
@@ -149,7 +148,7 @@ def test_same_seed_same_weights_and_other_seed_other_weights(tmp_path):
 def test_a_diverging_rate_is_noticed_and_never_gets_into_the_results(tmp_path):
     results = retrain(tmp_path, epochs=2, learning_rate=1.0).train_all_blocks()
     assert all(math.isfinite(r.error) for r in results)
-    assert {r.method for r in results} <= {"closed form", "gradient, lower rate", "gradient"}
+    assert {r.method for r in results} <= {"reconstruction", "gradient, lower rate", "gradient"}
     assert any(r.method != "gradient" for r in results)
 
 
@@ -200,7 +199,7 @@ def test_a_fraction_of_an_epoch_ends_within_it(tmp_path, monkeypatch):
     assert steps == [math.ceil(1.5 * batches)] * math.ceil(1.5 * batches)
 
 
-def test_the_two_steps_are_compared_on_no_more_held_back_images_than_it_takes(tmp_path, monkeypatch):
+def test_the_two_steps_are_compared_on_no_more_validation_images_than_it_takes(tmp_path, monkeypatch):
     judged = []
     original = retrainer.judge
 

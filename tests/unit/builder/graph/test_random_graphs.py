@@ -15,9 +15,9 @@ from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.fold import fold_norms
 from legodnn.builder.graph.run import compose, run_segment
 from legodnn.builder.graph.segments import cut
-from legodnn.builder.graph.shapes import note_facts
+from legodnn.builder.graph.shapes import note_metadata
 from legodnn.builder.graph.tracing.trace import trace
-from legodnn.builder.graph.values import facts, tensors_in
+from legodnn.builder.graph.values import metadata, tensors_in
 from legodnn.builder.prune.derive import derive
 from tests.networks import images
 from tests.random_networks import HOLDERS, REWRITTEN, around, network, one_by_one, seeded
@@ -57,7 +57,7 @@ class Masked(fx.Interpreter):
             return None, None
         roots = self.channels.roots(tag.ids)
         kept = torch.tensor([int(root) not in self.gone for root in roots.ravel()]).reshape(roots.shape)
-        shape = [1] * len(facts(node).shape)
+        shape = [1] * len(metadata(node).shape)
         for axis, size in zip(tag.axes, kept.shape, strict=True):
             shape[axis] = size
         return kept, kept.reshape(shape) if shape else None
@@ -126,7 +126,7 @@ def check_descriptions(descendant):
     """Layers say of themselves what their tensors and inputs are, and none is empty."""
     for node in descendant.graph.nodes:
         if node.op == "call_module":
-            layer, shape = descendant.get_submodule(node.target), facts(node.args[0]).shape
+            layer, shape = descendant.get_submodule(node.target), metadata(node.args[0]).shape
             assert all(value.numel() for value in layer.parameters())
             check_layer(layer, shape)
 
@@ -156,7 +156,7 @@ def check_mixed(graph, folded, values, x, pick):
     for block in graph.blocks:
         module = folded[block.name]
         descendant = derive(module, analyse(module), pick((0.0, *SPARSITIES)), round_to=pick((1, 8))).module
-        note_facts(descendant, [values[block.inputs[0]]])
+        note_metadata(descendant, [values[block.inputs[0]]])
         check_descriptions(descendant)
         chosen[block.name] = descendant
     mixed = boundary_values(graph, chosen, x)
@@ -257,13 +257,13 @@ def test_what_must_hold_of_every_network_holds_of_every_way_to_write_a_piece(kin
 def removable(seed):
     """Whether some block of a seed's network has channels that may go, and the share of channels that may."""
     graph = cut(trace(seeded(seed), [images()]), 0.5)
-    blocks = [analyse(fold_norms(graph.module(block))).families() for block in graph.blocks]
-    families = [family for block in blocks for family in block]
-    may_go = sum(len(f.classes) for f in families if len(f.classes) > 1)
-    return may_go > 0, may_go / max(1, sum(len(f.classes) + f.protected for f in families))
+    blocks = [analyse(fold_norms(graph.module(block))).groups() for block in graph.blocks]
+    groups = [group for block in blocks for group in block]
+    prunable = sum(len(g.prunable) for g in groups if len(g.prunable) > 1)
+    return prunable > 0, prunable / max(1, sum(len(g.prunable) + g.protected for g in groups))
 
 
-def test_most_random_networks_have_blocks_with_channels_that_may_go():
+def test_most_random_networks_have_blocks_with_prunable_channels():
     found = [removable(seed) for seed in range(30)]
     assert sum(any_go for any_go, _ in found) >= 26
     assert sum(share for _, share in found) / len(found) >= 0.5

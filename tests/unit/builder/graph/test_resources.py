@@ -7,12 +7,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from legodnn.builder.graph.resources import count_flops, measure
 from legodnn.builder.graph.tracing.trace import trace
-from legodnn.builder.graph.values import facts, facts_of
+from legodnn.builder.graph.values import metadata, metadata_of
 from tests.networks import NETWORKS, images, network
 
 
 @pytest.mark.parametrize("name", NETWORKS)  # one of them looks at its data
-def test_what_is_counted_without_numbers_is_what_a_run_does(name):
+def test_what_is_counted_on_the_meta_device_is_what_a_run_does(name):
     module, x = trace(network(name), [images(3)]), images(5)
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
@@ -20,7 +20,7 @@ def test_what_is_counted_without_numbers_is_what_a_run_does(name):
     found = measure(module, [x])
     assert found.flops == count_flops(module, [x]) == counter.get_total_flops() > 0
     values = _values(module, x)
-    assert {node: facts(node) for node in values} == {node: facts_of(value) for node, value in values.items()}
+    assert {node: metadata(node) for node in values} == {node: metadata_of(value) for node, value in values.items()}
 
 
 class _Keeping(fx.Interpreter):

@@ -46,11 +46,11 @@ def listing(graph):
         lines.append(f"{segment.name}: {arrow}")
         lines += [f"    {layer}" for layer in layers_of(graph.teacher, segment.nodes)]
         if segment.is_block:
-            for family in analyse(fold_norms(graph.module(segment))).families():
+            for group in analyse(fold_norms(graph.module(segment))).groups():
                 # Where in the network's code it is said is left out: lines move from version to version.
-                stay = [f"{n} stay: {dataclasses.replace(reason, source='')}" for reason, n in family.stays.items()]
-                may_go = f"{' + '.join(family.layers)}: {len(family.classes)} may go"
-                lines.append(f"    = {'; '.join([may_go, *stay])}")
+                reasons = [(n, dataclasses.replace(reason, source="")) for reason, n in group.not_prunable.items()]
+                prunable = f"{' + '.join(group.layers)}: {len(group.prunable)} may go"
+                lines.append(f"    = {'; '.join([prunable, *[f'{n} stay: {reason}' for n, reason in reasons]])}")
     return "\n".join(lines) + "\n"
 
 

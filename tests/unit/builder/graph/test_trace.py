@@ -7,7 +7,7 @@ import torch
 import torch.nn as nn
 
 from legodnn.builder.graph.tracing.trace import trace
-from legodnn.builder.graph.values import facts
+from legodnn.builder.graph.values import metadata
 from legodnn.shared.errors import ModelError
 from tests.networks import NETWORKS, images, network
 
@@ -57,8 +57,8 @@ def test_an_odd_layer_costs_one_leaf_and_not_the_network():
 def test_every_node_knows_its_shape():
     module = trace(network("gated"), [images(3)])
     conv = next(n for n in module.graph.nodes if n.target == "expand")
-    assert facts(conv).shape == (3, 24, 8, 8)
-    assert facts(conv).bytes == 3 * 24 * 64 * 4
+    assert metadata(conv).shape == (3, 24, 8, 8)
+    assert metadata(conv).bytes == 3 * 24 * 64 * 4
 
 
 def test_an_in_place_change_seen_through_a_view_is_refused():

@@ -4,10 +4,10 @@ import torch
 import torch.nn as nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from legodnn.builder.graph.shapes import note_facts
+from legodnn.builder.graph.shapes import note_metadata
 from legodnn.builder.graph.tracing.trace import trace
-from legodnn.builder.graph.tracing.twins import twin_of, with_numbers
-from legodnn.builder.graph.values import facts
+from legodnn.builder.graph.tracing.twins import twin_of, with_values
+from legodnn.builder.graph.values import metadata
 from tests.networks import conv, images
 from tests.odd_networks import DataDependent
 
@@ -64,15 +64,15 @@ class MakesTensors(nn.Module):
         return x + self.grid[0] + torch.arange(x.shape[0], device=x.device).view(-1, 1, 1, 1)
 
 
-def test_facts_are_noted_without_a_run():
+def test_metadata_is_noted_without_a_run():
     traced = trace(nn.Sequential(conv(3, 8), MakesTensors(), conv(8, 4)).eval(), [images(2, 16)])
     with Convolutions() as convolutions:
-        note_facts(traced, [images(5, 16)])
+        note_metadata(traced, [images(5, 16)])
     assert convolutions.count == 0
-    assert {facts(node).shape[0] for node in traced.graph.nodes if node.op == "call_module"} == {5}
+    assert {metadata(node).shape[0] for node in traced.graph.nodes if node.op == "call_module"} == {5}
 
 
-def test_what_must_see_numbers_gets_the_first_batchs_and_its_result_has_none_again():
+def test_what_must_see_values_gets_the_first_batchs_and_its_result_is_on_the_meta_device():
     layer = DataDependent().eval()
     first = torch.rand(2, 8, 6, 6)
     second = torch.empty(3, 8, 6, 6, device="meta")
@@ -81,10 +81,10 @@ def test_what_must_see_numbers_gets_the_first_batchs_and_its_result_has_none_aga
     assert found.shape == layer(torch.cat([first, first[:1]])).shape
 
 
-def test_numbers_of_the_second_batch_are_those_of_a_batch_with_its_first_item_again():
+def test_values_of_the_second_batch_are_those_of_a_batch_with_its_first_item_again():
     x = torch.rand(2, 3, 4)
     twin = torch.empty(3, 3, 4, device="meta")
-    (made, scale), named = with_numbers(((x, 2.0), {"mask": x > 0.5}), ((twin, 2.0), {"mask": twin > 0.5}))
+    (made, scale), named = with_values(((x, 2.0), {"mask": x > 0.5}), ((twin, 2.0), {"mask": twin > 0.5}))
     expected = torch.cat([x, x[:1]])
     assert torch.equal(made, expected)
     assert torch.equal(named["mask"], expected > 0.5)

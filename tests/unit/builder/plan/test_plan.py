@@ -38,7 +38,7 @@ def test_a_tree_lists_modules_before_what_is_in_them_and_skips_those_with_one_ch
     assert (rows[0].parameters, rows[0].removable_parameters) == (40, 10)
 
 
-def test_a_plan_counts_what_may_go_and_what_the_smallest_descendant_has_lost():
+def test_a_plan_counts_what_is_prunable_and_what_the_smallest_descendant_has_lost():
     plan = manager().plan()
     first = plan.blocks[0]
     assert [row.name for row in first.modules] == ["1.0.body", "1.0.body.0", "1.0.body.3"]
@@ -47,17 +47,17 @@ def test_a_plan_counts_what_may_go_and_what_the_smallest_descendant_has_lost():
     assert sum(len(block.layers) for block in plan.blocks) + len(plan.trunk_layers) == 21
 
 
-def test_why_channels_stay_is_told_per_block_and_together_with_operator_module_and_line():
+def test_why_channels_are_not_prunable_is_told_per_block_and_together_with_operator_module_and_line():
     class Sums(nn.Module):
         def forward(self, x):
             return x.cumsum(1)
 
     model = nn.Sequential(conv(3, 8), conv(8, 8), conv(8, 8), Sums(), conv(8, 8), conv(8, 4)).eval()
     plan = manager(model, ratio=1.0).plan()
-    [stay] = [s for s in plan.stays if s.reason.operator == "cumsum"]
+    [stay] = [s for s in plan.not_prunable if s.reason.operator == "cumsum"]
     assert (stay.channels, stay.layers, stay.reason.module) == (8, ("2",), "3")
     assert stay.reason.source.startswith("test_plan.py:")
-    assert stay in [s for block in plan.blocks for s in block.stays]
+    assert stay in [s for block in plan.blocks for s in block.not_prunable]
     text = "\n".join(plan_lines(plan))
     assert f"8 channels of 2: cumsum in 3 at {stay.reason.source}: {stay.reason.why}" in text
     [row] = [row for row in json.loads(json.dumps(plan.to_plain()))["stays"] if row["operator"] == "cumsum"]

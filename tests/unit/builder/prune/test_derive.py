@@ -23,8 +23,8 @@ def whole(name):
     return module, analyse(module)
 
 
-def families(name):
-    return {f.layers: (len(f.classes), f.protected) for f in whole(name)[1].families()}
+def groups(name):
+    return {f.layers: (len(f.prunable), f.protected) for f in whole(name)[1].groups()}
 
 
 @pytest.mark.parametrize("sparsity", [0.25, 0.5, 0.8])
@@ -67,7 +67,7 @@ def test_a_depthwise_convolution_goes_with_what_feeds_it():
 
 
 def test_an_excitation_goes_with_the_channels_it_scales():
-    assert families("gated")[("expand", "excite")] == (24, 0)
+    assert groups("gated")[("expand", "excite")] == (24, 0)
     descendant = derive(*whole("gated"), 0.5, round_to=1).module
     assert descendant.get_submodule("excite").out_channels == descendant.get_submodule("expand").out_channels
 
@@ -80,12 +80,12 @@ def test_every_group_of_a_grouped_convolution_keeps_as_many_channels():
 
 
 def test_both_uses_of_a_shared_layer_lose_the_same_channels():
-    assert families("shared")[("stem", "twice")] == (8, 0)
+    assert groups("shared")[("stem", "twice")] == (8, 0)
 
 
-def test_a_residual_stream_that_leaves_the_block_stays():
+def test_a_residual_stream_that_leaves_the_block_is_not_prunable():
     _, channels = whole("pre-activation")
-    stem = next(f for f in channels.families() if "stem" in f.layers)
+    stem = next(f for f in channels.groups() if "stem" in f.layers)
     assert "b" in stem.layers
 
 
@@ -99,12 +99,12 @@ def test_an_unknown_operation_keeps_its_channels_and_is_named():
             return self.c(torch.relu(self.b(torch.cumsum(self.a(x), 1))))
 
     channels = analyse(trace(Odd().eval(), [images()]))
-    found = {f.layers: f for f in channels.families()}
-    assert len(found[("a",)].classes) == 0
-    [reason] = found[("a",)].stays
+    found = {f.layers: f for f in channels.groups()}
+    assert len(found[("a",)].prunable) == 0
+    [reason] = found[("a",)].not_prunable
     assert (reason.operator, reason.module) == ("cumsum", "")
     assert reason.source.startswith("test_derive.py:")
-    assert len(found[("b",)].classes) == 8
+    assert len(found[("b",)].prunable) == 8
 
 
 def test_written_down_sizes_shrink_with_the_channels():
@@ -200,7 +200,7 @@ def test_a_gate_that_looks_at_neighbouring_channels_keeps_them():
 
     block = trace(Gated().eval(), [images()])
     channels = analyse(block)
-    found = {f.layers: f for f in channels.families()}
-    assert "neighbouring" in str(next(iter(found[("a",)].stays)))
-    assert (len(found[("a",)].classes), len(found[("b",)].classes)) == (0, 8)
+    found = {f.layers: f for f in channels.groups()}
+    assert "neighbouring" in str(next(iter(found[("a",)].not_prunable)))
+    assert (len(found[("a",)].prunable), len(found[("b",)].prunable)) == (0, 8)
     assert derive(block, channels, 0.5, round_to=1).module(images()).shape == (2, 4, 8, 8)

@@ -1,7 +1,7 @@
-"""Where a network decides: behind that, values of two networks cannot be compared number by number.
+"""Data-dependent selections: behind them, two networks cannot be compared element by element.
 
-A detector chooses boxes. Two nearly equal networks may choose in another order, and then everything computed from the
-choice differs widely though nothing has changed much. So networks are compared by what their decisions are made from.
+A detector selects boxes. Two nearly equal networks may select them in another order, and then everything computed from
+the selection differs widely. So networks are compared by the inputs of their selections.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from legodnn.builder.graph import values
 from legodnn.builder.graph.segments import Segment, SegmentGraph
 
 
-def decides(segment: Segment) -> bool:
-    """Whether something is decided in a segment; then it does nothing else."""
-    return any(values.decides(node) for node in segment.nodes)
+def is_data_dependent(segment: Segment) -> bool:
+    """Whether a segment is a data-dependent selection; `cut` gives each a segment of its own."""
+    return any(values.is_data_dependent(node) for node in segment.nodes)
 
 
 def comparable(graph: SegmentGraph, changed: Collection[str]) -> list[fx.Node]:
-    """The values by which two networks are compared that differ in these blocks, in the order they come about.
+    """The values by which two networks that differ in the blocks ``changed`` are compared, in graph order.
 
-    These are the outputs, or what enters the first decisions on the way to them.
+    These are the outputs that depend on the blocks and, in place of outputs behind a data-dependent selection, the
+    inputs of the first such selection on each path.
     """
     moved: set[fx.Node] = set()
     beyond: set[fx.Node] = set()
@@ -33,7 +34,7 @@ def comparable(graph: SegmentGraph, changed: Collection[str]) -> list[fx.Node]:
         elif segment.name in changed:
             moved.update(segment.outputs)
         elif moved.intersection(segment.inputs):
-            if decides(segment):
+            if is_data_dependent(segment):
                 found.update(dict.fromkeys(n for n in segment.inputs if n in moved))
                 beyond.update(segment.outputs)
             else:

@@ -8,7 +8,7 @@ from torch import Tensor
 from legodnn.builder import AutoBlockManager, BlockProfiler, BlockRetrainer, CommonModelManager, Opaque, pack
 from legodnn.builder.distill.paths import TeacherTap, share_missing, walk
 from legodnn.builder.graph import values
-from legodnn.builder.graph.decisions import comparable, decides
+from legodnn.builder.graph.data_dependence import comparable, is_data_dependent
 from legodnn.builder.graph.run import compose
 from legodnn.builder.managers import DetectionManager
 from legodnn.builder.profile.recording import Recording
@@ -51,28 +51,28 @@ def chooser_batches(count=2):
 
 
 def behind_decisions(graph):
-    """All values that depend on a decision."""
+    """All values that depend on a selection."""
     found = set()
     for node in graph.teacher.graph.nodes:
-        if values.decides(node) or found.intersection(node.all_input_nodes):
+        if values.is_data_dependent(node) or found.intersection(node.all_input_nodes):
             found.add(node)
     return found
 
 
-def test_what_decides_is_a_segment_by_itself(chooser):
-    row = [segment for segment in chooser.graph.segments if decides(segment)]
+def test_a_data_dependent_selection_is_a_segment_by_itself(chooser):
+    row = [segment for segment in chooser.graph.segments if is_data_dependent(segment)]
     assert [[node.name for node in segment.nodes] for segment in row] == [["strongest"]]
 
 
-def test_only_the_block_before_a_decision_is_compared_by_what_enters_it(chooser):
+def test_only_the_block_before_a_selection_is_compared_by_what_enters_it(chooser):
     first, last = chooser.block_names[0], chooser.block_names[-1]
-    [decision] = [segment for segment in chooser.graph.segments if decides(segment)]
-    assert comparable(chooser.graph, [first]) == list(decision.inputs)
+    [selection] = [segment for segment in chooser.graph.segments if is_data_dependent(segment)]
+    assert comparable(chooser.graph, [first]) == list(selection.inputs)
     assert comparable(chooser.graph, [last]) == list(chooser.graph.outputs)
 
 
 def features_of(blocks, chosen, x):
-    """What enters the decision, and what it is."""
+    """What enters the selection, and what it is."""
     network = compose(blocks.graph, blocks.folded, chosen)
     seen = []
     strongest = next(m for m in network.modules() if isinstance(m, Strongest))
@@ -83,7 +83,7 @@ def features_of(blocks, chosen, x):
     return (*seen[0], answer)
 
 
-def test_a_variant_costs_what_it_changes_before_the_decision_not_behind(chooser):
+def test_a_variant_costs_what_it_changes_before_the_selection_not_behind(chooser):
     block = chooser.block_names[0]
     descendant = chooser.derive(block, "sparsity=0.5").module
     loader = chooser_batches()
@@ -98,10 +98,10 @@ def test_a_variant_costs_what_it_changes_before_the_decision_not_behind(chooser)
     assert moved != pytest.approx(float(behind), rel=0.2)
 
 
-def test_paths_have_the_teachers_decisions_and_their_own_features(chooser):
+def test_paths_have_the_teachers_selections_and_their_own_features(chooser):
     variants = {b: {"sparsity=0.5": chooser.derive(b, "sparsity=0.5").module} for b in chooser.block_names}
-    [decision] = [segment for segment in chooser.graph.segments if decides(segment)]
-    [source], [choice] = decision.inputs, decision.outputs
+    [selection] = [segment for segment in chooser.graph.segments if is_data_dependent(segment)]
+    [source], [choice] = selection.inputs, selection.outputs
     seen = []
 
     def visit(segment, batch):
@@ -149,15 +149,15 @@ def built(request, tmp_path_factory):
     return teacher, blocks, results, profile, folder
 
 
-def test_every_decision_of_a_detector_is_a_segment_by_itself(built):
+def test_every_selection_of_a_detector_is_a_segment_by_itself(built):
     graph = built[1].graph
-    row = [segment for segment in graph.segments if decides(segment)]
+    row = [segment for segment in graph.segments if is_data_dependent(segment)]
     assert row
     for segment in row:
         assert sum(node.op == "call_module" for node in segment.nodes) == 1
 
 
-def test_a_detectors_variants_are_compared_before_its_decisions(built):
+def test_a_detectors_variants_are_compared_before_its_selections(built):
     blocks = built[1]
     beyond = behind_decisions(blocks.graph)
     for block in blocks.block_names:
@@ -170,7 +170,7 @@ def test_a_detectors_variants_are_compared_before_its_decisions(built):
 def test_every_descendant_of_a_detector_is_trained(built):
     _, blocks, results, _, _ = built
     assert {(r.block, r.variant) for r in results} == {(b, "sparsity=0.5") for b in blocks.block_names}
-    assert {r.method for r in results} <= {"closed form", "gradient", "gradient, lower rate"}
+    assert {r.method for r in results} <= {"reconstruction", "gradient", "gradient, lower rate"}
 
 
 def test_a_detector_finds_on_the_device_what_it_finds_here(built, tmp_path, monkeypatch):
