@@ -1,6 +1,5 @@
 """The built-in applications: of each its networks, untrained, its data, made of Fashion-MNIST, and its recipes
-(*.toml),
-which `legodnn-build` knows by name.
+(*.toml), which `legodnn-build` takes by name.
 
     classification/, segmentation/, detection/, pose/, action/, anomaly/   one for each application
     common/   what they share

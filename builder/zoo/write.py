@@ -1,4 +1,4 @@
-"""The built-in data as files, to be looked at, and carried to devices: ``python -m legodnn.builder.zoo.write``."""
+"""The built-in data as files, to be viewed and carried to devices: ``python -m legodnn.builder.zoo.write``."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def write_kinds(folder: Path, split: str, count: int) -> None:
 def write_poses(folder: Path, split: str, count: int) -> None:
     """Pictures in ``images``, keypoints in COCO's ``annotations.json``.
 
-    The box of a pose is the whole picture, for that is what networks of the built-in data are shown; what errors are
-    measured in is given beside it.
+    The box of a pose is the whole picture, as networks of the built-in data read it; the size that errors are relative
+    to is given beside it.
     """
     made = poses.poses(split, count)
     height, width = made.images.shape[2:]
@@ -114,14 +114,14 @@ WRITERS: Mapping[str, Writer] = {
     "anomaly-detection": write_kinds,
     "pose-estimation": write_poses,
 }
-"""What writes the data of an application."""
+"""The writer of each application's data."""
 
 
 def _write_coco(
     folder: Path, images: Tensor, annotations: list[dict[str, Any]], categories: list[dict[str, Any]]
 ) -> None:
-    """Pictures in ``images`` and what there is to say of them; annotations get their numbers, and areas of their boxes
-    here."""
+    """Write pictures into ``images`` and their annotations as COCO's ``annotations.json``, with ids and the areas of
+    the boxes added."""
     _write_pictures(folder / "images", images)
     height, width = images.shape[2:]
     content = {

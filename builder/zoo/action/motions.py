@@ -1,7 +1,7 @@
 """Clips of garments in motion: the class is the motion, not the garment.
 
 A clip starts with the garment about upright, about in the middle and of about the usual size, so that a network that
-looks at frames one by one can tell motions apart as well.
+sees frames one by one can tell motions apart as well.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ LABELS = (
 )  # fmt: skip
 
 FRAMES, SIZE = 8, 48
+"""Frames of a clip and their sides in pixels, by default. Not tuned."""
 
 _SHIFTS = ((-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0))
 _CLOCKWISE, _GROWS, _CROSSING = 4, 6, 8
-_TURN, _GROWTH = math.radians(80), 1.7
+_TURN, _ZOOM = math.radians(80), 1.7
+"""The angle and the factor of size over a clip at the usual pace. Not tuned."""
 _SEEDS = {"train": 11, "test": 12, "held-out": 13}
 
 
@@ -56,20 +58,20 @@ def clips(
 
 
 def motions(classes: Tensor, frames: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Where the first and the second garment are in each frame: maps (n, frames, 2, 3)."""
+    """Affine maps (n, frames, 2, 3) of the first and of the second garment in each frame, see `placements`."""
     n = len(classes)
     moment = torch.linspace(0, 1, frames).expand(n, frames)
     pace = moment * uniform(generator, 0.75, 1.25, n, 1)
     reach = 0.28 * size
     turned = torch.where(classes == _CLOCKWISE, 1.0, torch.where(classes == _CLOCKWISE + 1, -1.0, 0.0))
-    grown = torch.where(classes == _GROWS, 1.0, torch.where(classes == _GROWS + 1, -1.0, 0.0))
+    zoomed = torch.where(classes == _GROWS, 1.0, torch.where(classes == _GROWS + 1, -1.0, 0.0))
     shift = torch.tensor([*_SHIFTS, *[(0.0, 0.0)] * (len(LABELS) - len(_SHIFTS))])[classes]
     crossing = (classes == _CROSSING).float().unsqueeze(1)
     apart = reach * crossing * (1 - 2 * moment)
 
     def placed(side: float) -> Tensor:
         angle = uniform(generator, -0.15, 0.15, n, 1) + turned.unsqueeze(1) * _TURN * pace
-        scale = uniform(generator, 0.8, 1.0, n, 1) * (size / SIZE) * _GROWTH ** (grown.unsqueeze(1) * pace)
+        scale = uniform(generator, 0.8, 1.0, n, 1) * (size / SIZE) * _ZOOM ** (zoomed.unsqueeze(1) * pace)
         middle = size / 2 + uniform(generator, -0.05, 0.05, n, 2) * size
         x = middle[:, :1] + shift[:, :1] * reach * pace + side * apart
         y = middle[:, 1:] + shift[:, 1:] * reach * pace

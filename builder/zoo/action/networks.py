@@ -12,17 +12,17 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from legodnn.builder.zoo.common.resnet import ResNet18Trunk
+from legodnn.builder.zoo.common.resnet import ResNet18Backbone
 
 
 class FrameFeatures(nn.Module):
-    """The trunk and a linear layer on every frame."""
+    """The backbone and a linear layer on every frame."""
 
     def __init__(self, width: int, segments: int, features: int, dropout: float) -> None:
         super().__init__()
         self.segments = segments
         self.features = features
-        self.trunk = ResNet18Trunk(width)
+        self.trunk = ResNet18Backbone(width)
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(self.trunk.channels, features)
 
@@ -47,10 +47,10 @@ class TSN(nn.Module):
 
 
 class Relations(nn.Module):
-    """Class scores from ordered tuples of frames: one perceptron for each length, all answers added.
+    """Class scores from ordered tuples of frames: one perceptron for each length, all outputs added.
 
-    Of each length at most ``tuples`` are looked at, spread evenly over all there are and the same for every video;
-    the paper draws them anew each time, which would make two runs differ.
+    Of each length at most ``tuples`` are used, spread evenly over all and the same for every video; the paper draws
+    them at random in every run, so that two runs differ.
     """
 
     def __init__(self, segments: int, features: int, classes: int, hidden: int = 256, tuples: int = 3) -> None:

@@ -2,8 +2,8 @@
 
     networks            GANomaly, and ordinal regression
     ganomaly_training   GANomaly's adversarial training
-    ordinal_training    self-training of scores for frames that nobody has labelled
-    first_look          the first of these scores
-    anomalies           trousers, and what is none
+    ordinal_training    self-training of scores on frames without labels
+    first_look          the initial scores of that training
+    anomalies           trousers as normal images, other or damaged garments as abnormal ones
     watched             a place watched by a camera: passers-by, and intruders
 """

@@ -13,7 +13,7 @@ from legodnn.builder.zoo.common.garments import Garments, garments
 
 TROUSERS = 1
 DAMAGED = 0.25
-"""Share of the abnormal images that are damaged ones of the normal kind."""
+"""Share of the abnormal images that are damaged ones of the normal kind. Not tuned."""
 
 _SEEDS = {"train": 31, "test": 32, "held-out": 33}
 

@@ -1,8 +1,8 @@
-"""First scores of frames that nobody has labelled, from a camera that does not move.
+"""Initial scores of frames without labels, from a camera that does not move.
 
-What moves is what differs from the usual picture; how it looks is told by histograms of its edges' directions (Dalal,
-Triggs, *Histograms of oriented gradients for human detection*, CVPR 2005). What is often seen is made of few principal
-components of these; something is the stranger, the more of it is not.
+The difference from the median frame is described by histograms of its edges' directions (Dalal, Triggs, *Histograms of
+oriented gradients for human detection*, CVPR 2005). The score is the part of these that a few principal components do
+not explain.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CELLS, BINS, WINDOW = 16, 8, 6
-"""Cells along a side of the picture, directions told apart in each, and cells along a side of the windows looked at."""
+"""Cells along a side of the frame, directions of a cell's histogram, and cells along a side of a window. Not tuned."""
 
 COMPONENTS = 20
-"""Principal components of what is often seen."""
+"""Principal components that explain frequent windows. Not tuned."""
 
 FRAMES = 256
-"""How many frames tell what the picture usually is, and how much of it is noise."""
+"""Frames that the median frame and the noise are computed from. Not tuned."""
 
 _STRONGEST = 6.0
-"""Differences beyond this, in usual deviations, count no more: light on dark is as much there as grey on dark."""
+"""Differences are clipped here, in median absolute deviations, so that contrast counts less than shape. Not tuned."""
 
 Frames = Callable[[], Iterable[Tensor]]
 """Batches of all frames (n, 3, h, w), from the start each time."""
 
 
 class FirstLook(nn.Module):
-    """Scores frames of the height and width ``size`` by their strangest window; `learn` first."""
+    """Scores frames of height and width ``size`` by their least explained window; call `learn` first."""
 
     usual: Tensor
     noise: Tensor
@@ -49,7 +49,7 @@ class FirstLook(nn.Module):
 
     @torch.no_grad()
     def learn(self, frames: Frames) -> None:
-        """Learn from frames most of which are normal; they are gone through twice."""
+        """Fit median, noise and components on frames most of which are normal; ``frames`` is iterated over twice."""
         few = _first(frames(), FRAMES)
         self.usual = _levelled(few).median(0)[0]
         self.noise = self._directions(few).sum(1).median().clamp(min=1e-3)
@@ -66,19 +66,19 @@ class FirstLook(nn.Module):
         self.often = torch.linalg.eigh(products / count - mean.outer(mean))[1][:, -COMPONENTS:].float()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Frames (n, 3, h, w) to scores (n, 1), at least 0 and higher for what is seldom seen."""
+        """Frames (n, 3, h, w) to scores (n, 1), at least 0 and higher for what is rare."""
         windows = self._windows(x) - self.mean
         explained = (windows @ self.often).square().sum(2)
         return (windows.square().sum(2) - explained).clamp(min=0).amax(1, keepdim=True)
 
     def _windows(self, x: Tensor) -> Tensor:
-        """Frames to windows (n, windows, features) of length 1 at most, shorter where there is little but noise."""
+        """Frames to windows (n, windows, features) of norm 1 at most, less where there is little but noise."""
         windows = F.unfold(self._directions(x), WINDOW)
         length: Tensor = windows.norm(dim=1, keepdim=True) + 3 * WINDOW * self.noise
         return (windows / length).sqrt().transpose(1, 2)
 
     def _directions(self, x: Tensor) -> Tensor:
-        """Frames to how much edge there is in each direction of what moves (n, bins, cells, cells)."""
+        """Frames to histograms of the edges' directions in their difference from the median (n, bins, cells, cells)."""
         moving = F.pad((_levelled(x) - self.usual).clamp(-_STRONGEST, _STRONGEST), (1, 1, 1, 1), mode="replicate")
         across = moving[:, :, 1:-1, 2:] - moving[:, :, 1:-1, :-2]
         down = moving[:, :, 2:, 1:-1] - moving[:, :, :-2, 1:-1]
@@ -92,7 +92,8 @@ class FirstLook(nn.Module):
 
 
 def _levelled(x: Tensor) -> Tensor:
-    """Frames (n, 3, h, w) in usual deviations from the usual, by frame and colour: the light makes no difference."""
+    """Frames (n, 3, h, w) minus their median, in median absolute deviations, by frame and colour, so that light does
+    not matter."""
     flat = x.flatten(2)
     middle = flat.median(2, keepdim=True)[0]
     spread = (flat - middle).abs().median(2, keepdim=True)[0].clamp(min=1e-3)

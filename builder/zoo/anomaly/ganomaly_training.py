@@ -18,9 +18,11 @@ from legodnn.builder.zoo.anomaly.networks import Discriminator, GANomaly
 from legodnn.shared.errors import ModelError
 
 IMAGE, CODE = 50.0, 1.0
-"""How much the error of the image made again, and that of its code, count beside the discriminator's features."""
+"""Weights of the losses of the reconstructed image and of its code beside that of the discriminator's features, as
+published."""
 
 BETAS = (0.5, 0.999)
+"""Of Adam, usual in adversarial training. Not tuned."""
 
 
 def train(model: nn.Module, loader: CheckedLoader, settings: Settings) -> None:

@@ -11,7 +11,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from legodnn.builder.graph.tracing.opaque import Opaque
-from legodnn.builder.zoo.common.resnet import ResNet18Trunk
+from legodnn.builder.zoo.common.resnet import ResNet18Backbone
 
 
 def _halvings(size: int) -> int:
@@ -63,7 +63,7 @@ def _decoder(size: int, width: int, code: int) -> nn.Sequential:
 class CodeDistance(Opaque):
     """The mean squared difference of two codes.
 
-    They are nearly equal, so that what moves both by little can change it by much: networks are compared by the codes.
+    The codes are nearly equal, so that a small change of both can change it much; networks are compared by the codes.
     """
 
     def forward(self, code: Tensor, second: Tensor) -> Tensor:
@@ -118,11 +118,11 @@ def ganomaly(size: int = 32, width: int = 64, code: int = 100) -> GANomaly:
 
 
 class OrdinalRegressor(nn.Module):
-    """A trunk, a hidden layer and one score, which training pushes towards two far numbers."""
+    """A backbone, a hidden layer and one score, trained towards 1 for abnormal and 0 for normal frames."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.trunk = ResNet18Trunk(width)
+        self.trunk = ResNet18Backbone(width)
         self.head = nn.Sequential(nn.Linear(self.trunk.channels, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, 1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -134,6 +134,6 @@ class OrdinalRegressor(nn.Module):
 def ordinal_regression(width: int = 64, hidden: int = 100) -> OrdinalRegressor:
     """Ordinal regression (Pang et al., CVPR 2020) on ResNet-18, untrained: frames (n, 3, h, w) to scores (n, 1).
 
-    ``width`` is the trunk's stem channels, 64 in the original.
+    ``width`` is the channels of the backbone's stem, 64 in the original.
     """
     return OrdinalRegressor(width, hidden)

@@ -1,9 +1,9 @@
-"""Self-training of networks that score frames, from footage that nobody has labelled.
+"""Self-training of networks that score frames, on footage without labels.
 
 Pang, Yan, Shen, van den Hengel, Bai, *Self-trained deep ordinal regression for end-to-end video anomaly detection*,
-CVPR 2020: the strangest frames by the scores so far are called abnormal, the most usual ones normal, a network learns
-to tell the ones from the others, its scores are the next ones. First scores are those of `FirstLook` here, which needs
-no pretrained network; later ones are taken together with all before them, so that no mistake feeds itself.
+CVPR 2020: the frames with the highest scores are labelled abnormal, those with the lowest normal, a network is trained
+on these labels, and its scores are the next ones. The initial scores are those of `FirstLook` here, which needs no
+pretrained network; later ones are ranks summed over all rounds, so that a mistake of one does not reinforce itself.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from legodnn.builder.teach.settings import Settings
 from legodnn.builder.zoo.anomaly.first_look import FirstLook
 
 ABNORMAL, NORMAL = 0.1, 0.8
-"""The shares of all frames, of the highest scores and of the lowest, that may be learned from. With less of the lowest,
-a network would learn that nothing may be in a frame: first scores are the higher, the more is going on."""
+"""The shares of frames, with the highest and the lowest scores, that are labelled. Not tuned; the lowest must be a
+large share, since initial scores rise with whatever is in a frame and empty frames alone would count as normal."""
 
 MORE = 3
-"""So many times as many normal frames as abnormal ones are learned from in a round, drawn at random."""
+"""Normal frames for each abnormal one in a round, drawn at random. Not tuned."""
 
 SHAKE, FLICKER = 6, 0.15
-"""By how many pixels frames are moved and by how much their colours change, at most: none shall be known by heart."""
+"""The most that frames are shifted, in pixels, and that their colours change, against overfitting. Not tuned."""
 
 KEPT_BYTES = 2 * 1024**3
-"""Memory for the frames a round learns from; fewer are kept where more would be needed."""
+"""Memory for the frames of a round; fewer are used where they would take more. Not tuned."""
 
 
 class Chosen:
-    """The frames that a round learns from: batches (frames, whether they count as abnormal), shuffled each time.
+    """The labelled frames of a round: batches (frames, whether they count as abnormal), shuffled in every pass.
 
-    Frames are known by their places in the loader, whose order is made the same each time it is read.
+    Frames are identified by their positions in the loader; torch is seeded before each pass so that its order is one.
     """
 
     def __init__(self, loader: CheckedLoader, settings: Settings) -> None:
@@ -51,7 +51,7 @@ class Chosen:
         self._frames = torch.zeros(0)
 
     def choose(self, model: nn.Module | None) -> None:
-        """Score all frames, by a first look where there is no model, and choose those that the next round learns from.
+        """Score all frames, by `FirstLook` where there is no model, and choose those of the next round.
 
         Raises `ModelError` for scores that are not finite.
         """
@@ -68,16 +68,16 @@ class Chosen:
         self._frames = torch.zeros(0)
 
     def state_dict(self) -> dict[str, Any]:
-        """The scores so far, and what was chosen by them."""
+        """The summed ranks, and the frames chosen by them."""
         return {"ranks": self.ranks, "places": self.places, "abnormal": self.abnormal}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on with what was chosen."""
+        """Restore the chosen frames."""
         self.ranks, self.places, self.abnormal = state["ranks"], state["places"], state["abnormal"]
         self._frames = torch.zeros(0)
 
     def __len__(self) -> int:
-        """How many batches there are, about as large as the loader's."""
+        """The number of batches, of about the loader's size."""
         return math.ceil(ABNORMAL * (1 + MORE) * len(self.loader))
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -100,7 +100,7 @@ class Chosen:
             return finite(torch.cat([model(frames).flatten().cpu() for frames in self._read()]))
 
     def _kept(self) -> Tensor:
-        """The chosen frames, in the order of their places; the first of them where there is no room for all."""
+        """The chosen frames, in the loader's order; the first of them where all would take more than `KEPT_BYTES`."""
         kept: list[Tensor] = []
         first = size = 0
         for frames in self._read():
@@ -117,16 +117,17 @@ class Chosen:
             yield batch[0].to(self.settings.device)
 
     def _apart(self) -> AbstractContextManager[None]:
-        """Numbers drawn in the ``with`` block make no difference to those drawn after it."""
+        """Restores torch's random state after the ``with`` block."""
         device = self.settings.device
         return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
 def train(model: nn.Module, loader: CheckedLoader, settings: Settings, *, each: int = 16) -> None:
-    """Batches (frames (n, 3, h, w), ...) of a camera that does not move, most of them normal; labels are not looked at.
+    """Batches (frames (n, 3, h, w), ...) of a camera that does not move, most of them normal; labels are not used.
 
     ``model`` gives scores (n, 1), which are to be 1 for abnormal frames and 0 for normal ones. A round takes ``each``
-    epochs, passes over what was chosen for it. Raises `ModelError` where the training diverges.
+    epochs, passes over the frames chosen for it. Trains ``model`` in place. Raises `ModelError` where the training
+    diverges.
     """
     chosen = Chosen(loader, settings)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=WEIGHT_DECAY)
@@ -153,19 +154,18 @@ def train(model: nn.Module, loader: CheckedLoader, settings: Settings, *, each: 
 
 
 def ordinal_error(scores: Tensor, abnormal: Tensor) -> Tensor:
-    """The mean squared distance of scores (n,) from 1 where ``abnormal``, bool (n,), and from 0 elsewhere; both count
-    the same, however few there are of one.
+    """The mean squared distance of scores (n,) from 1 where ``abnormal``, bool (n,), and from 0 elsewhere; both means
+    have the same weight.
 
-    The paper's distance is not squared. Then nearly all scores end at 0 or 1, and what little sets them apart there is
-    lost in descendants; squared, a score is the share of abnormal ones among frames alike.
+    The paper's distance is not squared. Then nearly all scores end at 0 or 1, and descendants lose the small
+    differences that rank them; squared, a score tends to the share of abnormal frames among similar ones.
     """
     high, low = (scores - 1).square()[abnormal], scores.square()[~abnormal]
     return high.sum() / max(1, len(high)) + low.sum() / max(1, len(low))
 
 
 def _altered(frames: Tensor) -> Tensor:
-    """Frames as if the camera shook, the light changed and, every other time, the place were mirrored; what comes in at
-    the edges is what was there."""
+    """Frames shifted, with other colours and, with probability 1/2, mirrored; the pixels at the edges are repeated."""
     count, colours, height, width = frames.shape
     down, right = torch.randint(2 * SHAKE + 1, (2,)).tolist()
     padded = F.pad(frames, (SHAKE, SHAKE, SHAKE, SHAKE), mode="replicate")

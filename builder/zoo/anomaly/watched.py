@@ -29,23 +29,27 @@ CLOTHES, STRANGE = (0, 1, 2, 3, 4, 6), (5, 7, 8, 9)
 """The kinds of garments that pass by, and those that never do."""
 
 INTRUDED = {"train": 0.12, "test": 0.4, "held-out": 0.4}
-"""The share of time in which an intruder is there. Nobody has looked through the footage to learn from."""
+"""The share of turns with an intruder. It is not 0 in training data, since footage without labels has some. Not
+tuned."""
 
 LYING = 0.25
-"""The share of intruders that are clothes on their side."""
+"""The share of intruders that are clothes on their side. Not tuned."""
 
-STAY = 4
-"""Frames from when somebody comes to when somebody else may."""
+TURN = 4
+"""Frames of a turn, in which at most one garment is shown. Not tuned."""
 
 _LANES, _BUSY = 2, 0.75
 _HEIGHTS, _INSIDE, _MARGIN = (0.3, 0.8), (0.15, 0.85), 0.25
 _NOISE = 0.01
+"""Lanes of passers-by and the share of turns that are taken; ranges of heights, of intruders' positions and the margin
+outside the frame, as shares of its sides; deviation of the noise. Not tuned."""
+
 _SEEDS = {"train": 41, "test": 42, "held-out": 43}
 
 
 @dataclass(frozen=True)
 class Turns:
-    """Who is there in turns of `STAY` frames, one garment at a time, of which the first turn has lost ``late`` frames.
+    """Who is shown in turns of `TURN` frames, one garment at a time; the first turn starts ``late`` frames in.
 
     By turn: whether anybody is ``there`` (n,), bool; the garment; its tint (n, 3, 1, 1), angle (n,) in radians, and the
     places where it comes and goes (n, 2), x and y as shares of the picture's sides.
@@ -60,14 +64,14 @@ class Turns:
     late: int
 
     def at(self, moments: Tensor) -> Tensor:
-        """The turn that it is at each moment, int64 as these."""
-        return (moments + self.late) // STAY
+        """The turn at each moment, int64 as these."""
+        return (moments + self.late) // TURN
 
     def draw(self, pictures: Tensor, moments: Tensor) -> None:
-        """Put those who are there at these moments, int64 (n,), into pictures (n, 3, size, size) of them, in place."""
+        """Draw those who are shown at these moments, int64 (n,), into pictures (n, 3, size, size) of them, in place."""
         shown = self.there[self.at(moments)].nonzero().flatten()
         moments, size = moments[shown], pictures.shape[-1]
-        turn, gone = self.at(moments), ((moments + self.late) % STAY / (STAY - 1)).unsqueeze(1)
+        turn, gone = self.at(moments), ((moments + self.late) % TURN / (TURN - 1)).unsqueeze(1)
         place = self.comes[turn] + (self.goes - self.comes)[turn] * gone
         scale = (0.6 + 0.7 * place[:, 1]) * size / 64  # who is further up is further away
         maps = placements(self.angle[turn], scale, place[:, 0] * size, place[:, 1] * size)
@@ -87,7 +91,7 @@ def footage(split: str = "train", count: int = 4000, size: int = 64, seed: int =
     clothes, strange = source.of_kinds(CLOTHES), source.of_kinds(STRANGE)
     ground = grounds(torch.Generator().manual_seed(seed * 1009), 1, size, size)
     generator = torch.Generator().manual_seed(seed * 1009 + _SEEDS[split])
-    turns = (count - 1) // STAY + 2
+    turns = (count - 1) // TURN + 2
     passing = [_passing(clothes, turns, generator) for _ in range(_LANES)]
     intruders = _intruding(clothes, strange, INTRUDED[split], turns, generator)
     light = _light(count, generator)
@@ -115,7 +119,7 @@ def _passing(clothes: Garments, turns: int, generator: torch.Generator) -> Turns
         angle=uniform(generator, -0.1, 0.1, turns),
         comes=torch.stack([comes, height], 1),
         goes=torch.stack([goes, height], 1),
-        late=int(torch.randint(STAY, (), generator=generator)),
+        late=int(torch.randint(TURN, (), generator=generator)),
     )
 
 
@@ -137,7 +141,7 @@ def _intruding(clothes: Garments, strange: Garments, share: float, turns: int, g
         angle=uniform(generator, -0.1, 0.1, turns) + lies * side,
         comes=torch.stack([uniform(generator, *_INSIDE, turns), height], 1),
         goes=torch.stack([uniform(generator, *_INSIDE, turns), height], 1),
-        late=int(torch.randint(STAY, (), generator=generator)),
+        late=int(torch.randint(TURN, (), generator=generator)),
     )
 
 

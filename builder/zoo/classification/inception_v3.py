@@ -81,7 +81,7 @@ class _Modules:
         return self._joined(paths, 30 + self.inputs // self.width)
 
     def c(self, hidden: int) -> Branches:
-        """7x7 paths taken apart into rows and columns."""
+        """7x7 paths factorised into rows and columns."""
         paths = [
             self._path((12, _ONE)),
             self._path((hidden, _ONE), (hidden, _ROW), (12, _COLUMN)),

@@ -37,7 +37,7 @@ class InvertedResidual(nn.Module):
 def mobilenet_v2(width: float = 1.0, classes: int = 10) -> nn.Sequential:
     """MobileNetV2 (Sandler et al., CVPR 2018), untrained: (n, 3, 32, 32) to (n, classes).
 
-    ``width`` multiplies the channels, which stay multiples of 8; the last feature map is not made narrower than the
+    ``width`` multiplies the channels, rounded to multiples of 8; the last feature map is not made narrower than the
     original's.
     """
     inputs, last = _scaled(32, width), _scaled(1280, max(width, 1.0))

@@ -15,7 +15,7 @@ from legodnn.builder.zoo.common.layers import pooled_linear
 class PreActivated(nn.Module):
     """``body`` on the normalised, activated input, beside a shortcut.
 
-    Where the shape stays the shortcut is the input as it came, else a 1x1 convolution of the activated one.
+    Where input and output have one shape the shortcut is the input itself, else a 1x1 convolution of the activated one.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, body: nn.Module) -> None:
@@ -33,7 +33,7 @@ class PreActivated(nn.Module):
 
 
 def norm_relu(channels: int) -> nn.Sequential:
-    """Batch norm and ReLU; the shape (n, channels, h, w) stays."""
+    """Batch norm and ReLU: (n, channels, h, w) to the same shape."""
     return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
 
 

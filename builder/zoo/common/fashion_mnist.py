@@ -32,7 +32,7 @@ _UINT8 = 0x08
 
 
 def folder() -> Path:
-    """Where the IDX files are."""
+    """The folder of the IDX files."""
     return Path(os.environ.get("FASHION_MNIST", _DEFAULT_FOLDER))
 
 

@@ -1,7 +1,7 @@
 """Garments of Fashion-MNIST cut out of their black background, to be put into other pictures.
 
 The three splits come from images that have nothing in common: ``train`` from the data set's training images, ``test``
-(what networks are profiled on) and ``held-out`` (what no stage has seen) from the two halves of its test images.
+(what networks are profiled on) and ``held-out`` (which no stage reads) from the two halves of its test images.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ SPLITS = {"train": ("train", 0, 60_000), "test": ("test", 0, 5000), "held-out": 
 """Which images of Fashion-MNIST a split's garments come from."""
 
 EDGE = 0.06
-"""Brightness from which on a pixel belongs to the garment."""
+"""The least brightness of a garment's pixels; the background is 0. Not tuned."""
 
 SIDE = 28
 """Height and width of the images."""
 
 MEAN, STD = 0.45, 0.25
-"""What pictures made of garments are normalised with."""
+"""Mean and standard deviation that pictures made of garments are normalised with."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ class Garments:
         return torch.stack([self.brightness, self.opacity], 1)
 
     def of_kinds(self, kinds: tuple[int, ...]) -> Garments:
-        """Those of some of the classes."""
+        """The garments of some of the classes."""
         index = torch.isin(self.kinds, torch.tensor(kinds)).nonzero().flatten()
         return self.take(index)
 
     def take(self, index: Tensor) -> Garments:
-        """Those with these indices, int64 (k,)."""
+        """The garments with these indices, int64 (k,)."""
         return Garments(self.brightness[index], self.opacity[index], self.kinds[index])
 
 
@@ -98,9 +98,9 @@ def drawn(layers: Tensor, to_picture: Tensor, height: int, width: int) -> Tensor
     points = torch.stack([xs.flatten(), ys.flatten(), torch.ones(height * width)])
     found = back @ points
     places = found[:, :2] / found[:, 2:]
-    grid = (2 * places + 1) / SIDE - 1
+    sampled = (2 * places + 1) / SIDE - 1
     return F.grid_sample(
-        layers, grid.transpose(1, 2).reshape(n, height, width, 2), mode="bilinear", align_corners=False
+        layers, sampled.transpose(1, 2).reshape(n, height, width, 2), mode="bilinear", align_corners=False
     )
 
 

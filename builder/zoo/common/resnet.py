@@ -1,4 +1,4 @@
-"""ResNet-18's stages, which other networks build on, and its trunk for large images.
+"""ResNet-18's stages, which other networks build on, and its backbone for large images.
 
 He, Zhang, Ren, Sun, *Deep residual learning for image recognition*, CVPR 2016. Dilation in place of stride follows Yu,
 Koltun, Funkhouser, *Dilated residual networks*, CVPR 2017.
@@ -56,7 +56,7 @@ def residual_stages(width: int, dilated: int = 0, gate: Gate = nn.Identity) -> l
         outputs, before = width << stage, dilation
         stride = 1 if stage == 0 else 2
         if stage >= 4 - dilated:
-            # The first convolution still reads the grid of the stage before, hence its dilation.
+            # The first convolution reads the map of the stage before, hence its dilation.
             stride, dilation = 1, dilation * 2
         first = residual(inputs, outputs, stride, (before, dilation), gate)
         stages.append(nn.Sequential(first, residual(outputs, outputs, 1, (dilation, dilation), gate)))
@@ -64,7 +64,7 @@ def residual_stages(width: int, dilated: int = 0, gate: Gate = nn.Identity) -> l
     return stages
 
 
-class ResNet18Trunk(nn.Module):
+class ResNet18Backbone(nn.Module):
     """ResNet-18 up to its last feature map; ``width`` is the stem's channels, 64 in the original.
 
     ``dilated`` (0 to 3) counts the last stages that dilate instead of halving the map.

@@ -32,12 +32,14 @@ _CLASS_OF_KIND = (1, 2, 1, 3, 1, 4, 1, 4, 5, 4)
 """The class of each of Fashion-MNIST's ten kinds."""
 
 MOST_GARMENTS = 3
+"""Garments of a scene at most. Not tuned."""
+
 LEAST_SEEN = 0.6
-"""Of a garment's pixels, the share that others may not hide."""
+"""The share of a garment's pixels that is seen at least. Not tuned."""
 
 _SEEDS = {"train": 1, "test": 2, "held-out": 3}
 _TOGETHER = 64
-"""Scenes made at a time: more are slower, for they leave the processor's cache."""
+"""Scenes made at a time: more were slower, out of the processor's cache. Not tuned further."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def _seen_enough(owner: Tensor, whole: Tensor) -> Tensor:
 
 
 def _objects(owner: Tensor, classes: Tensor) -> list[Boxes]:
-    """The objects of each picture, as `_fill` tells of them."""
+    """The objects of each picture, from what `_fill` returns."""
     size = owner.shape[1]
     mine = torch.stack([owner == i for i in range(1, classes.shape[1])], 1)
     there = mine.flatten(2).any(2)
@@ -141,7 +143,7 @@ def boxes(
 
 
 def _loader(split: str, rows: Any, batch: int, collated: Callable[[Any], Any]) -> DataLoader[Any]:
-    """Pictures stay bytes, a quarter of the memory, until they are in a batch."""
+    """A loader whose pictures are bytes, a quarter of the memory, until they are in a batch."""
     return DataLoader(rows, batch_size=batch, shuffle=split == "train", collate_fn=collated)
 
 

@@ -21,10 +21,12 @@ from legodnn.builder.zoo.common.resnet import residual_stages
 
 _STAGES = ("layer1", "layer2", "layer3", "layer4")
 _CELLS = 7
+"""Cells along a side of a region, as in torchvision."""
+
 _STEP = 16
-"""The widths there are of ResNet-50: torchvision's stem has 64 channels, four times as many."""
+"""Widths of ResNet-50 are multiples of this: torchvision's stem has 64 channels, four times as many."""
 _CANDIDATES = 4
-"""Candidates looked at on each level, for each proposal that is kept."""
+"""Candidates on each level for each proposal that is kept. Not tuned."""
 
 
 def faster_rcnn_resnet18_fpn(
@@ -33,12 +35,12 @@ def faster_rcnn_resnet18_fpn(
     """Faster R-CNN on ResNet-18-FPN, untrained: torchvision's, for images of ``size`` pixels squared or about that.
 
     ``width`` is the stem's channels, 64 in the original, and scales the whole network; ``classes`` counts the
-    background, class 0. ``proposals`` of an image are judged and at most ``detections`` found.
+    background, class 0. ``proposals`` of an image are classified and at most ``detections`` returned.
     """
     stem = nn.Sequential(conv_norm_relu(3, width, 7, 2), nn.MaxPool2d(3, 2, 1))
     stages = zip(_STAGES, residual_stages(width), strict=True)
-    trunk = nn.Sequential(OrderedDict([("stem", stem), *stages]))
-    return _faster_rcnn(trunk, width, width, classes, size, proposals, detections)
+    body = nn.Sequential(OrderedDict([("stem", stem), *stages]))
+    return _faster_rcnn(body, width, width, classes, size, proposals, detections)
 
 
 def faster_rcnn_resnet50_fpn(
@@ -52,17 +54,17 @@ def faster_rcnn_resnet50_fpn(
         raise ValueError(f"width {width}: a multiple of {_STEP} expected")
     # torchvision scales what is inside a bottleneck; what it adds to the stream is so many times 64 channels.
     bottleneck = type("Bottleneck", (Bottleneck,), {"expansion": width // _STEP})
-    trunk = ResNet(bottleneck, [3, 4, 6, 3], width_per_group=width)
-    return _faster_rcnn(trunk, 4 * width, width, classes, size, proposals, detections)
+    body = ResNet(bottleneck, [3, 4, 6, 3], width_per_group=width)
+    return _faster_rcnn(body, 4 * width, width, classes, size, proposals, detections)
 
 
 def _faster_rcnn(
-    trunk: nn.Module, finest: int, width: int, classes: int, size: int, proposals: int, detections: int
+    body: nn.Module, finest: int, width: int, classes: int, size: int, proposals: int, detections: int
 ) -> FasterRCNN:
-    """On the four stages of ``trunk``, the first with ``finest`` channels and each other with twice those before."""
+    """On the four stages of ``body``, the first with ``finest`` channels and each other with twice those before."""
     channels, hidden = 4 * width, 16 * width
     levels = {name: str(i) for i, name in enumerate(_STAGES)}
-    backbone = BackboneWithFPN(trunk, levels, [finest << i for i in range(len(_STAGES))], channels)
+    backbone = BackboneWithFPN(body, levels, [finest << i for i in range(len(_STAGES))], channels)
     sides = [max(1, size // 16) << level for level in range(len(_STAGES) + 1)]
     return FasterRCNN(
         backbone,

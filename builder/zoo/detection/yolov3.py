@@ -27,7 +27,7 @@ ANCHORS = tuple(
 """The published sides of the boxes that predictions start from, as shares of the image's, small to large."""
 
 OBJECTS = 0.01
-"""The share of predictions that an untrained network believes to be objects."""
+"""The objectness of an untrained network's predictions, as Lin et al. (ICCV 2017) start from. Not tuned."""
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -48,7 +48,7 @@ class DarkResidual(nn.Module):
 
 
 class DarkNet53(nn.Module):
-    """The trunk: 52 convolutions (the 53rd layer is the classifier it was first trained with).
+    """The backbone: 52 convolutions (the 53rd layer is the classifier it was first trained with).
 
     ``channels`` is that of the stem, 32 in the original.
     """
@@ -71,7 +71,7 @@ class DarkNet53(nn.Module):
 
 
 class _Neck(nn.Module):
-    """Five convolutions, at whose end predictions and the way to the next finer map part."""
+    """Five convolutions before a map's predictions and the branch to the next finer map."""
 
     def __init__(self, inputs: int, channels: int) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class _Neck(nn.Module):
 
 def _head(channels: int, anchors: int, classes: int) -> nn.Sequential:
     last = nn.Conv2d(2 * channels, anchors * (5 + classes), 1)
-    # Objects are rare: to start from that belief spares the first steps (Lin et al., ICCV 2017).
+    # Objects are rare: a bias that says so saves the first steps (Lin et al., ICCV 2017).
     assert last.bias is not None
     nn.init.constant_(last.bias.detach()[4 :: 5 + classes], math.log(OBJECTS / (1 - OBJECTS)))
     return nn.Sequential(_conv(channels, 2 * channels, 3), last)

@@ -1,4 +1,4 @@
-"""YOLOv3 as a network that finds objects: its raw maps, and the choice of detections from them.
+"""YOLOv3 as a network that finds objects: the selection of detections from its raw maps.
 
 Redmon, Farhadi, *YOLOv3: an incremental improvement*, arXiv:1804.02767, 2018. Each cell of a map predicts a box for
 each of the map's anchors: a centre inside the cell, and sides that are the anchor's times a power of e; how sure it is
@@ -19,19 +19,19 @@ from legodnn.builder.detectors.one_stage import best_by_level
 from legodnn.builder.graph.tracing.opaque import Opaque
 
 STRIDES = (32, 16, 8)
-"""Pixels of the image for each place of the three maps, coarse to fine."""
+"""Pixels of the image for each cell of the three maps, coarse to fine."""
 
 LEAST_SCORE = 0.01
-"""The score a detection has at least; mean average precision gains from the many that are not sure."""
+"""The least score of a detection: low, since mean average precision gains from uncertain ones. Not tuned."""
 
 CANDIDATES = 100
-"""Boxes of each map that are looked at."""
+"""Boxes of each map that are considered. Not tuned."""
 
 OVERLAP = 0.45
-"""How much of their union two detections of one class may share."""
+"""The most that two detections of one class may overlap, as a share of their union. Not tuned."""
 
 LONGEST = 4.0
-"""The logarithm of the most that a box may be larger than its anchor."""
+"""The logarithm of the largest ratio of a box's side to its anchor's; bounds untrained predictions. Not tuned."""
 
 
 Anchors = Sequence[Sequence[tuple[float, float]]]
@@ -39,7 +39,7 @@ Anchors = Sequence[Sequence[tuple[float, float]]]
 
 
 class Grid(NamedTuple):
-    """What each of the a predictions for an image starts from, all float32, in pixels of the input.
+    """The grid that the a predictions for an image are relative to, all float32, in pixels of the input.
 
     ``corners`` (a, 2) are the left and top of its cell, ``strides`` (a, 1) the cell's side and ``sides`` (a, 2) the
     anchor's. The coarse map's come first; within a map the order is that of `by_anchor`.
@@ -74,7 +74,7 @@ def boxes_of(rows: Tensor, corners: Tensor, strides: Tensor, sides: Tensor, long
 
 
 class BestOfCells(Opaque):
-    """YOLOv3's choice: a class's score is how sure the network is of an object, times how sure of the class."""
+    """YOLOv3's selection: a class's score is how sure the network is of an object, times how sure of the class."""
 
     corners: Tensor
     strides: Tensor

@@ -1,8 +1,8 @@
-"""What YOLOv3 learns from: the loss of its raw maps.
+"""YOLOv3's loss, on its raw maps.
 
-Redmon, Farhadi, *YOLOv3: an incremental improvement*, arXiv:1804.02767, 2018. An object is the business of one
-prediction, that of the anchor most like it in the cell its centre lies in. Predictions that overlap an object well
-though it is not theirs are neither encouraged nor discouraged.
+Redmon, Farhadi, *YOLOv3: an incremental improvement*, arXiv:1804.02767, 2018. An object is assigned to one prediction,
+that of the anchor with the largest overlap in the cell its centre lies in. Other predictions that overlap an object
+well have no objectness loss.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from legodnn.builder.zoo.detection.yolov3_boxes import LONGEST, Grid, boxes_of
 from legodnn.shared.tasks.detection import Boxes
 
 IGNORED = 0.5
-"""Overlap from which on a prediction without an object of its own is left in peace."""
+"""The overlap with an object above which a prediction without one has no objectness loss; the paper's."""
 
 
 class Assigned(NamedTuple):
@@ -34,7 +34,7 @@ class Assigned(NamedTuple):
 
 
 def assigned(objects: Sequence[Boxes], grid: Grid) -> Assigned:
-    """Which prediction each object is the business of."""
+    """The prediction that each object is assigned to."""
     image = torch.cat([torch.full_like(found.labels, i) for i, found in enumerate(objects)])
     boxes = torch.cat([found.boxes for found in objects])
     centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
@@ -63,7 +63,7 @@ def yolo_loss(maps: Sequence[Tensor], objects: Sequence[Boxes], grid: Grid, clas
 
 
 def _doubt(rows: Tensor, objects: Sequence[Boxes], theirs: Assigned, grid: Grid) -> Tensor:
-    """How wrong all predictions are about whether there is an object."""
+    """The objectness loss of all predictions, summed."""
     wanted, counts = torch.zeros_like(rows[..., 4]), torch.ones_like(rows[..., 4])
     for i, found in enumerate(objects):
         if len(found.boxes):
@@ -75,12 +75,12 @@ def _doubt(rows: Tensor, objects: Sequence[Boxes], theirs: Assigned, grid: Grid)
 
 
 def _misplacement(mine: Tensor, theirs: Assigned, grid: Grid) -> Tensor:
-    """How far the boxes of ``mine`` (k, 5 + classes) are off; it counts for more in small boxes, which forgive less."""
+    """The box loss of ``mine`` (k, 5 + classes), summed; small boxes have more weight."""
     corners, strides, sides = (part[theirs.prediction] for part in grid)
     extent = theirs.boxes[:, 2:] - theirs.boxes[:, :2]
     within = ((theirs.boxes[:, :2] + theirs.boxes[:, 2:]) / 2 - corners) / strides
-    growth = (extent / sides).log()
+    log_ratio = (extent / sides).log()
     image = (grid.corners + grid.strides).amax(0).prod()
     weight = (2 - extent.prod(1) / image).unsqueeze(1)
     place = F.binary_cross_entropy_with_logits(mine[:, :2], within.clamp(0, 1), weight, reduction="sum")
-    return place + 0.5 * (weight * (mine[:, 2:4] - growth).square()).sum()
+    return place + 0.5 * (weight * (mine[:, 2:4] - log_ratio).square()).sum()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn as nn
 from torch import Tensor
 
-from legodnn.builder.zoo.common.resnet import ResNet18Trunk
+from legodnn.builder.zoo.common.resnet import ResNet18Backbone
 
 
 class DeepPose(nn.Module):
@@ -18,7 +18,7 @@ class DeepPose(nn.Module):
     def __init__(self, width: int, keypoints: int) -> None:
         super().__init__()
         self.keypoints = keypoints
-        self.trunk = ResNet18Trunk(width)
+        self.trunk = ResNet18Backbone(width)
         self.head = nn.Linear(self.trunk.channels, 2 * keypoints)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,9 +41,9 @@ def simple_baseline_resnet18(width: int = 64, keypoints: int = 17) -> nn.Sequent
     h and w are multiples of 32. ``width`` is the stem's channels, 64 in the original, and a quarter of those of the
     three transposed convolutions.
     """
-    trunk = ResNet18Trunk(width)
+    backbone = ResNet18Backbone(width)
     layers: list[nn.Module] = []
-    inputs, outputs = trunk.channels, 4 * width
+    inputs, outputs = backbone.channels, 4 * width
     for _ in range(3):
         layers += [
             nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False),
@@ -51,4 +51,4 @@ def simple_baseline_resnet18(width: int = 64, keypoints: int = 17) -> nn.Sequent
             nn.ReLU(inplace=True),
         ]
         inputs = outputs
-    return nn.Sequential(trunk, *layers, nn.Conv2d(outputs, keypoints, 1))
+    return nn.Sequential(backbone, *layers, nn.Conv2d(outputs, keypoints, 1))

@@ -31,8 +31,10 @@ SLEEVED = (0, 2, 4, 6)
 """T-shirt, pullover, coat and shirt among Fashion-MNIST's kinds."""
 
 SIZE = 64
+"""The sides of a picture in pixels, by default. Not tuned."""
+
 COVERED = 0.3
-"""Share of the pictures in which something lies on the garment."""
+"""Share of the pictures in which another garment lies on the first. Not tuned."""
 
 _SEEDS = {"train": 21, "test": 22, "held-out": 23}
 
@@ -133,7 +135,7 @@ def _transforms(n: int, size: int, generator: torch.Generator) -> Tensor:
 
 
 def _covers(n: int, others: Garments, size: int, generator: torch.Generator) -> Tensor:
-    """What lies on the garments: brightness and opacity (n, 2, size, size), transparent in most pictures."""
+    """Garments that cover others: brightness and opacity (n, 2, size, size), transparent in most pictures."""
     chosen = others.take(torch.randint(len(others), (n,), generator=generator))
     on = (torch.rand(n, generator=generator) < COVERED).float()[:, None, None]
     x, y = uniform(generator, 0.1, 0.9, 2, n) * size

@@ -15,15 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from legodnn.builder.zoo.common.layers import conv_norm_relu
-from legodnn.builder.zoo.common.resnet import ResNet18Trunk
+from legodnn.builder.zoo.common.resnet import ResNet18Backbone
 
 
 class Segmenter(nn.Module):
-    """A trunk and a head that scores every position, brought to the image's size."""
+    """A backbone and a head that scores every position, brought to the image's size."""
 
-    def __init__(self, trunk: nn.Module, head: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
         super().__init__()
-        self.trunk = trunk
+        self.trunk = backbone
         self.head = head
 
     def forward(self, x: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ class Segmenter(nn.Module):
 
 
 class ImagePooling(nn.Module):
-    """What the whole map shows on average, at every position."""
+    """The mean of the whole map, convolved, at every position."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -65,10 +65,10 @@ def fcn_resnet18(width: int = 64, classes: int = 21) -> Segmenter:
 
     ``width`` is the stem's channels, 64 in the original.
     """
-    trunk = ResNet18Trunk(width, dilated=2)
-    hidden = trunk.channels // 4
-    head = nn.Sequential(conv_norm_relu(trunk.channels, hidden), nn.Dropout(0.1), nn.Conv2d(hidden, classes, 1))
-    return Segmenter(trunk, head)
+    backbone = ResNet18Backbone(width, dilated=2)
+    hidden = backbone.channels // 4
+    head = nn.Sequential(conv_norm_relu(backbone.channels, hidden), nn.Dropout(0.1), nn.Conv2d(hidden, classes, 1))
+    return Segmenter(backbone, head)
 
 
 def deeplabv3_resnet18(width: int = 64, classes: int = 21, rates: Sequence[int] = (12, 24, 36)) -> Segmenter:
@@ -77,9 +77,9 @@ def deeplabv3_resnet18(width: int = 64, classes: int = 21, rates: Sequence[int] 
     ``width`` is the stem's channels, 64 in the original; ``rates`` are the pyramid's dilations on a map of an eighth
     of the image's size.
     """
-    trunk = ResNet18Trunk(width, dilated=2)
+    backbone = ResNet18Backbone(width, dilated=2)
     hidden = 4 * width
     head = nn.Sequential(
-        PyramidPooling(trunk.channels, hidden, rates), conv_norm_relu(hidden, hidden), nn.Conv2d(hidden, classes, 1)
+        PyramidPooling(backbone.channels, hidden, rates), conv_norm_relu(hidden, hidden), nn.Conv2d(hidden, classes, 1)
     )
-    return Segmenter(trunk, head)
+    return Segmenter(backbone, head)

@@ -63,7 +63,7 @@ MILLIONS = {
     "Attention-56": (lambda: residual_attention.attention56(classes=1000), 31.9),
     "Inception v3": (lambda: inception_v3.inception_v3(classes=1000, small=False), 23.8),
     "YOLOv3": (lambda: yolov3.yolov3(), 61.9),
-    "ResNet-18 without its classifier": (lambda: resnet.ResNet18Trunk(), 11.18),
+    "ResNet-18 without its classifier": (lambda: resnet.ResNet18Backbone(), 11.18),
     "SimpleBaseline": (lambda: pose.simple_baseline_resnet18(), 15.4),
 }
 """Published numbers of parameters."""
@@ -106,7 +106,7 @@ def test_darknet_53_has_52_convolutions_before_its_classifier():
 @pytest.mark.parametrize("dilated", [1, 2, 3])
 def test_a_dilated_trunk_computes_what_the_plain_one_does_and_more_between(dilated):
     torch.manual_seed(0)
-    plain, dense = randomised(resnet.ResNet18Trunk(4)), resnet.ResNet18Trunk(4, dilated).eval()
+    plain, dense = randomised(resnet.ResNet18Backbone(4)), resnet.ResNet18Backbone(4, dilated).eval()
     dense.load_state_dict(plain.state_dict())
     with torch.no_grad():
         found, expected = dense(images(2, 64)), plain(images(2, 64))
