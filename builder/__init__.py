@@ -4,14 +4,14 @@
     pipeline   all of it in a row, from a recipe, resumable
     blocks     AutoBlockManager: finds the blocks, makes their descendants
 
-    report/    what a person reads: the plan as text, the page beside a bundle
+    report/    the plan as text, the page beside a bundle
     bundle/    pack: everything into one bundle
-    profile/   BlockProfiler: what every variant does to the network; what selections may be expected to do
-    distill/   BlockRetrainer: teaches descendants to do what their originals do
+    profile/   BlockProfiler: measures every variant; predicts the accuracy of selections
+    distill/   BlockRetrainer: trains descendants to imitate their originals
     recipe/    a TOML file becomes objects
-    plan/      what will be done
+    plan/      what a build will do
     teach/     how a teacher is trained where there are no weights
-    managers/  AbstractModelManager, and one for each application: how a kind of network is run and judged
+    managers/  AbstractModelManager, and one for each application: how a kind of network is run and evaluated
     detectors/ torchvision's detectors in plain operators
     prune/     a block without some of its channels
     graph/     the network as a graph: tracing, channels, segments, and what runs them
@@ -56,7 +56,7 @@ __all__ = [
     "set_random_seed",
 ]
 
-_HOMES = {
+_MODULES = {
     "AbstractModelManager": "managers",
     "AutoBlockManager": "blocks",
     "BlockProfiler": "profile.profiler",
@@ -74,9 +74,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name on first use: the command must be able to say that the builder's extra is missing."""
-    if name not in _HOMES:
+    """Import a public name on first use, so that the command can report that the builder's extra is missing."""
+    if name not in _MODULES:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value

@@ -11,7 +11,7 @@ from legodnn.shared.errors import MissingExtra
 NAME = "legodnn-build"
 
 REQUIRED = ("numpy", "torchvision", "tqdm", "jinja2", *(() if sys.version_info >= (3, 11) else ("tomli",)))
-"""What the extra ``builder`` installs."""
+"""The packages of the extra ``builder``."""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""What `legodnn-build` does with its arguments."""
+"""The arguments of `legodnn-build`, and what each subcommand does."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ exit status:
 
 
 def run(name: str, arguments: list[str]) -> int:
-    """Parse the arguments and do what they say; returns the exit status."""
+    """Run the subcommand that the arguments name; returns the exit status."""
     subcommand, words = split_subcommand(name, arguments, SUBCOMMANDS, PLANNED)
     return SUBCOMMANDS[subcommand](name, words)
 
@@ -134,7 +134,7 @@ def _device(name: str) -> str:
 
 
 def _check_output(out: Path) -> None:
-    """Hours of work should not end at a directory that cannot be written to."""
+    """Raise `UsageError` for a path that cannot be written to, before hours of work."""
     if out.is_dir():
         raise UsageError(f"{out}: is a directory; give the bundle's file name")
     for path in (out, report_path(out)):

@@ -1,5 +1,5 @@
-"""The pipeline: extract, derive, distill, profile, pack, each stage skipped where its results are there already; the
-report of all that at the end."""
+"""The pipeline: extract, derive, distill, profile, pack, then the report; a stage whose results are in the work
+directory is skipped."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from legodnn.builder.workdir.seeds import set_random_seed
 
 @dataclass(frozen=True)
 class BuildResult:
-    """A finished bundle: where it is, its size in bytes, what a person should know, the profile behind it, and where
-    the report is."""
+    """A finished bundle: its path, its size in bytes, warnings of one sentence each, the profile it was packed from,
+    and the path of the report."""
 
     path: Path
     bytes: int
@@ -62,8 +62,8 @@ def cut(recipe: Recipe, device: str = "cpu") -> AutoBlockManager:
 def build(
     recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int = 0, *, timing: bool = True
 ) -> BuildResult:
-    """Build a bundle, and its report beside it; what an interrupted build left in ``work`` is used, and the result is
-    the same. ``timing`` says whether selections are timed for the report, which takes `LIMIT_SECONDS` at most.
+    """Build a bundle, and its report beside it; a build that was interrupted goes on from what is in ``work``, to the
+    same bytes. ``timing`` says whether selections are timed for the report, which takes `LIMIT_SECONDS` at most.
 
     Raises the exceptions of the stages: `ModelError`, `DataError`, `WorkError`, `RecipeError`, `OSError`.
     """

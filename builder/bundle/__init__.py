@@ -1,5 +1,5 @@
-"""Everything a device needs, in one file.
+"""The bundle: all that a device needs, in one file.
 
     packing   pack: segments, tables and the self-test into a bundle
-    export    segments as TorchScript archives, taken apart into program and tensors
+    export    segments as TorchScript archives, split into program and tensors
 """

@@ -1,7 +1,7 @@
-"""Segments as TorchScript archives, taken apart into program and tensors.
+"""Segments as TorchScript archives, split into program and tensors.
 
-What is exported is traced, folded, unoptimised (the device knows best what suits it) and free of source paths, so that
-equal networks give equal bytes.
+Segments are exported traced, folded, unoptimised (which optimisation is faster differs from device to device) and
+without source paths, so that equal networks give equal bytes.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from legodnn.shared.errors import ModelError, one_line
 PRECISIONS = ("fp32", "fp16")
 
 _BUILDS_WITH = (2, 1)
-"""The oldest torch the builder runs with: what archives are put together for here."""
+"""The oldest torch the builder runs with; archives are joined for it here, so that any can load them."""
 
 _HALF_MAX = torch.finfo(torch.float16).max
 
 
 @dataclass(frozen=True)
 class Exported:
-    """An archive taken apart: files of the program by path, raw storages by path, and what each storage holds."""
+    """A split archive: files of the program by path, raw storages by path, and what each storage holds."""
 
     program: dict[str, bytes]
     storages: dict[str, bytes]
@@ -40,14 +40,14 @@ class Exported:
 
 
 def prepare(module: nn.Module, precision: str) -> nn.Module:
-    """A copy of a segment as the device will see it: on the CPU, contiguous, without denormal numbers.
+    """A copy of a segment as the device loads it: on the CPU, contiguous, without denormal numbers.
 
-    Denormals make convolutions many times slower on some CPUs. With ``fp16`` the weights are what half precision
-    leaves of them.
+    Denormals make convolutions 10 to 50 times slower on some CPUs. With ``fp16`` the weights are rounded to half
+    precision, where their range allows it.
     """
     module = copy.deepcopy(module).cpu().to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
     for value in [*module.parameters(), *module.buffers()]:
-        value.data = value.data.contiguous()  # matrices that are used transposed lie so until here
+        value.data = value.data.contiguous()  # transposed matrices are stored as such until here
         if value.is_floating_point():
             tiny = torch.finfo(value.dtype).tiny
             value[value.abs() < tiny] = 0
@@ -67,7 +67,7 @@ def _archive(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
     kinds = {type(m) for m in module.modules()}
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
-        # Tracing is deprecated in recent torch and stays the only format that old devices read.
+        # Tracing is deprecated in recent torch, but its archives are the only ones that old devices read.
         warnings.simplefilter("ignore")
         if not kinds <= _traced_kinds:
             # The first trace of a class in a process names its type without a number, all later ones with one. Names
@@ -79,8 +79,8 @@ def _archive(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
 
 
 def _printed_again(archive: bytes) -> bytes:
-    """The archive as torch writes it where its classes have the names they have in bundles: how TorchScript's printer
-    breaks lines depends on the names' lengths, and so on where the source of a class lies."""
+    """The archive loaded with the class names of bundles and saved again: TorchScript's printer breaks lines by the
+    names' lengths, which depend on the classes' source paths."""
     joined = join_archive(*split_archive(archive), _BUILDS_WITH)
     buffer = io.BytesIO()
     with warnings.catch_warnings():
@@ -100,7 +100,7 @@ def export(module: nn.Module, inputs: Sequence[Tensor], precision: str) -> Expor
     specs = []
     for path, data in storages.items():
         value = known.get(data)
-        if value is None:  # a constant of the program; its type is the program's business
+        if value is None:  # a constant of the program, stored as bytes
             specs.append(StorageSpec(path=path, dtype="uint8", count=len(data), stored="uint8"))
             continue
         dtype = str(value.dtype).removeprefix("torch.")

@@ -1,5 +1,5 @@
-"""Data that a build reads.
+"""The data that a build reads.
 
-    checked   CheckedLoader: says what is wrong with a batch
+    checked   CheckedLoader: checks every batch
     files     loaders of a user's own data sets, in the formats of the field
 """

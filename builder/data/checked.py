@@ -1,4 +1,4 @@
-"""A loader that says what is wrong with its batches before a network chokes on them."""
+"""A loader that checks its batches before a network runs on them, so that the error names the batch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from legodnn.shared.errors import DataError, one_line
 
 
 class CheckedLoader:
-    """Passes on the batches of ``loader``; raises `DataError` for the first that the network cannot take.
+    """Passes on the batches of ``loader``; raises `DataError` for the first that does not fit the network.
 
-    Where a batch is a tuple or list, its first ``inputs`` items are taken for the network's inputs: float32 of the
-    recipe's shape, any batch size, finite. Batches of other kinds are the model manager's business and pass unchecked,
+    Where a batch is a tuple or list, its first ``inputs`` items are the network's inputs: float32 of the recipe's
+    shape, any batch size, finite. Batches of other kinds, which only the model manager can read, are not checked,
     unless ``pairs`` says that each must be (inputs, labels) with one whole number per input, as classification has it.
     """
 
@@ -45,14 +45,14 @@ class CheckedLoader:
             raise DataError(f"{self.name}: the loader yields no batches")
 
     def _batches(self) -> Iterator[Any]:
-        """The loader's batches; what fails inside it becomes a `DataError` of one line."""
+        """The loader's batches; an exception inside it becomes a `DataError` of one line."""
         number = 0
         try:
             for batch in self.loader:
                 yield batch
                 number += 1
         except Exception as error:
-            # GeneratorExit is no Exception: a reader that stops early passes through here unharmed.
+            # GeneratorExit is no Exception, so a reader that stops early raises nothing.
             raise DataError(f"{self.name}: failed at batch {number}: {_reason(error)}") from error
 
     def _check(self, number: int, batch: Any) -> None:
@@ -81,7 +81,7 @@ class CheckedLoader:
             raise DataError(f"{where}: inputs have shape {tuple(inputs.shape)}, the recipe says {_text(wanted)}")
         if inputs.shape[0] == 0:
             raise DataError(f"{where}: empty")
-        # A sum takes a fraction of the time, and is not finite where a number is not.
+        # The sum is not finite where an element is not, and takes less time than testing every element.
         if not bool(inputs.sum().isfinite()) and not bool(inputs.isfinite().all()):
             raise DataError(f"{where}: inputs hold numbers that are not finite")
 
@@ -96,7 +96,7 @@ def _text(shape: Sequence[Any]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """One line; an error from a loader's worker process carries a traceback, whose last line says what it was."""
+    """The error in one line; that of a loader's worker process is a traceback, whose last line has the message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if len(lines) > 1 and "worker process" in lines[0]:
         return lines[-1]

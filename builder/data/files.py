@@ -1,4 +1,4 @@
-"""Data sets in files as loaders: what a path in a recipe becomes."""
+"""Loaders of data sets in files, for the paths in a recipe."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from legodnn.shared.datasets.opening import open_dataset
 from legodnn.shared.errors import InputError
 
 BATCH, NUMBERS = 32, 1 << 23
-"""Examples in a batch where the recipe says nothing: at most so many, and no more than hold so many numbers."""
+"""Examples in a batch by default: at most `BATCH`, and no more than have `NUMBERS` elements (32 MiB). Not tuned."""
 
 _SHOWN = 5
-"""How many examples are named that were left out."""
+"""How many skipped examples are named; the rest are counted. Not tuned."""
 
 
 @dataclass(frozen=True)
 class Purpose:
-    """What a data set is for: its key in the recipe, the application, the network's input, whether it is shuffled."""
+    """What a data set is opened for: its key in the recipe, the application, the network's input, whether it is
+    shuffled."""
 
     key: str
     task: str
@@ -33,7 +34,8 @@ class Purpose:
 
 
 def loader(purpose: Purpose, path: str, batch: int | None = None) -> FilesLoader:
-    """A loader of the data set at a path; ``batch`` examples at a time. Raises what `open_dataset` raises."""
+    """A loader of the data set at a path; ``batch`` examples at a time (None: as `BATCH` and `NUMBERS` allow). Raises
+    what `open_dataset` raises."""
     dataset = open_dataset(purpose.task, path, purpose.spec)
     if batch is None:
         batch = max(1, min(BATCH, NUMBERS // math.prod(purpose.spec.shape[1:])))
@@ -41,10 +43,11 @@ def loader(purpose: Purpose, path: str, batch: int | None = None) -> FilesLoader
 
 
 class FilesLoader:
-    """Batches of a data set, read when they are needed; shuffled anew each time, by torch's generator, if so asked.
+    """Batches of a data set, read when they are iterated over; where ``shuffled``, in a new order each time, from
+    torch's global generator.
 
-    Batches are of nearly the same size, so that none is left with a single example, which networks cannot be trained
-    on. Broken examples are missing from their batch; each is named once on stderr, the first few of them.
+    Batches are of nearly the same size, so that none has a single example, which batch normalisation cannot be trained
+    on. Examples that cannot be read are missing from their batch; the first few are named on stderr, once each.
     """
 
     def __init__(self, dataset: Dataset, batch: int, shuffled: bool, name: str) -> None:
@@ -56,11 +59,12 @@ class FilesLoader:
         self._sum_up(0)
 
     def __len__(self) -> int:
-        """How many batches there are, those included in which everything is broken."""
+        """The number of batches, those without a readable example included."""
         return self._batches
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        """The batches, each the inputs and then the truths. Raises `DataError` for data that are not the network's."""
+        """The batches, each the inputs and then the ground truths. Raises `DataError` for data that do not fit the
+        network."""
         count, before = len(self.dataset.examples), len(self._said)
         order = torch.randperm(count) if self.shuffled else torch.arange(count)
         for part in torch.tensor_split(order, self._batches):
@@ -88,7 +92,7 @@ class FilesLoader:
                 print(f"{self.name}: {text}", file=sys.stderr)
 
     def _sum_up(self, before: int) -> None:
-        """How many were not named, where a pass over the data has found more of them."""
+        """Say how many were not named, where a pass over the data has skipped more of them."""
         hidden = len(self._said) - _SHOWN
         if hidden > 0 and len(self._said) > before:
             print(f"{self.name}: and {hidden} more that are not named", file=sys.stderr)

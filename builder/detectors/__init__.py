@@ -1,4 +1,5 @@
-"""torchvision's detectors and YOLOv3 in plain torch operators, for devices that have no torchvision."""
+"""torchvision's detectors in plain torch operators, for devices that have no torchvision; YOLOv3 uses some of them,
+too."""
 
 from legodnn.builder.detectors.plain import is_detector, plain_detector
 

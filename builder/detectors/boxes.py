@@ -2,7 +2,7 @@
 
 Boxes are float32 (..., 4): left, top, right and bottom in pixels of the network's input. ``torch.jit.script`` compiles
 these functions into the modules that call them. The order of the arithmetic is that of torchvision on a CPU, so that
-what lies on an edge falls to the same side there and here.
+roundings, and with them the boxes at a threshold, are the same.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def by_anchor(maps: Tensor, columns: int) -> Tensor:
 def decoded(offsets: Tensor, anchors: Tensor, weights: Tensor, longest: float) -> Tensor:
     """The boxes that ``offsets`` (..., 4) make of ``anchors``, shapes broadcast.
 
-    Offsets are shifts of the centre in units of the anchor's sides, and logarithms of the sides' growth, at most
+    Offsets are shifts of the centre in units of the anchor's sides, and logarithms of the ratio of the sides, at most
     ``longest``, each times its one of the four ``weights`` (Girshick et al., *Rich feature hierarchies*, CVPR 2014).
     """
     offsets = offsets / weights
@@ -53,23 +53,23 @@ def clashing(boxes: Tensor, groups: Tensor, rows: Tensor, columns: Tensor, thres
     )
     shared = common[..., 0] * common[..., 1]
     union = areas[rows].unsqueeze(1) + areas[columns].unsqueeze(0) - shared
-    # In double precision the threshold is what it says: 0.45 in single precision is another number.
+    # In double precision: a threshold of 0.45 in single precision is another number.
     overlapping = (shared / union).double() > threshold
     return overlapping & (groups[rows].unsqueeze(1) == groups[columns].unsqueeze(0))
 
 
 def kept(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float, limit: int) -> Tensor:
-    """Greedy non-maximum suppression within each group: the indices, int64, of the ``limit`` best that stay.
+    """Greedy non-maximum suppression within each group: the indices, int64, of the ``limit`` best boxes kept.
 
-    From the highest score down (of equals the first), a box (of ``boxes`` (k, 4)) stays unless it clashes with one
-    that stays. Blocks of boxes are decided at once: starting from "all stay", the rule is applied to the whole block
-    until nothing changes, which is the greedy answer, as each box only depends on better ones.
+    From the highest score down (of equals the first), a box (of ``boxes`` (k, 4)) is kept unless it clashes with one
+    that is. Boxes are processed in blocks: starting from all kept, the rule is applied to the whole block until nothing
+    changes, which gives the greedy result, as each box only depends on better ones.
     """
     if 0 < boxes.numel() <= 4000:
-        # torchvision then moves the groups apart, and with the coordinates the rounding changes.
+        # torchvision shifts groups apart up to this size, which changes the rounding of coordinates.
         boxes = boxes + (groups.to(boxes.dtype) * (boxes.max() + 1)).unsqueeze(1)
     rest = torch.sort(scores, stable=True, dim=0, descending=True)[1]
-    # Twice as many as may stay: the first block often decides. What the pairs of boxes take in memory is bounded.
+    # Twice the limit: the first block is often enough. The memory of all pairs of boxes is bounded. Not tuned.
     block = max(64, min(512, min(2 * limit, 4194304 // max(1, len(rest)))))
     chosen = [rest[:0]]
     count = 0

@@ -1,4 +1,4 @@
-"""The parts of one-stage detectors that depend on the data: which of the many boxes are detections.
+"""The parts of one-stage detectors that depend on the data: which boxes are detections.
 
 RetinaNet (Lin et al., *Focal loss for dense object detection*, ICCV 2017), FCOS (Tian et al., ICCV 2019) and SSD (Liu
 et al., ECCV 2016). All return boxes (n, count, 4), scores (n, count) and labels (n, count), int64: the highest score
@@ -47,9 +47,9 @@ def best_by_level(
 
 
 class FromAnchors(Opaque):
-    """A choice among ``anchors`` (a, 4) in pixels moved by offsets.
+    """A selection among ``anchors`` (a, 4) in pixels moved by offsets.
 
-    ``candidates`` of each level or class, scored above ``least_score``, are looked at; ``count`` of an image stay.
+    ``candidates`` of each level or class, scored above ``least_score``, are considered; ``count`` of an image are kept.
     """
 
     anchors: Tensor
@@ -78,7 +78,7 @@ class FromAnchors(Opaque):
 
 
 class BestByLevel(FromAnchors):
-    """RetinaNet's choice: each class of each anchor on its own."""
+    """RetinaNet's selection: each class of each anchor on its own."""
 
     def forward(self, logits: list[Tensor], offsets: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Levels (n, a * classes, h, w) and (n, a * 4, h, w) to detections."""
@@ -89,7 +89,7 @@ class BestByLevel(FromAnchors):
 
 
 class BestCentred(Opaque):
-    """FCOS's choice: a box is its sides' distances from a point, and worth less the further off centre that is.
+    """FCOS's selection: a box is its sides' distances from a point, and scores less the further off centre that is.
 
     ``points`` (a, 2) and ``units`` (a, 4), which the distances are counted in, are in pixels.
     """
@@ -131,7 +131,7 @@ class BestCentred(Opaque):
 
 
 class BestByClass(FromAnchors):
-    """SSD's choice: the best boxes of each class but the background, class 0, then of all."""
+    """SSD's selection: the best boxes of each class but the background, class 0, then of all."""
 
     def forward(self, logits: list[Tensor], offsets: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Levels (n, a * classes, h, w) and (n, a * 4, h, w) to detections."""

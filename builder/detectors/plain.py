@@ -1,7 +1,7 @@
 """torchvision's detectors as networks of a fixed input size, made of their own layers and plain torch operators.
 
-What is the same for every image (the layers, with their weights) is called as ordinary modules, to be cut and pruned;
-what depends on the image's content sits in modules that are kept whole.
+Layers with weights are called as ordinary modules, to be cut and pruned; what depends on the image's content is in
+`Opaque` modules, which are kept whole.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from legodnn.builder.detectors.two_stage import Detections, KeypointsOfHeatmaps,
 from legodnn.shared.errors import ModelError
 
 _LEAST_SIDE = 0.01
-"""Pixels that a final box of torchvision's two-stage detectors is wide and high at least."""
+"""The least width and height of a final box in pixels, as in torchvision's two-stage detectors."""
 
 
 def _kinds() -> list[tuple[type, type]]:
-    """torchvision's detectors, each with what it becomes."""
+    """torchvision's detectors, each with the class of its plain network."""
     return [(FasterRCNN, _TwoStage), (RetinaNet, _RetinaNet), (FCOS, _Fcos), (SSD, _Ssd)]
 
 
 def is_detector(model: nn.Module) -> bool:
-    """Whether `plain_detector` knows what to do with a network."""
+    """Whether a network is one that `plain_detector` takes."""
     return any(isinstance(model, kind) for kind, _ in _kinds())
 
 
@@ -62,7 +62,8 @@ def plain_detector(detector: nn.Module, height: int, width: int) -> nn.Module:
 
 
 class _Start(NamedTuple):
-    """What a detector starts from: anchors (a, 4), the image's border (4,) in pixels, the maps' (height, width)."""
+    """The constants of a detector for one image size: anchors (a, 4), the image's border (4,) in pixels, the maps'
+    (height, width)."""
 
     anchors: Tensor
     border: Tensor
@@ -70,7 +71,7 @@ class _Start(NamedTuple):
 
 
 class _Detector(nn.Module):
-    """What all of them have: a backbone that makes maps of several sizes."""
+    """A detector with a backbone that makes maps of several sizes."""
 
     def __init__(self, detector: Any) -> None:
         super().__init__()
@@ -82,7 +83,7 @@ class _Detector(nn.Module):
         return {"0": found} if isinstance(found, Tensor) else found
 
     def start(self, anchors: nn.Module, height: int, width: int) -> _Start:
-        """Where a detector with this generator of ``anchors`` starts in images of this size."""
+        """The constants for images of this size, with the boxes of a generator of ``anchors``."""
         image = next(self.parameters()).new_zeros(1, 3, height, width)
         with torch.no_grad():
             maps = self.maps(image)
@@ -92,12 +93,12 @@ class _Detector(nn.Module):
 
 
 def _coder(coder: Any, start: _Start) -> dict[str, Any]:
-    """How one of torchvision's coders turns offsets into boxes."""
+    """The parameters of one of torchvision's box coders, as arguments of the modules here."""
     return {"weights": start.anchors.new_tensor(coder.weights), "longest": float(coder.bbox_xform_clip)}
 
 
 def _choice(detector: Any) -> dict[str, Any]:
-    """How a one-stage detector chooses its detections."""
+    """The parameters of a one-stage detector's selection, as arguments of the modules here."""
     return {
         "least_score": float(detector.score_thresh),
         "candidates": int(detector.topk_candidates),
@@ -112,7 +113,8 @@ def _named(found: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
 
 
 def _align(pool: Any, start: _Start) -> tuple[list[str], RegionAlign]:
-    """The names of the maps that one of torchvision's poolers reads, and the plain module for it."""
+    """The names of the maps that one of torchvision's poolers reads, and its `RegionAlign`. Raises `ModelError` for a
+    sampling ratio that depends on the region."""
     if pool.sampling_ratio <= 0:
         raise ModelError("a RoIAlign whose sampling_ratio depends on the regions; set it to 2, torchvision's default")
     names = [name for name in start.sizes if name in pool.featmap_names]

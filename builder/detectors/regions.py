@@ -1,8 +1,8 @@
-"""What the feature maps hold inside a box, resampled to a fixed size.
+"""Features inside boxes, resampled to a fixed size.
 
 RoIAlign (He et al., *Mask R-CNN*, ICCV 2017) over the levels of a feature pyramid (Lin et al., *Feature pyramid
 networks*, CVPR 2017). A cell of the result is the mean of bilinear samples, so it is a weighted sum of a fixed number
-of places; all levels are one table of places, and which ones a cell reads is but arithmetic on indices.
+of positions; all levels are one table of positions, and those a cell reads are found by index arithmetic.
 """
 
 # Annotations are not postponed here: torch.jit reads those of the classes, and does not understand strings.
@@ -19,10 +19,10 @@ from legodnn.builder.graph.tracing.opaque import Opaque
 
 
 def neighbours(start: Tensor, length: Tensor, size: Tensor, cells: int, samples: int) -> tuple[Tensor, Tensor]:
-    """The places along one axis that samples lie between, and their weights.
+    """The positions along one axis that samples lie between, and their weights.
 
-    Each of r regions starts at ``start`` and is ``length`` long, in places of a map of ``size`` places (int64), all
-    (r,). Returns int64 and float32 (r, cells, samples, 2). A sample more than one place outside the map weighs nothing.
+    Each of r regions starts at ``start`` and is ``length`` long, in positions of a map of ``size`` (int64), all (r,).
+    Returns int64 and float32 (r, cells, samples, 2). A sample more than one position outside the map has weight 0.
     """
     cell = (length / cells).reshape(-1, 1, 1)
     steps = torch.arange(cells, device=start.device).reshape(1, -1, 1)
@@ -39,7 +39,7 @@ def neighbours(start: Tensor, length: Tensor, size: Tensor, cells: int, samples:
 
 
 def region_align(pool: Any, sizes: Sequence[tuple[int, int]], image_height: int) -> "RegionAlign":
-    """What does the same as one of torchvision's ``MultiScaleRoIAlign`` on maps of these sizes."""
+    """A `RegionAlign` equal to one of torchvision's ``MultiScaleRoIAlign`` on maps of these sizes (height, width)."""
     canonical = pool.canonical_scale, pool.canonical_level
     return RegionAlign(sizes, image_height, tuple(pool.output_size), pool.sampling_ratio, *canonical)
 
@@ -47,7 +47,7 @@ def region_align(pool: Any, sizes: Sequence[tuple[int, int]], image_height: int)
 class RegionAlign(Opaque):
     """RoIAlign with a fixed number of samples, each region taken from the level of the pyramid that fits its size.
 
-    ``sizes`` are the levels' (height, width) in places, for an image ``image_height`` pixels high; a region of
+    ``sizes`` are the levels' (height, width), for an image ``image_height`` pixels high; a region of
     ``canonical_scale`` pixels squared belongs to the level that shrinks the image ``2 ** canonical_level`` times.
     """
 
@@ -84,8 +84,8 @@ class RegionAlign(Opaque):
         return self.regions(F.embedding_bag(place, table, mode="sum", per_sample_weights=weight))
 
     def reads(self, features: list[Tensor], boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What cells are sums of: all places of the levels (p, channels), and for every cell of every region the places
-        it reads, int64 (cells, k), and their weights (cells, k)."""
+        """The table of all positions of the levels (p, channels), and for every cell of every region the k positions it
+        is a weighted sum of, int64 (cells, k), and their weights (cells, k)."""
         table = torch.cat([level.flatten(2) for level in features], 2)
         n, channels, places = table.shape
         table = table.transpose(1, 2).reshape(n * places, channels)
@@ -93,7 +93,7 @@ class RegionAlign(Opaque):
         boxes = boxes.reshape(-1, 4)
 
         sides = boxes[:, 2:] - boxes[:, :2]
-        side = torch.sqrt(sides.clamp(min=0.0).prod(1))  # what is no box still belongs somewhere
+        side = torch.sqrt(sides.clamp(min=0.0).prod(1))  # boxes without an area belong to the finest level
         level = torch.floor(self.canonical_level + torch.log2(side / self.canonical_scale) + 1e-6)
         level = level.clamp(min=self.finest, max=self.coarsest).to(torch.int64) - self.finest
 

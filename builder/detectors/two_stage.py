@@ -1,8 +1,8 @@
 """The parts of two-stage detectors that depend on the data.
 
-Faster R-CNN (Ren et al., NIPS 2015) proposes boxes and judges them; Mask R-CNN (He et al., ICCV 2017) adds a mask or
-keypoints to what is left. All counts are fixed: fewer proposals or detections are followed by zeros. A box of zeros
-has no area, and no offsets give it one, so a proposal that is padding never becomes a detection.
+Faster R-CNN (Ren et al., NIPS 2015) proposes boxes and classifies them; Mask R-CNN (He et al., ICCV 2017) adds a mask
+or keypoints to the detections. All counts are fixed: fewer proposals or detections are followed by zeros. A box of
+zeros has no area, and no offsets give it one, so a proposal that is padding never becomes a detection.
 """
 
 # Annotations are not postponed here: torch.jit reads those of the classes, and does not understand strings.
@@ -18,8 +18,8 @@ from legodnn.builder.graph.tracing.opaque import Opaque
 class Proposals(Opaque):
     """Which anchors may hold an object: the best of each level, without those that a better one of it overlaps.
 
-    ``anchors`` (a, 4) and ``border`` (4,) are in pixels. ``candidates`` of each level are looked at, ``count`` of an
-    image stay.
+    ``anchors`` (a, 4) and ``border`` (4,) are in pixels. ``candidates`` of each level are considered, ``count`` of an
+    image are kept.
     """
 
     anchors: Tensor
@@ -127,7 +127,7 @@ class MaskOfLabel(Opaque):
 
 
 class KeypointsOfHeatmaps(Opaque):
-    """The place of each keypoint: the maximum of its heatmap, resized to the box's whole pixels."""
+    """The position of each keypoint: the maximum of its heatmap, resized to the box's whole pixels."""
 
     def forward(self, heatmaps: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Heatmaps (n * d, k, h, w), boxes (n, d, 4) and labels (n, d) to keypoints (n, d, k, 3) and scores (n, d, k).
@@ -145,7 +145,7 @@ class KeypointsOfHeatmaps(Opaque):
         for i in range(n * d):
             if int(labels.reshape(-1)[i]) > 0:
                 width, height = int(pixels[i, 0]), int(pixels[i, 1])
-                # Scripting F.interpolate drags in modes that older versions of torch do not have.
+                # A scripted F.interpolate contains modes that older versions of torch do not have.
                 resized = torch.ops.aten.upsample_bicubic2d(heatmaps[i].unsqueeze(1), [height, width], False)
                 score, best = resized.flatten(1).max(1)
                 steps = torch.stack([best % width, torch.div(best, width, rounding_mode="floor")], 1)

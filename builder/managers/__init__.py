@@ -1,7 +1,7 @@
-"""How a kind of network is run and judged.
+"""How a kind of network is run and evaluated.
 
-    abstract   AbstractModelManager: the plug for networks with their own way of training
-    loss       what a descendant block learns to make small
+    abstract   AbstractModelManager: the interface, for networks that are run or evaluated in their own manner
+    loss       the loss of descendant blocks
     task       TaskManager: what the managers of all applications have in common
     classification, segmentation, detection, pose, action, anomaly   one for each application; image classification's is
                CommonModelManager

@@ -1,4 +1,4 @@
-"""The plug between LegoDNN and a kind of network: six questions about running and judging it."""
+"""The interface between LegoDNN and a kind of network: how it is run and evaluated."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Device = str | torch.device
 
 
 class AbstractModelManager(ABC):
-    """Answers what the builder must know about a kind of network.
+    """How a kind of network is run and evaluated.
 
-    The builder hands in networks it has put together itself: they take what the teacher takes and return what it
-    returns. A manager may call one any number of times but must feed it whole batches, in the loader's order.
+    The networks that its methods get are compositions: they take what the teacher takes and return what it returns. A
+    manager may call one any number of times but must pass it whole batches, in the loader's order.
     """
 
     task = "vision"
@@ -39,32 +39,32 @@ class AbstractModelManager(ABC):
         """The accuracy of ``model`` over a loader, as a fraction in [0, 1]; more is better."""
 
     def get_trivial_acc(self, test_loader: Iterable[Any]) -> float | None:
-        """What `get_model_acc` would say over a loader of an answer that never looks at the input, which is what a
-        network must be better than to mean anything; None, as by default, where that is not known."""
+        """The chance level: what `get_model_acc` would return over a loader for the best output that ignores the input;
+        None, as by default, where it is not known."""
         return None
 
     def network_to_cut(self, teacher_model: nn.Module, model_input_size: Sequence[int]) -> nn.Module:
         """The network that is traced and cut in the teacher's place: by default the teacher itself.
 
-        For a teacher whose top level cannot be followed (a detector, say) a manager gives one made of its parts: the
-        layers called in an order that does not depend on the data, and what does depend on it in modules of the kind
-        `legodnn.builder.graph.tracing.opaque.Opaque`. torchvision's detectors come as `plain_detector` makes them.
+        For a teacher whose top level cannot be traced (a detector, say) a manager returns a network of its parts:
+        layers called in an order that does not depend on the data, and `legodnn.builder.graph.tracing.opaque.Opaque`
+        modules for what does. For torchvision's detectors it is that of `plain_detector`.
         """
         if is_detector(teacher_model):
             return plain_detector(teacher_model, *model_input_size[-2:])
         return teacher_model
 
     def imitation_error(self, answer: Tensor, wanted: Tensor) -> Tensor:
-        """What a descendant block learns to make small: a number, 0 for a perfect imitation of the block's output and 1
-        for one no better than a constant. By default the squared error relative to the output's variance."""
+        """The loss of a descendant block, a tensor of no dimensions: 0 for a perfect imitation of the block's output
+        ``wanted``, 1 for one no better than a constant. By default the squared error relative to its variance."""
         return relative_error(answer, wanted)
 
     def answer_spec(self, model: nn.Module, test_loader: Iterable[Any], device: Device) -> AnswerSpec:
-        """What a bundle says about the network's answers beside their labels; by default nothing."""
+        """How a device is to read the network's outputs, beside their labels; by default nothing."""
         return AnswerSpec()
 
     def dummy_forward_to_gen_mid_data(self, model: nn.Module, model_input_size: Sequence[int], device: Device) -> Any:
-        """Run ``model`` once on random numbers of the given shape and return its output."""
+        """Run ``model`` once on uniform random numbers of the given shape and return its output."""
         with torch.no_grad():
             return model(torch.rand(tuple(model_input_size), device=device))
 

@@ -14,7 +14,7 @@ from legodnn.shared.bundle.manifest import AnswerSpec
 from legodnn.shared.tasks.anomaly import Anomaly
 
 NORMAL = 0.95
-"""Share of normal inputs that an anomaly detector shall call normal."""
+"""Share of normal inputs that are below the threshold of a bundle: one in twenty is a false alarm. Not tuned."""
 
 
 class AnomalyManager(TaskManager):
@@ -24,7 +24,7 @@ class AnomalyManager(TaskManager):
         super().__init__(Anomaly())
 
     def answer_spec(self, model: nn.Module, test_loader: Iterable[Any], device: Device) -> AnswerSpec:
-        """The score that `NORMAL` of the normal inputs of the loader stay below."""
+        """With the threshold that the scores of `NORMAL` of the loader's normal inputs are below."""
         with torch.no_grad():
             scores = [model(x.to(device)).flatten()[abnormal.to(device) == 0].cpu() for x, abnormal in test_loader]
         return AnswerSpec(threshold=float(torch.cat(scores).double().quantile(NORMAL)))

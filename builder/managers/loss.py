@@ -1,4 +1,4 @@
-"""How far a block's answer is from the original's."""
+"""The error of a block's output against the original's."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ def squared_distance(answer: Tensor, wanted: Tensor) -> float:
 
 
 def squared_deviation(wanted: Tensor) -> float:
-    """The sum of squared distances from the mean, in double precision: what `squared_distance` is relative to where
-    batches are added up."""
+    """The sum of squared distances from the mean, in double precision: the denominator for sums of `squared_distance`
+    over batches."""
     exact = wanted.double()
     return float((exact - exact.mean()).square().sum())
 
 
 def relative_error(answer: Tensor, wanted: Tensor) -> Tensor:
-    """Squared error over the variance of what was wanted: 0 is perfect, 1 is no better than a constant."""
+    """Mean squared error over the variance of ``wanted``, a tensor of no dimensions: 0 is perfect, 1 that of the best
+    constant."""
     return (answer - wanted).square().mean() / wanted.var(correction=0).clamp_min(torch.finfo(wanted.dtype).tiny)

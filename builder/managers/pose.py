@@ -15,7 +15,7 @@ from legodnn.shared.tasks.pose import Pose
 
 
 class Peaks(Opaque):
-    """The highest place of each heat map, moved a quarter of a step towards its higher neighbours.
+    """The position of the maximum of each heat map, moved a quarter of a step towards its higher neighbours.
 
     Xiao, Wu, Wei, *Simple baselines for human pose estimation and tracking*, ECCV 2018. ``height`` and ``width`` are
     the image's.
@@ -63,9 +63,9 @@ class PoseManager(TaskManager):
         super().__init__(Pose())
 
     def network_to_cut(self, teacher_model: nn.Module, model_input_size: Sequence[int]) -> nn.Module:
-        """The network with what makes keypoints of its answer. Raises `ModelError` for an answer of another shape."""
-        place = next(teacher_model.parameters()).device
-        answer = self.dummy_forward_to_gen_mid_data(teacher_model.eval(), model_input_size, place)
+        """The network followed by `Peaks` or `Fractions`. Raises `ModelError` for an output of another shape."""
+        device = next(teacher_model.parameters()).device
+        answer = self.dummy_forward_to_gen_mid_data(teacher_model.eval(), model_input_size, device)
         height, width = model_input_size[-2:]
         if isinstance(answer, Tensor) and answer.dim() == 4:
             return nn.Sequential(teacher_model, Peaks(height, width)).eval()

@@ -9,7 +9,7 @@ from legodnn.shared.tasks.segmentation import Segmentation
 class SegmentationManager(TaskManager):
     """Semantic segmentation: images to scores (n, classes, height, width); masks are int64 (n, height, width).
 
-    Networks that return a dictionary, as torchvision's do, are judged by its first item.
+    Networks that return a dictionary, as torchvision's do, are evaluated by its first item.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Managers of the applications: a batch is (inputs, truths...), accuracy is the application's own metric."""
+"""Managers of the applications: a batch is (inputs, ground truths...), accuracy is the application's metric."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from legodnn.shared.tasks.task import Task
 
 
 class TaskManager(AbstractModelManager):
-    """For networks of an application that LegoDNN knows; the first item of a batch is what they take."""
+    """For networks of an application that LegoDNN knows; the first item of a batch is their input."""
 
     def __init__(self, application: Task) -> None:
         self.application = application
@@ -25,11 +25,12 @@ class TaskManager(AbstractModelManager):
         return model(batch_data[0].to(device))
 
     def get_model_acc(self, model: nn.Module, test_loader: Iterable[Any], device: Device) -> float:
-        """The application's metric. Raises `DataError` where the loader gives nothing to judge."""
+        """The application's metric. Raises `DataError` where the loader yields nothing to evaluate."""
         return self.get_model_figures(model, test_loader, device)[self.metric]
 
     def get_model_figures(self, model: nn.Module, test_loader: Iterable[Any], device: Device) -> dict[str, float]:
-        """All the metrics of the application by name. Raises `DataError` where the loader gives nothing to judge."""
+        """All the metrics of the application by name. Raises `DataError` where the loader yields nothing to
+        evaluate."""
         meter = self.application.meter()
         with torch.no_grad():
             for inputs, *truths in test_loader:
@@ -37,7 +38,7 @@ class TaskManager(AbstractModelManager):
         return meter.figures()
 
     def get_trivial_acc(self, test_loader: Iterable[Any]) -> float | None:
-        """See `AbstractModelManager.get_trivial_acc`; None where a subclass judges networks in its own way."""
+        """See `AbstractModelManager.get_trivial_acc`; None where a subclass has its own `get_model_acc`."""
         if type(self).get_model_acc is not TaskManager.get_model_acc:
             return None
         constant = self.application.trivial()

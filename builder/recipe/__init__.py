@@ -1,9 +1,9 @@
-"""A recipe, which is a TOML file, becomes objects.
+"""A recipe, a TOML file, becomes objects.
 
     schema    its sections and keys, with their defaults
-    load      the file is read, and every mistake in it told at once
+    load      reads the file and reports every mistake in it
     template  a recipe to start from
     resolve   names become networks, managers and loaders
-    data      what it says about data
-    teacher   the network with its weights, trained where it has none
+    data      its data sets
+    teacher   the teacher stage: the network with its weights, trained where it has none
 """

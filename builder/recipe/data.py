@@ -1,4 +1,4 @@
-"""What a recipe says about its data, and what that makes of data sets in files."""
+"""The data sets of a recipe: how those in files are opened and identified."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from legodnn.shared.datasets.opening import labels_in
 
 
 def purposed(key: str, call: Call, recipe: Recipe, task: str) -> Call:
-    """The call of `legodnn.builder.data.files.loader` for what the recipe wants with its data; any other call as it
-    is."""
+    """The call with the data set's `Purpose` as first argument where it is `legodnn.builder.data.files.loader`; any
+    other call unchanged."""
     if call.factory != DATA_FILES:
         return call
     bundle = recipe.bundle
@@ -39,8 +39,8 @@ def with_labels(recipe: Recipe, task: str) -> Recipe:
 
 
 def described(call: Call | None) -> str:
-    """What a recipe says about its data, and of data in files their names, sizes and times: results of others are not
-    theirs. A file that is written anew with the same content costs a stage that is done again, to the same end."""
+    """A text that identifies the data: the call and, of data in files, a hash of their names, sizes and times. Files
+    that are written again with the same content count as other data, so that stages are done again."""
     if call is None or call.factory != DATA_FILES:
         return repr(call)
     root = root_of(call.kwargs["path"])

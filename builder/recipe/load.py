@@ -1,7 +1,6 @@
-"""Recipes: a TOML file that tells `legodnn-build` everything.
+"""Reading recipes, the TOML files of `legodnn-build`.
 
-The keys are those of `legodnn.builder.recipe.schema`; reading a recipe checks all of them and reports every
-mistake at once.
+The keys are those of `legodnn.builder.recipe.schema`; all are checked, and every mistake is reported at once.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """
     path, folder = Path(name), Path(name).parent
     if not path.is_file() and name in builtin_recipes():
-        # A built-in has no folder of its own: names and files given to it are looked up where the user is.
+        # A built-in has no folder: names and files given to it are looked up in the working directory.
         path, folder = builtin_recipes()[name], Path()
     if not path.exists():
         known = ", ".join(builtin_recipes())
@@ -70,10 +69,10 @@ def _override(table: dict[str, Any], override: str, mistakes: list[str]) -> None
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text  # a bare word is a string; asking for quotes inside shell quotes would help nobody
+        value = text  # a bare word is a string, without quotes inside the shell's
     path = isinstance(value, str) and value and (names == ["model", "weights"] or not FUNCTION.fullmatch(value))
     if path and names in _PATHS:
-        value = str(Path(value).expanduser().resolve())  # typed by someone who is here, not in the recipe's folder
+        value = str(Path(value).expanduser().resolve())  # relative to the working directory, not to the recipe's folder
     for name in names[:-1]:
         inner = table.setdefault(name, {})
         if isinstance(inner, str) and names[0] in ("data", "manager", "teacher"):
@@ -109,7 +108,7 @@ class _Reader:
         return recipe
 
     def _together(self, recipe: Recipe) -> None:
-        """What only shows when keys are looked at together."""
+        """Collect the mistakes that involve several keys."""
         if not any(recipe.blocks.sparsity):
             self.mistakes.append("blocks.sparsity: only 0, the original; add sparsities above it, as in [0, 0.2, 0.4]")
         shape = recipe.model.input
@@ -157,7 +156,7 @@ class _Reader:
         return ModelSection(Call(call.factory, tuple(args), dict(kwargs)), **given)
 
     def _unknown(self, key: str, known: Sequence[str]) -> None:
-        # Only the last part is compared: what all keys of a section have in common says nothing.
+        # Only the last part is compared: all keys of a section have the first in common.
         whole = {name.rpartition(".")[2]: name for name in known}
         meant = closest(key.rpartition(".")[2], whole)
         help_with_it = f"did you mean '{whole[meant]}'?" if meant else f"known are {', '.join(known)}"
@@ -257,6 +256,7 @@ def _numbers(low: float, high: float, *, whole: bool = False, many: bool = False
 
 
 _BELOW_ONE = 0.99
+"""The largest sparsity in a recipe. Not tuned; 1 would leave no channel."""
 
 _CHECKS: Mapping[str, _Check] = {
     "model.factory": _Reader._factory,

@@ -1,4 +1,4 @@
-"""From names in a recipe to things: networks, loaders, managers."""
+"""From names in a recipe to objects: networks, loaders, managers."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def build_manager(recipe: Recipe) -> AbstractModelManager:
 
 
 def teacher_training(recipe: Recipe) -> Callable[[nn.Module, CheckedLoader, Any], object]:
-    """What trains the recipe's teacher in place, given the train loader and
-    `legodnn.builder.teach.settings.Settings`. Raises what training raises, anything else as `ModelError`."""
+    """The function that trains the recipe's teacher in place, of the network, the train loader and
+    `legodnn.builder.teach.settings.Settings`. It raises the builder's errors as they are, others as `ModelError`."""
     call = recipe.teacher.train
     assert call is not None, "only recipes that say how are asked"
 
@@ -59,11 +59,12 @@ def teacher_training(recipe: Recipe) -> Callable[[nn.Module, CheckedLoader, Any]
 
 
 def build_loaders(recipe: Recipe, task: str) -> tuple[CheckedLoader, CheckedLoader]:
-    """The recipe's train and test loaders; the first batch of both has been looked at, the rest is checked when read.
+    """The recipe's train and test loaders; the first batch of both is checked here, the others when they are read.
 
     ``task`` is the model manager's: it says what a data set in files is read as.
 
-    Raises `RecipeError` where they are not named, `DataError` where they give nothing, or what the network cannot take.
+    Raises `RecipeError` where they are not named, `DataError` where they yield nothing, or what does not fit the
+    network.
     """
     calls = {"train": recipe.data.train, "test": recipe.data.test}
     missing = [
@@ -133,18 +134,19 @@ def _named(key: str, call: Call, folder: Path) -> Any:
 
 
 def _of_torchvision(key: str, name: str) -> Any:
-    """One of torchvision's networks, of whatever application; weights come from the recipe, not from a download."""
-    homes = (models, models.segmentation, models.detection, models.video, models.optical_flow)
-    home = next((home for home in homes if callable(getattr(home, name, None))), None)
-    if home is None:
+    """One of torchvision's networks, of any application; weights come from the recipe, not from a download."""
+    modules = (models, models.segmentation, models.detection, models.video, models.optical_flow)
+    module = next((module for module in modules if callable(getattr(module, name, None))), None)
+    if module is None:
         raise RecipeError([f"{key}: torchvision has no network '{name}'{hint(name, models.list_models())}"])
-    builder = getattr(home, name)
+    builder = getattr(module, name)
     takes = inspect.signature(builder).parameters
     return functools.partial(builder, weights_backbone=None) if "weights_backbone" in takes else builder
 
 
 def _look_first_in(folder: Path) -> None:
-    """Put the recipe's own folder first on the import path, for good: loaders may import more while they are read."""
+    """Put the recipe's own folder first on the import path, and leave it there: loaders may import more when they are
+    read."""
     if sys.path[:1] != [str(folder)]:
         sys.path.insert(0, str(folder))
 
@@ -163,7 +165,7 @@ def _load_weights(model: nn.Module, path: Path) -> None:
     ):
         raise ModelError(f"model.weights: {path}: not a state dict, names with a tensor each")
     wanted = model.state_dict()
-    # Files from before these counters existed are whole without them; evaluation does not read them.
+    # Files older than these counters lack them, and evaluation does not read them.
     state = {**{n: v for n, v in wanted.items() if n.endswith("num_batches_tracked")}, **state}
     reason = _misfit(wanted, state)
     if reason:

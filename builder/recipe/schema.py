@@ -19,7 +19,7 @@ from legodnn.shared.vision.clips import usual_layout
 DEFAULT_MANAGER = "legodnn.builder.managers:CommonModelManager"
 
 DATA_FILES = "legodnn.builder.data.files:loader"
-"""What makes a loader of a data set that a recipe names by its path."""
+"""The factory of a data set that a recipe names by its path."""
 
 FUNCTION = re.compile(r"[\w.]+:[\w.]+")
 
@@ -85,7 +85,7 @@ class BlocksSection:
     """How channels are ranked: `l2`, the norm of the weights of a channel group, or `throughput`, the norm of the
     filters that make it times the norm of the weights that read it."""
     whole: tuple[str, ...] = ()
-    """Modules that are not looked into: each stays one piece and loses no channels."""
+    """Modules that are kept whole: they are not traced and lose no channels."""
     dense: tuple[str, ...] = ()
     """Modules whose layers lose no channels."""
     boundaries: tuple[str, ...] = ()
@@ -94,7 +94,8 @@ class BlocksSection:
 
 @dataclass(frozen=True)
 class DistillSection:
-    """How long and how fast descendants learn; a fraction of an epoch sees that much of the training data."""
+    """How long and at which rate descendants are trained; a fraction of an epoch uses that share of the training
+    data."""
 
     epochs: float = 3
     """Passes over the training data with gradient steps, or a fraction of one; 0 leaves the least-squares
@@ -115,7 +116,7 @@ class ProfileSection:
 
 @dataclass(frozen=True)
 class BundleSection:
-    """What the bundle holds beside the network; ``layout`` is found from the input's shape where it is not given."""
+    """Options of the bundle; ``layout`` is found from the input's shape where it is not given."""
 
     precision: str = "fp32"
     """How weights are stored: `fp32`, lossless, or `fp16`, half the size."""
@@ -168,7 +169,7 @@ SECTIONS: Mapping[str, type] = {
 
 
 def meanings(section: type) -> dict[str, str]:
-    """What the keys of a section mean: the text below each field."""
+    """The meanings of a section's keys: the text below each field."""
     [body] = [node.body for node in ast.parse(inspect.getsource(section)).body if isinstance(node, ast.ClassDef)]
     found = {}
     for key, text in pairwise(body):

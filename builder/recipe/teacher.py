@@ -23,7 +23,7 @@ def needs_training(recipe: Recipe) -> bool:
 
 def trained_teacher(recipe: Recipe, train: CheckedLoader, work: Path, device: str, seed: int) -> nn.Module:
     """The recipe's teacher in eval mode on the CPU; where the recipe says how it is trained and gives no weights, with
-    those in ``work``, made now if need be.
+    those in ``work``, trained now if they are not there.
 
     Raises `ModelError`, `RecipeError`, `DataError`, `WorkError`.
     """
@@ -36,10 +36,10 @@ def trained_teacher(recipe: Recipe, train: CheckedLoader, work: Path, device: st
     stage = Stage(work, fingerprint(settings, model.state_dict()))
     if not stage.done:
         stage.begin()
-        place = torch.device(device)
-        model.to(place)
+        target = torch.device(device)
+        model.to(target)
         partial = stage.path("partial.pt")
-        how = Settings(section.epochs, section.learning_rate, place, seed, partial)
+        how = Settings(section.epochs, section.learning_rate, target, seed, partial)
         teacher_training(recipe)(model, train, how)
         save_tensors(stage.path("teacher.pt"), model.cpu().state_dict())
         stage.finish()

@@ -44,7 +44,7 @@ _EXAMPLES = {
 
 def template() -> str:
     """The text of a recipe that can be planned as it is."""
-    lines = [*_comment(_HEAD), "", *_comment("What makes the manager: how the network is run and judged.")]
+    lines = [*_comment(_HEAD), "", *_comment("What makes the manager: how the network is run and evaluated.")]
     lines.append(f"# manager = {json.dumps(DEFAULT_MANAGER)}")
     for name, section in SECTIONS.items():
         lines += ["", f"[{name}]"]

@@ -15,8 +15,8 @@ from legodnn.builder.teach.settings import Settings
 
 
 def train(model: nn.Module, loader: CheckedLoader, settings: Settings, *, mirrored: bool = False) -> None:
-    """Cross entropy on batches (inputs, labels); where ``mirrored``, every other batch of images is mirrored, for
-    classes that have no left and right."""
+    """Cross entropy on batches (inputs, labels); where ``mirrored``, batches of images are mirrored with probability
+    1/2, for classes that do not differ in left and right. Trains ``model`` in place."""
 
     def loss(network: nn.Module, batch: Any) -> Tensor:
         inputs, labels = (item.to(settings.device) for item in batch)

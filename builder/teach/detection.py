@@ -1,4 +1,4 @@
-"""Networks that find objects: by a loss that they bring, or as torchvision trains its detectors."""
+"""Training of detectors: by a loss of their own, or by that of torchvision's detectors."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from legodnn.shared.tasks.detection import Boxes
 
 @runtime_checkable
 class LearnsBoxes(Protocol):
-    """A network that brings its own loss."""
+    """A network with a loss of its own."""
 
     classes: int
-    """How many there are, the background aside."""
+    """The number of classes, without the background."""
 
     def detection_loss(self, images: Tensor, objects: Sequence[Boxes]) -> Tensor:
         """The loss, one number, of images (n, 3, height, width) with the objects of each, labels from 1 on."""
@@ -35,9 +35,9 @@ class LearnsBoxes(Protocol):
 
 def train(model: nn.Module, loader: CheckedLoader, settings: Settings) -> None:
     """Train a `LearnsBoxes`, or a detector of torchvision's, on batches (images, a list of `Boxes`), half of them
-    mirrored.
+    mirrored, in place.
 
-    Crowds and boxes without an area teach nothing. Raises `ModelError` for other networks, `DataError` for labels the
+    Crowds and boxes without an area are left out. Raises `ModelError` for other networks, `DataError` for labels the
     network has no class for.
     """
     if isinstance(model, LearnsBoxes):
@@ -65,7 +65,8 @@ def _train_torchvision(model: Any, loader: CheckedLoader, settings: Settings) ->
 
 @contextmanager
 def _prepared(model: Any, device: torch.device) -> Iterator[None]:
-    """A torchvision detector takes batches as they are, and on a CPU has a faster way to look into regions."""
+    """A torchvision detector without its own preparation and, on a CPU, with `Pooling` for RoIAlign, within the
+    context."""
     transform, model.transform = model.transform, _AsTheyAre()
     pool = model.roi_heads.box_roi_pool if isinstance(model, FasterRCNN) else None
     faster = pool is not None and device.type == "cpu" and type(pool) is MultiScaleRoIAlign and pool.sampling_ratio > 0
@@ -80,7 +81,7 @@ def _prepared(model: Any, device: torch.device) -> Iterator[None]:
 
 
 def _classes(model: Any) -> int:
-    """The classes of a torchvision detector, the background aside."""
+    """The number of classes of a torchvision detector, without the background."""
     if isinstance(model, FasterRCNN):
         predictor: Any = model.roi_heads.box_predictor
         return int(predictor.cls_score.out_features) - 1
@@ -110,7 +111,7 @@ def _train_by_its_loss(model: Any, loader: CheckedLoader, settings: Settings) ->
 
 
 def _mirrored_or_not(batch: Any, classes: int, device: torch.device) -> tuple[Tensor, list[Boxes]]:
-    """A batch on a device, every other one mirrored."""
+    """A batch on a device, mirrored with probability 1/2."""
     images, objects = batch[0], _worth_learning(batch[1], classes)
     if torch.rand(1).item() < 0.5:
         width = images.shape[3]

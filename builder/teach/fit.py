@@ -1,4 +1,4 @@
-"""Training of teachers: epochs that go on where an interrupted run ended."""
+"""Training of teachers, by epochs; an interrupted run goes on after its last one."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from legodnn.builder.workdir.stage import load_tensors, save_tensors
 from legodnn.shared.errors import ModelError
 
 WEIGHT_DECAY = 1e-4
+"""Of Adam, added to the gradient. Not tuned."""
 
 
 class Batches(Protocol):
@@ -29,13 +30,13 @@ class Batches(Protocol):
 
 
 class Stateful(Protocol):
-    """What a training goes on from: networks, optimisers, schedules."""
+    """A part of the training state: a network, an optimiser, a schedule."""
 
     def state_dict(self) -> Any:
-        """Everything to be remembered."""
+        """The state."""
 
     def load_state_dict(self, state: Any) -> Any:
-        """Go on from what was remembered."""
+        """Restore the state."""
 
 
 Loss = Callable[[nn.Module, Any], Tensor]
@@ -51,8 +52,8 @@ def run_epochs(
 ) -> None:
     """Call ``begin`` with the number of every epoch, and ``step`` with every batch of it.
 
-    The state of all ``parts`` is written down after each epoch, and random numbers start anew from the seed and the
-    epoch, so that an interrupted training ends as one that was not.
+    The state of all ``parts`` is saved after each epoch, and torch is seeded with the seed and the epoch before each,
+    so that an interrupted training ends with the same weights. Raises `WorkError` for a damaged checkpoint.
     """
     first = 0
     if settings.checkpoint.exists():
@@ -72,7 +73,7 @@ def run_epochs(
 
 
 def finite(loss: Tensor) -> Tensor:
-    """The loss as it is. Raises `ModelError` for one that is not finite."""
+    """The loss, unchanged. Raises `ModelError` for one that is not finite."""
     if not bool(loss.detach().isfinite().all()):
         raise ModelError("the teacher's training diverged; try a smaller teacher.learning_rate")
     return loss
@@ -93,7 +94,8 @@ def fit(
     settings: Settings,
     optimizer: torch.optim.Optimizer | None = None,
 ) -> None:
-    """Train ``model`` in place, the rate rising for a third of the time and then falling to nothing.
+    """Train ``model`` in place at a rate that rises for 30 % of the steps and then falls to zero (torch's one-cycle
+    schedule).
 
     Without an ``optimizer``, of all the model's parameters, it is Adam. Raises `ModelError` for a loss that is not
     finite.

@@ -1,4 +1,4 @@
-"""Networks that find keypoints: by their coordinates, or by heat maps."""
+"""Training of pose networks: coordinates, or heat maps."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from legodnn.builder.teach.fit import fit
 from legodnn.builder.teach.settings import Settings
 
 SPREAD = 1.0
-"""Standard deviation of the peaks in the wanted heat maps, in their pixels."""
+"""Standard deviation of the peaks in the target heat maps, in their pixels. Not tuned."""
 
 SCALE = 100.0
-"""What the error of heat maps, mostly zeros, is multiplied with."""
+"""The factor on the error of heat maps, which are mostly zeros. Not tuned."""
 
 
 def train(model: nn.Module, loader: CheckedLoader, settings: Settings) -> None:
-    """Batches (images, keypoints (n, k, 3), sizes). Coordinates, as fractions of the image, learn by the absolute error
-    where it is large and the squared one where it is small; heat maps by their squared error. What is hidden counts
-    nothing."""
+    """Batches (images, keypoints (n, k, 3), sizes). The loss of coordinates, as fractions of the image, is the smooth
+    L1 loss (beta 0.02, not tuned), that of heat maps the squared error. Keypoints that are not visible do not count.
+    Trains ``model`` in place."""
 
     def loss(network: nn.Module, batch: Any) -> Tensor:
         images, keypoints = (item.to(settings.device) for item in batch[:2])

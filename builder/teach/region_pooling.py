@@ -1,4 +1,4 @@
-"""How a detector that learns on a CPU looks into regions."""
+"""RoIAlign for the training of detectors on a CPU."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Pooling(nn.Module):
         self.pool = pool
 
     def forward(self, features: Mapping[str, Tensor], proposals: list[Tensor], shapes: list[tuple[int, int]]) -> Tensor:
-        """Maps (n, c, h, w) by name and n times boxes (r, 4), not equally many, to regions (all r, c, high, wide)."""
+        """Maps (n, c, h, w) by name and boxes (r, 4) of n images, r differing, to regions (all r, c, high, wide)."""
         maps = [features[name] for name in self.pool.featmap_names if name in features]
         align = region_align(self.pool, [(level.shape[2], level.shape[3]) for level in maps], shapes[0][0])
         padded = pad_sequence(proposals, batch_first=True)
@@ -31,7 +31,7 @@ class Pooling(nn.Module):
 
 
 class _Sums(torch.autograd.Function):
-    """Weighted sums of a table's rows, as ``embedding_bag`` has them; the gradient is such sums, too."""
+    """Weighted sums of a table's rows, as ``embedding_bag`` has them; the gradient is computed as such sums, too."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, place: Tensor, weight: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ class _Sums(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        """Of the sums (s, c), to that of the table."""
+        """The gradient of the sums (s, c) to that of the table (p, c)."""
         place, weight = ctx.saved_tensors
         rows, order = place.flatten().sort(stable=True)
         starts = torch.searchsorted(rows, torch.arange(ctx.rows))

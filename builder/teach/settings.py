@@ -10,7 +10,8 @@ import torch
 
 @dataclass(frozen=True)
 class Settings:
-    """How long and how fast a teacher learns, where, from which seed, and the file that an interrupted run left."""
+    """How a teacher is trained: passes over the data, rate, device, seed, and the file of an interrupted run's
+    state."""
 
     epochs: int
     learning_rate: float

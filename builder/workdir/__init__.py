@@ -1,7 +1,7 @@
-"""What a build keeps and says while it runs.
+"""The work directory of a build, and its progress.
 
-    stage     results written atomically, found again only while what they were made from is unchanged
-    clock     how long stages took, and which were taken from before
-    progress  a bar on a terminal, a line now and then elsewhere
-    seeds     everything random from one number
+    stage     results written atomically, valid for one fingerprint of their inputs
+    clock     how long stages took, those of earlier runs included
+    progress  a bar on a terminal, a line every ten seconds elsewhere
+    seeds     one seed for all random numbers
 """

@@ -1,4 +1,4 @@
-"""How long the stages of a build took, also those that an earlier run has finished."""
+"""How long the stages of a build took, those of earlier runs included."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from legodnn.builder.workdir.stage import Stage
 
 @dataclass(frozen=True)
 class StageTime:
-    """What a stage took in seconds, None where nobody measured it, and what a person should know about the number."""
+    """The time of a stage in seconds, None where it is not known, and a remark for the reader."""
 
     name: str
     seconds: float | None
@@ -21,7 +21,7 @@ class StageTime:
 
 
 class Clock:
-    """Collects the times of one build's stages in ``stages``, in the order in which they are asked for."""
+    """Collects the times of one build's stages in ``stages``, in the order of the calls."""
 
     def __init__(self) -> None:
         self.started = time.time()
@@ -29,13 +29,13 @@ class Clock:
 
     @contextmanager
     def watch(self, name: str) -> Iterator[None]:
-        """Time what is done in the ``with`` block; nothing is noted where it raises."""
+        """Time the ``with`` block; nothing is recorded where it raises."""
         started = time.monotonic()
         yield
         self.stages.append(StageTime(name, time.monotonic() - started))
 
     def stored(self, name: str, directory: Path) -> None:
-        """Note the time of a stage that keeps its results in a work directory: in this run, or when they were made."""
+        """Record the time of a stage in a work directory: that of this run, or of the run that made its results."""
         run = Stage(directory, "").finished_by
         if run is None:
             self.stages.append(StageTime(name, None, "taken from before; its time is not known"))

@@ -1,4 +1,4 @@
-"""Progress with an estimate of the time left: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress with an estimate of the time left: a bar on a terminal, a plain line every `LINE_SECONDS` elsewhere."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from types import TracebackType
 from tqdm import tqdm
 
 QUIET_SECONDS = 2.0
-"""Work that is done by then shows nothing."""
+"""Work that takes less shows nothing. Not tuned."""
 
 LINE_SECONDS = 10.0
-"""How often a line is written where there is no terminal."""
+"""The interval of lines where there is no terminal. Not tuned."""
 
 
 class progress:  # noqa: N801  (used like a function)
@@ -31,7 +31,7 @@ class progress:  # noqa: N801  (used like a function)
         )
 
     def advance(self, count: int = 1) -> None:
-        """``count`` more units are done."""
+        """Count ``count`` more units as done."""
         self.done += count
         self._bar.update(count)
         now = time.monotonic()

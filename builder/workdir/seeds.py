@@ -1,4 +1,4 @@
-"""One call that makes everything random repeatable."""
+"""Seeding."""
 
 from __future__ import annotations
 

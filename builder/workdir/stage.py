@@ -1,4 +1,4 @@
-"""The work directory: results written atomically, found again only while what they were made from is unchanged."""
+"""The work directory: results written atomically, valid for one fingerprint of their inputs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Stage:
         self._resumed = False
 
     def begin(self) -> None:
-        """Make the directory; throw away what was made from other inputs."""
+        """Make the directory; delete results of other inputs. Raises `WorkError` where it cannot be made."""
         self._started = time.monotonic()
         self._resumed = self._mark().get("inputs") == self.inputs
         if self._resumed:
@@ -85,13 +85,13 @@ class Stage:
         return str(self._mark().get("inputs", ""))
 
     def finish(self) -> None:
-        """Note that everything is there, and how long it took since `begin`."""
+        """Mark the stage as finished, with the time since `begin`."""
         run = Run(time.monotonic() - self._started, self._resumed, time.time())
         self._write({"inputs": self.inputs, "done": True, "run": vars(run)})
 
     @property
     def finished_by(self) -> Run | None:
-        """The run that finished what is in the directory, whatever its inputs; None where nobody noted one."""
+        """The run that finished what is in the directory, whatever its inputs; None where that is not recorded."""
         run = self._mark().get("run")
         return Run(**run) if run else None
 
@@ -131,7 +131,7 @@ def read_tensors(path: Path) -> Any:
 
 
 def load_tensors(path: Path) -> Any:
-    """What `save_tensors` wrote. Raises `WorkError` for a file that is missing or damaged."""
+    """The content that `save_tensors` wrote. Raises `WorkError` for a file that is missing or damaged."""
     try:
         return read_tensors(path)
     except Exception as error:
@@ -145,7 +145,7 @@ def save_json(path: Path, content: Any) -> None:
 
 
 def load_json(path: Path) -> Any:
-    """What `save_json` wrote. Raises `WorkError` for a file that is missing or damaged."""
+    """The content that `save_json` wrote. Raises `WorkError` for a file that is missing or damaged."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
