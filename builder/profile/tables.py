@@ -16,7 +16,7 @@ class Profile:
 
     ``accuracy_loss`` and ``distortion`` are by block and variant (accuracies as fractions); ``resources`` is by segment
     and variant; ``compositions`` lists what the predictor was fitted on, ``uniform`` the selections with one variant in
-    all blocks, which it was not fitted on. ``trivial_accuracy`` is the chance level, None where it is not known.
+    all blocks, which it was not fitted on. ``chance_accuracy`` is the chance level, None where it is not known.
     Profiles made by versions without one of the last three fields have its default.
     """
 
@@ -27,7 +27,7 @@ class Profile:
     predictor: Predictor
     compositions: list[dict[str, Any]] = field(default_factory=list)
     uniform: list[dict[str, Any]] = field(default_factory=list)
-    trivial_accuracy: float | None = None
+    chance_accuracy: float | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Dicts, lists, strings and numbers."""

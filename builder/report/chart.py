@@ -75,7 +75,7 @@ class Chart:
     """Collects marks between two axes; later ones lie above earlier ones.
 
     What lies outside the axes is cut off. ``name`` tells the charts of a page apart; ``description`` is what somebody
-    hears who cannot see it; ``above`` labels the upper edge and is drawn as a grid.
+    hears who cannot see it; ``above`` labels the upper edge and draws gridlines.
     """
 
     width, height = 520, 380

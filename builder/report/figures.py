@@ -123,7 +123,7 @@ def _draw(chart: Chart, point: Point, x: float, kind: str, more: str = "") -> No
 
 def chance_is_shown(build: BuildSummary, land: Selections) -> bool:
     """Whether the chance level is known, and on the charts' axis."""
-    chance = land.profile.trivial_accuracy
+    chance = land.profile.chance_accuracy
     return chance is not None and 0 <= accuracy_axis(build, land).share(chance) <= 1
 
 
@@ -134,7 +134,7 @@ def below(build: BuildSummary, land: Selections) -> list[Point]:
 
 
 def _draw_chance(chart: Chart, build: BuildSummary, land: Selections) -> None:
-    chance = land.profile.trivial_accuracy
+    chance = land.profile.chance_accuracy
     if chance is not None and chance_is_shown(build, land):
         chart.line([(chart.x.low, chance), (chart.x.high, chance)], "line chance")
 

@@ -13,7 +13,7 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     removable = sum(b.modules_removable for b in plan.blocks)
     yield (
         f"{plan.parameters:,} parameters, {plan.flops / 1e6:,.1f} MFLOP per inference; {len(plan.blocks)} blocks, "
-        f"{removable / max(1, plan.parameters):.0%} of the parameters in channels that may go"
+        f"{removable / max(1, plan.parameters):.0%} of the parameters are prunable"
     )
     for block in plan.blocks:
         yield ""
@@ -24,9 +24,9 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     for name, why in plan.opaque.items():
         yield f"kept whole: {name} ({why})"
     yield ""
-    yield "what keeps channels:"
+    yield "what is not prunable:"
     for row in plan.not_prunable:
-        yield f"  {_stay_line(row)}"
+        yield f"  {_row_line(row)}"
 
 
 def _block_lines(block: BlockPlan) -> Iterator[str]:
@@ -34,28 +34,28 @@ def _block_lines(block: BlockPlan) -> Iterator[str]:
     yield (
         f"{block.name}: {_count(len(block.layers), 'layer')}, {block.parameters:,} parameters, "
         f"{block.flops / 1e6:,.1f} MFLOP; at sparsities {sparsities}; up to {block.removable_share:.0%} of the "
-        f"parameters and {block.removable_flops_share:.0%} of the FLOPs can go"
+        f"parameters and {block.removable_flops_share:.0%} of the FLOPs can be removed"
     )
     yield from _tree_lines(block.modules)
     for row in block.not_prunable:
-        yield f"  stays: {_stay_line(row)}"
+        yield f"  not prunable: {_row_line(row)}"
     for group in block.groups:
         yield f"  group: {group}"
 
 
 def _tree_lines(modules: Sequence[ModulePlan]) -> Iterator[str]:
-    """Names relative to the module they are in, with the layers inside and what may go of their parameters."""
+    """Names relative to the module they are in, with the layers inside and the prunable share of their parameters."""
     above: list[str] = []
     for module in modules:
         del above[module.depth :]
         name = module.name[len(above[-1]) + 1 :] if above else module.name
         above.append(module.name)
         share = module.removable_parameters / module.parameters if module.parameters else 0.0
-        yield f"  {'  ' * module.depth + name:40} {_count(module.layers, 'layer'):>10} {share:5.0%} may go"
+        yield f"  {'  ' * module.depth + name:40} {_count(module.layers, 'layer'):>10} {share:5.0%} prunable"
 
 
-def _stay_line(stay: NotPrunable) -> str:
-    return f"{_count(stay.channels, 'channel')} of {few(stay.layers)}: {stay.reason}"
+def _row_line(row: NotPrunable) -> str:
+    return f"{_count(row.channels, 'channel')} of {few(row.layers)}: {row.reason}"
 
 
 def _count(number: int, what: str) -> str:

@@ -63,8 +63,8 @@ def test_a_plan_needs_a_model_alone(folder, capsys):
     assert main([str(path), "--plan", "--set", "blocks.max_ratio=0.5"]) == 0
     text = capsys.readouterr().out
     assert all(f"{block['name']}: " in text for block in plan["blocks"])
-    assert "of the FLOPs can go" in text
-    assert "stays:" in text
+    assert "of the FLOPs can be removed" in text
+    assert "not prunable:" in text
     assert sorted(p.name for p in folder.path.iterdir() if p.suffix) == ["least.toml", "parts.py", "small.toml"]
 
 

@@ -100,8 +100,8 @@ def test_the_uniform_baseline_is_measured_and_the_predictor_does_not_see_it(trai
 
 def test_an_answer_without_a_look_at_the_input_is_judged_by_the_application_s_metric(profile):
     labels = torch.cat([y for _, y in loader()])
-    assert profile.trivial_accuracy == int(torch.bincount(labels).max()) / len(labels)
-    assert 0 < profile.trivial_accuracy < 1
+    assert profile.chance_accuracy == int(torch.bincount(labels).max()) / len(labels)
+    assert 0 < profile.chance_accuracy < 1
     assert Profile.from_plain(profile.to_plain()) == profile
 
     class Lenient(CommonModelManager):

@@ -12,7 +12,7 @@ from legodnn.builder import pipeline
 from legodnn.builder.__main__ import main
 from legodnn.builder.distill.retrainer import Result
 from legodnn.builder.graph.channels.map import Reason
-from legodnn.builder.plan.plan import Stay
+from legodnn.builder.plan.plan import NotPrunable
 from legodnn.builder.profile.tables import Profile
 from legodnn.builder.recipe.resolve import build_loaders, build_manager
 from legodnn.builder.recipe.schema import Call
@@ -168,7 +168,7 @@ def test_predicted_numbers_carry_their_error(built):
 def test_the_plan_s_reasons_the_recipe_and_the_versions_are_there(built):
     folder, summary = built
     document = read(folder.path / "small.report.html")
-    stays = [[str(s.reason), ", ".join(s.layers), f"{s.channels:,}"] for s in summary.plan.stays]
+    stays = [[str(s.reason), ", ".join(s.layers), f"{s.channels:,}"] for s in summary.plan.not_prunable]
     assert table(document, "dense") == stays
     settings = dict(document.all(id="making")[0].all("table")[1].rows())
     for part in ("model", "data", "teacher", "blocks", "distill", "profile", "bundle"):
@@ -185,14 +185,14 @@ def test_no_name_gets_into_the_page_as_anything_but_text(built):
     _, summary = built
     bundle = replace(summary.recipe.bundle, labels=(HOSTILE,))
     recipe = replace(summary.recipe, name=HOSTILE, manager=Call(HOSTILE, (HOSTILE,)), bundle=bundle)
-    stay = Stay((HOSTILE,), 3, Reason(HOSTILE, HOSTILE, HOSTILE, HOSTILE))
+    stay = NotPrunable((HOSTILE,), 3, Reason(HOSTILE, HOSTILE, HOSTILE, HOSTILE))
     variant = next(r for r in summary.results if r.variant != "original")
     wicked = replace(
         summary,
         recipe=recipe,
         task=HOSTILE,
         metric=HOSTILE,
-        plan=replace(summary.plan, trunk_stays=[stay], trunk_layers=[HOSTILE], opaque={HOSTILE: HOSTILE}),
+        plan=replace(summary.plan, trunk_not_prunable=[stay], trunk_layers=[HOSTILE], opaque={HOSTILE: HOSTILE}),
         segments=[replace(s, name=HOSTILE, layers=[HOSTILE]) for s in summary.segments],
         results=[*summary.results, Result(variant.block, HOSTILE, "failed", 1.0)],
         timing=Timing([None for _ in summary.timed], 1, HOSTILE),
@@ -317,7 +317,7 @@ def test_a_build_without_timing_is_the_same_and_its_report_has_no_times(built, t
 def test_the_chance_level_is_shown_beside_the_teacher(built):
     _, summary = built
     labels = torch.cat([y for _, y in build_loaders(summary.recipe, build_manager(summary.recipe).task)[1]])
-    chance = summary.profile.trivial_accuracy
+    chance = summary.profile.chance_accuracy
     assert chance == int(labels.bincount().max()) / len(labels)
     document = shown(summary)
     tiles = {tile.all("dt")[0].text: tile.all("dd")[0].text for tile in document.all("dl")[0].all("div")}
@@ -326,12 +326,12 @@ def test_the_chance_level_is_shown_beside_the_teacher(built):
     assert (name, accuracy) == ("chance level", f"{percent(chance)}measured")
     assert share == percent(chance / summary.profile.teacher_accuracy, 1)
     for accuracy, inside in ((Selections(summary.profile).frontier[0].accuracy, True), (-1.0, False)):
-        document = shown(replace(summary, profile=replace(summary.profile, trivial_accuracy=accuracy)))
+        document = shown(replace(summary, profile=replace(summary.profile, chance_accuracy=accuracy)))
         for figure in document.all("figure")[:2]:
             assert len(figure.all("polyline", class_="line chance")) == inside
             assert ("chance level" in figure.text) == inside
         assert ("outside the charts" in document.all(id="accuracy")[0].text) == (not inside)
-    unknown = shown(replace(summary, profile=replace(summary.profile, trivial_accuracy=None)))
+    unknown = shown(replace(summary, profile=replace(summary.profile, chance_accuracy=None)))
     assert not any(words in unknown.text for words in ("chance level", "by chance"))
 
 
