@@ -201,14 +201,14 @@ def test_a_fraction_of_an_epoch_ends_within_it(tmp_path, monkeypatch):
 
 def test_the_two_steps_are_compared_on_no_more_validation_images_than_it_takes(tmp_path, monkeypatch):
     judged = []
-    original = retrainer.judge
+    original = retrainer.validate
 
     def watch(*arguments):
         verdict = original(*arguments)
         judged.append(verdict.batches)
         return verdict
 
-    monkeypatch.setattr(retrainer, "judge", watch)
+    monkeypatch.setattr(retrainer, "validate", watch)
     retrain(tmp_path / "all", loader=batches(50, 2), epochs=0).train_all_blocks()
     monkeypatch.setattr(retrainer, "COMPARED", 5)
     retrain(tmp_path / "some", loader=batches(50, 2), epochs=0).train_all_blocks()

@@ -50,7 +50,7 @@ def chooser_batches(count=2):
     return [(images(8, seed=i), torch.arange(8) % 4) for i in range(count)]
 
 
-def behind_decisions(graph):
+def behind_selections(graph):
     """All values that depend on a selection."""
     found = set()
     for node in graph.teacher.graph.nodes:
@@ -88,7 +88,7 @@ def test_a_variant_costs_what_it_changes_before_the_selection_not_behind(chooser
     descendant = chooser.derive(block, "sparsity=0.5").module
     loader = chooser_batches()
     x = torch.cat([batch[0] for batch in loader])
-    _, moved = Recording(chooser, CommonModelManager(), loader).judge({block: descendant})
+    _, moved = Recording(chooser, CommonModelManager(), loader).evaluate({block: descendant})
     mine, my_choice, answer = features_of(chooser, {block: descendant}, x)
     theirs, choice, wanted = features_of(chooser, {}, x)
     expected = (mine - theirs).square().mean() / theirs.var(correction=0)
@@ -108,7 +108,7 @@ def test_paths_have_the_teachers_selections_and_their_own_features(chooser):
         share_missing(batch, segment, variants[segment.name])
         for name, module in variants[segment.name].items():
             path = batch.paths[name]
-            if source in path and segment.inputs[0] in behind_decisions(chooser.graph) and not seen:
+            if source in path and segment.inputs[0] in behind_selections(chooser.graph) and not seen:
                 seen.append((path[source], path[choice], path[segment.inputs[0]], batch.teacher))
             path[segment.outputs[0]] = module(path[segment.inputs[0]])
 
@@ -159,7 +159,7 @@ def test_every_selection_of_a_detector_is_a_segment_by_itself(built):
 
 def test_a_detectors_variants_are_compared_before_its_selections(built):
     blocks = built[1]
-    beyond = behind_decisions(blocks.graph)
+    beyond = behind_selections(blocks.graph)
     for block in blocks.block_names:
         found = comparable(blocks.graph, [block])
         assert found
