@@ -24,7 +24,7 @@ fi
 say "legodnn-build: a teacher, a ResNet-18 for small images, and from it a bundle"
 "$bin/legodnn-build" image-classification -o "$demo/fashion.lgb"
 
-say "legodnn-run: what can be had on this machine"
+say "legodnn-run: achievable on this machine"
 "$bin/legodnn-run" "$demo/fashion.lgb" --frames 3
 
 say "legodnn-run under budgets, on test images no stage has seen"

@@ -11,7 +11,7 @@ from typing import Any
 from legodnn.builder.zoo.common import fashion_mnist
 from legodnn.runtime import Network
 from legodnn.runtime.command.report import table
-from legodnn.runtime.profiling.memory import measure_growth
+from legodnn.runtime.profiling.memory import profile_memory
 from legodnn.shared.bundle.tensors import tensor_to_bytes
 from legodnn.shared.files import atomic_write
 from legodnn.shared.units import format_bytes, format_seconds
@@ -21,7 +21,7 @@ FIRST, LAST = 2000, 4000
 
 MEMORY_STEPS = (0.15, 0.35, 0.6, 0.85)
 TIME_STEPS = (0.25, 0.6)
-"""Budgets, as shares of the way from the least that can be had to what the teacher needs."""
+"""Budgets, as shares of the range from the least achievable to what the teacher needs."""
 
 HEADING = (
     ("budget", "sparsities in percent", "time", "", "memory", "", "accuracy", ""),
@@ -62,13 +62,13 @@ def main(bundle: str, command: str, unseen: str) -> None:
     offers = event(run(command, bundle, "--frames", "1"), "offers")["offers"]
     rows: list[tuple[str, ...]] = [*HEADING]
     with Network.open(bundle) as network:
-        way, batch = network.find_way(), network.batch
+        backend, batch = network.find_way(), network.batch
     for budget in budgets(offers):
         events = run(command, bundle, *budget, "--input", unseen)
         choice, summary = event(events, "choice"), event(events, "summary")
         answers = [e["class"] for e in events if e["event"] == "frame"]
         right = sum(int(a == b) for a, b in zip(answers, labels.tolist(), strict=True))
-        grown = measure_growth(Path(bundle), way, choice["selection"], batch)
+        profile = profile_memory(Path(bundle), backend, choice["selection"], batch)
         percents = [f"{100 * float(v.partition('=')[2] or 0):.0f}" for v in choice["selection"].values()]
         rows.append(
             (
@@ -77,7 +77,7 @@ def main(bundle: str, command: str, unseen: str) -> None:
                 format_seconds(choice["predicted_seconds"]),
                 format_seconds(summary["median_seconds"]),
                 format_bytes(choice["memory_bytes"]),
-                format_bytes(grown.peak) if grown is not None else "?",
+                format_bytes(profile.peak) if profile is not None else "?",
                 f"{choice['predicted_accuracy']:.2%}",
                 f"{right / len(answers):.2%}",
             )

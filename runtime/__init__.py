@@ -1,24 +1,24 @@
-"""The runtime: a bundle on a device, always the best network for the time and the memory there is.
+"""The runtime: runs a bundle on a device, with the most accurate selection for the available time and memory.
 
     >>> from legodnn.runtime import Network, LatencyEstimator, ScalingOptimizer
-    >>> network = Network.open("fashion.lgb")                  # checks the tables, reads no weights yet
-    >>> LatencyEstimator(network).profile_all_blocks()         # measures on this device; remembered
+    >>> network = Network.open("fashion.lgb")                  # reads and checks the manifest, no weights yet
+    >>> LatencyEstimator(network).profile_all_blocks()         # measures on this device; cached
     >>> optimizer = ScalingOptimizer(network)
-    >>> choice = optimizer.update_model(0.010, 4.5 * 1024**2)  # seconds, bytes -> what was chosen, and what it predicts
+    >>> choice = optimizer.update_model(0.010, 4.5 * 1024**2)  # seconds, bytes -> the choice and its predictions
     >>> y = network(x)                                         # safe while another thread switches
 
     command/     `legodnn-run`, its screen and its pictures
     multi/       several networks at once: JointOptimizer, JointController
-    controller/  Controller: follows budgets that change, from memory, load, a schedule, a function or a signal
-    optimizer/   ScalingOptimizer: the best selection within budgets
-    profiling/   LatencyEstimator and MemoryEstimator: what variants take on this device
+    controller/  Controller: follows changing budgets, from memory, load, a schedule, a function or a signal
+    optimizer/   ScalingOptimizer: the most accurate selection within budgets
+    profiling/   LatencyEstimator and MemoryEstimator: seconds and bytes of variants on this device
     frames/      frames from files, pipes, cameras and folders of images or clips
     network      Network: an open bundle that runs
-    switching/   how it changes what it runs
-    engine/      how a selection is made to run, and why one cannot be
-    device/      what is known of this device, and kept between runs
+    switching/   switching between selections while inferences run
+    engine/      from a selection to an executable composition; faults
+    device/      tables of measurements and their cache on disk
 
-Each imports only what stands below it. Importing this loads neither `command` nor `multi`.
+Each imports only those below it. Importing this package loads neither `command` nor `multi`.
 """
 
 from importlib import import_module
@@ -93,7 +93,7 @@ _WHEN_ASKED_FOR: Dict[str, Tuple[str, ...]] = {
     ),
     "legodnn.runtime.multi": ("Duty", "JointChoice", "JointController", "JointOptimizer"),
 }  # fmt: skip
-"""Names that whoever uses them imports with their modules: programs that choose once start sooner without these."""
+"""Modules imported at the first use of one of their names: programs that choose once start sooner without them."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""`Network`: an open bundle that runs, and that changes what it runs while it runs."""
+"""`Network`: an open bundle that runs, and switches between selections while inferences run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from legodnn.runtime.device.cache import DeviceCache
 from legodnn.runtime.device.latency_table import LatencyTable
 from legodnn.runtime.device.memory_table import MemoryTable
-from legodnn.runtime.engine import Composition, Way, relative_error, tensors
+from legodnn.runtime.engine import Backend, Composition, relative_error, tensors
 from legodnn.runtime.engine.composer import Progress
 from legodnn.runtime.engine.process import require_process
 from legodnn.runtime.engine.samples import samples
@@ -29,7 +29,11 @@ from legodnn.shared.errors import CompositionError, InputError, UsageError
 
 @dataclass(frozen=True)
 class SelfTestResult:
-    """How far a selection's outputs on the samples are from the expected ones, and whether that is near enough."""
+    """One case of the self-test.
+
+    ``error`` is the largest relative error of the outputs on the samples, ``passed`` whether it is within the bundle's
+    tolerance; a selection that cannot be composed has an infinite error.
+    """
 
     selection: Mapping[str, str]
     error: float
@@ -40,7 +44,7 @@ class Network:
     """A network of interchangeable blocks.
 
     ``network(x)`` runs the current composition, the teacher at first; ``select`` changes it. Both may be called from
-    several threads: whoever is inside an old composition finishes there.
+    several threads: an inference finishes in the composition in which it began.
     """
 
     def __init__(self, reader: BundleReader, cache: bool = True, batch: Optional[int] = None) -> None:
@@ -55,21 +59,21 @@ class Network:
 
     @classmethod
     def open(cls, path: Union[str, Path], cache: bool = True, batch: Optional[int] = None) -> "Network":
-        """Open a bundle: its tables are read and checked, its weights not yet.
+        """Open a bundle: read and check its manifest; weights are read when they are needed.
 
-        ``cache=False`` neither reads nor writes what was measured on this device. ``batch`` is how many inputs are run
-        at a time, by default as many as the bundle was made with: compositions are fastest for it and latencies are
-        measured with it; batches of other sizes are computed as well. Raises `BundleError` for a file that is not a
-        whole bundle, `OSError` where it cannot be read, `UsageError` for a batch of none.
+        ``cache=False`` neither reads nor writes the measurements of this device. ``batch`` is the number of inputs per
+        call that compositions are optimised and latencies measured for, by default the bundle's; other batch sizes work
+        as well. Raises `BundleError` for a file that is not a whole bundle, `OSError` where it cannot be read,
+        `UsageError` for a batch below 1.
         """
         if batch is not None and batch < 1:
             raise UsageError(f"batch={batch}: at least one input is run at a time")
         return cls(BundleReader(path), cache, batch)
 
-    # ---- facts ------------------------------------------------------------------------------------------------------
+    # ---- metadata ---------------------------------------------------------------------------------------------------
     @property
     def digest(self) -> str:
-        """Identifies the bundle's content."""
+        """The SHA-256 of the bundle's header and manifest, which identifies its content; hexadecimal."""
         return self.reader.digest
 
     @property
@@ -79,22 +83,23 @@ class Network:
 
     @property
     def input(self) -> InputSpec:
-        """What the network takes."""
+        """The input's shape, dtype, layout, normalisation and labels."""
         return self.manifest.input
 
     @property
     def selection(self) -> Dict[str, str]:
-        """What runs now: a variant's name for every block."""
+        """The current selection: a variant's name for every block."""
         current = self._switcher.current
         return dict(current.selection) if current else self.first_selection
 
     @property
     def first_selection(self) -> Dict[str, str]:
-        """What runs until something is selected: the teacher, but for originals that do not work on this device."""
+        """The selection that runs before any other is selected: originals, except those that do not work on this
+        device."""
         return self._workshop.first_selection
 
     def usable_variants(self, block: str) -> Tuple[str, ...]:
-        """The variants of a block, the original first, but for those that are known not to work on this device.
+        """The names of a block's variants, the original first, without those known not to work on this device.
 
         Raises `CompositionError` where none is left.
         """
@@ -102,12 +107,12 @@ class Network:
 
     @property
     def excluded(self) -> Dict[Tuple[str, str], str]:
-        """Variants that do not work on this device, by block and name, and why; nothing that has them is chosen."""
+        """Variants that do not work on this device: (block, variant) -> reason. No selection with them is chosen."""
         return self._workshop.excluded
 
     @property
     def memory(self) -> Optional[MemoryTable]:
-        """What selections come to in memory on this device, where it was measured; see `MemoryEstimator`."""
+        """The measured memory table of this device; None where it was not measured, see `MemoryEstimator`."""
         return self._switcher.memory
 
     @memory.setter
@@ -116,13 +121,13 @@ class Network:
 
     @property
     def loaded(self) -> List[Dict[str, str]]:
-        """The selections whose compositions are in memory: what runs last, before it those kept for the way back."""
+        """The selections whose compositions are in memory: cached ones first, the current one last."""
         return self._switcher.loaded
 
     @property
-    def way(self) -> Optional[Way]:
-        """The way compositions run on this device, once found."""
-        return self._workshop.way
+    def way(self) -> Optional[Backend]:
+        """The backend of compositions on this device; None until it is known."""
+        return self._workshop.backend
 
     # ---- running ----------------------------------------------------------------------------------------------------
     def __call__(self, *inputs: Tensor) -> Any:
@@ -154,7 +159,7 @@ class Network:
                 raise InputError("an empty batch")
 
     def compose(self, selection: Mapping[str, str]) -> Composition:
-        """A composition of a selection, ready to run, without switching to it.
+        """Return a composition of a selection, ready to run, without switching to it.
 
         Raises `SelectionError`, `BundleError`, `ForkError`, and `CompositionError` where it cannot be made to run:
         `OutOfMemory`, or `UnusableVariant` for a variant that does not work on this device, which is then `excluded`.
@@ -163,34 +168,35 @@ class Network:
         return self._workshop.compose(selection)
 
     def select(self, selection: Mapping[str, str]) -> Composition:
-        """Switch to a selection and return its composition, which then serves.
+        """Switch to a selection and return its composition.
 
-        The new one is prepared, warmed and checked beside the old one, then takes its place at once. Where anything
-        fails the old one stays and the failure is raised, see `compose`.
+        The new composition is made, warmed up and checked while the old one runs, then takes its place in one
+        assignment. Where this fails, the old one stays and the error is raised, see `compose`.
         """
         require_process(self._process)
         return self._switcher.switch(selection)
 
     def select_later(self, selection: Mapping[str, str], again: Optional[Again] = None) -> "Future[Composition]":
-        """Switch in the background and return at once; the future tells when it serves, or why it does not.
+        """Switch in the background and return at once; the future has the composition once it runs, or the error.
 
-        A request that has not begun is dropped (its future is cancelled) for a later one. Where a variant does not work
-        on this device, ``again`` is called for another selection, if it is given. What fails is also logged, as a
-        warning of ``legodnn.switching``.
+        A later request replaces one that has not begun, whose future is cancelled. Where a variant does not work on
+        this device and ``again`` is given, it is called for another selection. Errors are also logged as warnings of
+        ``legodnn.switching``.
         """
         require_process(self._process)
         return self._switcher.switch_later(selection, again)
 
     @property
     def switching(self) -> "Optional[Future[Composition]]":
-        """What `select_later` returned last, for whoever did not call it; None where it was never called."""
+        """The future that `select_later` returned last; None where it was never called."""
         return self._switcher.asked
 
     @property
     def keep_within(self) -> float:
-        """Bytes that all compositions together may need; those that ran before are kept for the way back within it.
+        """The cache limit: bytes that all compositions in memory may need together, the current one included.
 
-        At first twice what the teacher needs. What is above a new limit is let go of at once.
+        Compositions that ran before stay cached within it. At first it is twice what the teacher needs. A lower limit
+        evicts at once.
         """
         return self._switcher.keep_within
 
@@ -199,46 +205,47 @@ class Network:
         self._switcher.keep_within = limit
 
     def bound_kept(self, memory_bytes: Optional[float]) -> None:
-        """A limit beside ``keep_within``, as optimisers set it where there is a memory budget; None for none."""
+        """Set a second cache limit in bytes beside ``keep_within``, as optimisers do for a memory budget; None for
+        none."""
         self._switcher.bound(memory_bytes)
 
     def release_kept(self) -> None:
-        """Let go of the compositions that do not run now."""
+        """Evict all cached compositions; the current one stays."""
         self._switcher.release_kept()
 
     @property
     def ready_bytes(self) -> int:
-        """Bytes of variants that stay loaded, whether or not they are in a composition, within ``keep_within``."""
+        """Bytes of prefetched variants: loaded, whether or not a composition uses them; within ``keep_within``."""
         return self._workshop.kept_bytes
 
     def load_ahead(self) -> bool:
-        """Load one more variant, so that switching to it takes less time; whether there may be more to load.
+        """Prefetch one more variant, so that switching to it takes less time; returns whether there may be more.
 
-        Only within ``keep_within``, and for ways to run that leave loaded weights on disk; not while a composition is
-        made. What cannot be loaded is said when it is chosen.
+        Prefetches only within ``keep_within``, with backends that keep loaded weights on disk, and not while a
+        composition is made. Errors are logged; they are raised when the variant is selected.
         """
         require_process(self._process)
         return self._workshop.load_ahead()
 
     def recent_seconds(self) -> List[float]:
-        """How long the last inferences of the composition that runs now took; none right after a switch."""
+        """Seconds of the current composition's last inferences, at most 64; none right after a switch."""
         current = self._switcher.current
         return list(current.recent) if current else []
 
     def forget_recent(self) -> None:
-        """Inferences so far say nothing about those to come."""
+        """Empty `recent_seconds`, where earlier inferences do not predict later ones."""
         current = self._switcher.current
         if current is not None:
             current.recent.clear()
 
-    def find_way(self, progress: Optional[Progress] = None) -> Way:
-        """The way compositions run on this device: the remembered one, or the fastest of all, which have to be tried.
+    def find_way(self, progress: Optional[Progress] = None) -> Backend:
+        """Return the backend: the cached one, or the fastest of all, which are tried with the teacher and timed.
 
-        Otherwise it is found when the first composition is made. ``progress`` is called with how many have been tried,
-        and how many there are. Raises what `compose` does.
+        Without this call the backend is found when the first composition is made. ``progress`` is called with the
+        number of backends tried and their total. Raises the errors of `compose`.
         """
         require_process(self._process)
-        return self._workshop.find_way(progress)
+        return self._workshop.find_backend(progress)
 
     # ---- samples and self-test --------------------------------------------------------------------------------------
     def samples(self) -> Tuple[List[Tensor], Tuple[int, ...]]:
@@ -250,7 +257,7 @@ class Network:
         return self._workshop.sample_inputs()
 
     def self_test(self) -> List[SelfTestResult]:
-        """Run the samples through every selection of the self-test and compare with what the builder got."""
+        """Run the samples through every selection of the self-test and compare with the builder's outputs."""
         inputs, _ = self.samples()
         return [self._test(case, inputs) for case in self.manifest.self_test.cases]
 
@@ -265,15 +272,15 @@ class Network:
         return SelfTestResult(case.selection, max(errors), max(errors) <= self.manifest.self_test.tolerance)
 
     def verify(self) -> None:
-        """Check the hash of every byte of the bundle. Raises `BundleError`."""
+        """Check the hashes of all blobs of the bundle. Raises `BundleError`."""
         self.reader.verify()
 
     def close(self) -> None:
-        """Let go of the bundle's file; what runs goes on running.
+        """Close the bundle's file; the current composition stays usable.
 
-        A switch that is being made is finished before, those that were asked for after it are dropped.
+        A switch in progress is finished first; requests that have not begun are cancelled.
         """
-        if os.getpid() == self._process:  # what a fork has of switches that were being made comes to no end
+        if os.getpid() == self._process:  # a forked process has no thread that would finish a switch
             self._switcher.close()
         self.reader.close()
 

@@ -1,7 +1,7 @@
-"""What Linux lets this process's control group have, versions 1 and 2.
+"""Limits of this process's Linux control group, versions 1 and 2.
 
-Limits of enclosing groups hold as well, so all of them are looked at. Files that are not there mean no limit, and so do
-``max`` and the huge numbers version 1 writes instead. ``root`` is where the file system begins.
+Limits of enclosing groups hold as well, so all are read. Missing files mean no limit, as do ``max`` and the huge
+numbers of version 1. ``root`` is where the file system begins.
 """
 
 from __future__ import annotations
@@ -10,28 +10,29 @@ from pathlib import Path
 from typing import Iterator, Optional, Union
 
 _UNLIMITED = 2**60
+"""Version 1 writes about 2**63 for no limit."""
 
 
 def memory_left(root: Union[str, Path] = "/") -> Optional[int]:
-    """Bytes that may be taken before the tightest limit is reached; None where there is none.
+    """Bytes left below the tightest limit; None where there is no limit.
 
-    Cached files that the kernel can drop at once count as not taken.
+    Cached files that the kernel can drop at once count as free.
     """
     lefts = [left for folder in _folders(Path(root), "memory") for left in (_left_v2(folder), _left_v1(folder))]
     return min((left for left in lefts if left is not None), default=None)
 
 
 def cpu_quota(root: Union[str, Path] = "/") -> Optional[float]:
-    """How many cores' time may be used, 1.5 for example; None where there is no limit."""
+    """The tightest CPU quota in cores, such as 1.5; None where there is no limit."""
     quotas = [quota for folder in _folders(Path(root), "cpu") for quota in (_quota_v2(folder), _quota_v1(folder))]
     return min((quota for quota in quotas if quota is not None), default=None)
 
 
 def _folders(root: Path, controller: str) -> Iterator[Path]:
-    """Folders of the process's group and of all that enclose it, wherever the controller may be mounted.
+    """Folders of the process's group and of all enclosing groups, in every usual mount of the controller.
 
-    In a container the path may be the host's while the mount begins at the group itself: what does not exist has no
-    files, and the mount itself is always looked at.
+    In a container the path may be the host's while the mount begins at the group itself: missing folders have no
+    files, and the mount itself is always included.
     """
     base = root / "sys/fs/cgroup"
     for line in _text(root / "proc/self/cgroup").splitlines():
@@ -83,7 +84,7 @@ def _limit(path: Path) -> Optional[int]:
 
 
 def _whole(text: str) -> Optional[int]:
-    """The number in the text; None where it is none, or stands for no limit."""
+    """The number in a text; None for anything else, and for no limit."""
     return int(text) if text.isascii() and text.isdigit() and int(text) < _UNLIMITED else None
 
 
@@ -96,7 +97,7 @@ def _statistic(path: Path, name: str) -> int:
 
 
 def _text(path: Path) -> str:
-    """The file's text; nothing where it cannot be read, which is the same as not being there."""
+    """The file's text; empty where it is missing or cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

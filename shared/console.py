@@ -1,4 +1,4 @@
-"""What both commands share: subcommands, how they end, and what they say when something is wrong."""
+"""What both commands share: subcommands, exit statuses and error messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from legodnn.shared.errors import LegoError, UsageError, one_line
 
 
 class Exit(enum.IntEnum):
-    """How commands end."""
+    """Exit statuses of the commands."""
 
     DONE = 0
     NOT_AS_ASKED = 1
@@ -33,7 +33,7 @@ EXIT_STATUSES: Mapping[Exit, str] = {
     Exit.INTERRUPTED: "interrupted with Ctrl-C",
     Exit.PIPE: "whoever read the output went away",
 }
-"""What each exit status means."""
+"""The meaning of each exit status."""
 
 
 def exit_statuses(meanings: Mapping[Exit, str] = EXIT_STATUSES) -> str:
@@ -42,7 +42,7 @@ def exit_statuses(meanings: Mapping[Exit, str] = EXIT_STATUSES) -> str:
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Says in one line what is wrong with the arguments, as everything else does."""
+    """An argument parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
         """Raise `UsageError` with argparse's reason."""
@@ -52,9 +52,9 @@ class CommandParser(argparse.ArgumentParser):
 def split_subcommand(
     name: str, arguments: Sequence[str], known: Iterable[str], planned: Iterable[str] = ()
 ) -> Tuple[str, List[str]]:
-    """The subcommand that the first word names, and the words after it; the first one ``known`` where it names none.
+    """The subcommand named by the first word and the words after it; without one, the first of ``known`` and all words.
 
-    A file of such a name is written ``./NAME``. Raises `UsageError` for one that is only ``planned``.
+    A file of such a name is written ``./NAME``. Raises `UsageError` for a subcommand that is only ``planned``.
     """
     names, words = list(known), list(arguments)
     if words and words[0] in planned:
@@ -72,17 +72,17 @@ def version() -> str:
 
 
 def run_command(name: str, body: Callable[[], int], *, debug: bool = False) -> int:
-    """Run a command's body and turn what goes wrong into a reason on stderr and an exit status, see `Exit`.
+    """Run a command's body; an exception becomes a message on stderr and an exit status, see `Exit`.
 
-    Our own exceptions and those of the system (no such file, disk full) give one line. Anything else is a fault of
-    ours: one line, and the traceback in a file; with ``debug`` the traceback of everything is printed, too.
+    `LegoError` and errors of the system (no such file, disk full) give one line. Anything else is a fault of LegoDNN:
+    one line, and a file with the traceback. With ``debug`` tracebacks are printed, too.
     """
     try:
         status = body()
         sys.stdout.flush()
         return status
     except BrokenPipeError:
-        # Whoever read our output is gone; the interpreter must not try to flush into it again.
+        # The reader of the output is gone; the interpreter must not flush into it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.PIPE
     except KeyboardInterrupt:
@@ -96,7 +96,7 @@ def run_command(name: str, body: Callable[[], int], *, debug: bool = False) -> i
 
 
 def _reason(error: Exception) -> Optional[str]:
-    """What is wrong with what was given; None where the fault is ours."""
+    """The reason of an error by the user or the system; None for a fault of LegoDNN."""
     if isinstance(error, LegoError):
         return str(error)
     if isinstance(error, OSError):

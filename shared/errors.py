@@ -1,7 +1,7 @@
-"""Everything that can go wrong, as one tree; each also is the builtin exception that old ``except`` clauses expect.
+"""All exceptions of LegoDNN, as one tree; each also derives from the builtin that older ``except`` clauses expect.
 
     LegoError
-    ├── UsageError (ValueError)             an argument nobody can act on
+    ├── UsageError (ValueError)             an invalid argument
     │   ├── UnitError                       a time or a size without a unit, or not a positive number
     │   ├── RecipeError                     a recipe's mistakes, all of them
     │   └── SelectionError                  a block or variant that does not exist
@@ -10,14 +10,14 @@
     ├── WorkError (RuntimeError)            a work directory that cannot be used
     ├── BundleError (ValueError)            a file that is not a whole, trustworthy bundle
     │   ├── BundleVersionError              written in a format this version does not read
-    │   └── OperatorError                   a program that wants to do more than compute
+    │   └── OperatorError                   a program with an operator that is not allowed
     ├── InputError (ValueError)             a frame of the wrong shape or dtype
-    ├── InfeasibleBudget (ValueError)       no selection fits; says what would
+    ├── InfeasibleBudget (ValueError)       no selection fits; has the nearest one
     ├── CompositionError (RuntimeError)     a selection that could not be made to run
     │   ├── UnusableVariant                 because of a variant that does not work on this device
     │   └── OutOfMemory (MemoryError)       because there was no memory left for it
-    ├── ForkError (RuntimeError)            a process that was forked from one in which networks ran
-    ├── SolverError (RuntimeError)          no solver answered; what ran before still does
+    ├── ForkError (RuntimeError)            a forked process, in whose parent networks ran
+    ├── SolverError (RuntimeError)          no solver answered; the current selection stays
     └── MissingExtra (ImportError)          a part of LegoDNN that is not installed
 """
 
@@ -27,11 +27,11 @@ from typing import Mapping, Optional, Sequence
 
 
 class LegoError(Exception):
-    """The root of the tree: catch this to catch everything LegoDNN raises on purpose."""
+    """The base class of all exceptions that LegoDNN raises on purpose."""
 
 
 class UsageError(LegoError, ValueError):
-    """An argument nobody can act on."""
+    """An invalid argument."""
 
 
 class UnitError(UsageError):
@@ -71,7 +71,7 @@ class BundleVersionError(BundleError):
 
 
 class OperatorError(BundleError):
-    """A program in a bundle that wants to do more than compute."""
+    """A program in a bundle with an operator that is not allowed."""
 
 
 class InputError(LegoError, ValueError):
@@ -79,11 +79,11 @@ class InputError(LegoError, ValueError):
 
 
 class CompositionError(LegoError, RuntimeError):
-    """A selection that could not be made to run; what ran before still does."""
+    """A selection that could not be made to run; the current one stays."""
 
 
 class UnusableVariant(CompositionError):
-    """A variant that does not work on this device: ``variant`` of ``block``. Other selections may do."""
+    """A variant that does not work on this device: ``variant`` of ``block``. Other selections may work."""
 
     def __init__(self, message: str, block: str, variant: str) -> None:
         super().__init__(message)
@@ -92,15 +92,15 @@ class UnusableVariant(CompositionError):
 
 
 class OutOfMemory(CompositionError, MemoryError):
-    """There was no memory left to make a selection run; what ran before still does."""
+    """There was no memory left to make a selection run; the current one stays."""
 
 
 class ForkError(LegoError, RuntimeError):
-    """A process that was forked from one in which networks ran, and cannot run them itself."""
+    """A process forked from one in which networks ran, which cannot run them itself."""
 
 
 class SolverError(LegoError, RuntimeError):
-    """No solver answered whether and how a budget can be met; what ran before still does."""
+    """No solver answered; the current selection stays."""
 
 
 class MissingExtra(LegoError, ImportError):
@@ -110,10 +110,9 @@ class MissingExtra(LegoError, ImportError):
 class InfeasibleBudget(LegoError, ValueError):
     """No selection fits the budget.
 
-    ``minimum_seconds`` and ``minimum_bytes`` are the least that can be had, each taken alone; ``closest`` is the
-    selection that misses the budget least, and ``closest_seconds`` and ``closest_bytes`` are what it needs. Where
-    several networks were asked for, ``minimum_utilisation`` is the least share of the cores they can do with, and
-    there is no one selection and no one time.
+    ``minimum_seconds`` and ``minimum_bytes`` are the least achievable, each taken alone; ``closest`` is the selection
+    that exceeds the budget least, ``closest_seconds`` and ``closest_bytes`` are its needs. For several networks
+    ``minimum_utilisation`` is the least share of the cores; ``closest`` is then empty, and seconds are None.
     """
 
     def __init__(
@@ -136,6 +135,6 @@ class InfeasibleBudget(LegoError, ValueError):
 
 
 def one_line(error: BaseException) -> str:
-    """The first line that says something of an exception's text, or its type's name."""
+    """The first non-empty line of an exception's text, or its type's name."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

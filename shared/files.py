@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Atomic writes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Iterable, Union
 def atomic_write(path: Union[str, Path], data: Union[bytes, Iterable[bytes]]) -> None:
     """Write ``data`` under a temporary name beside ``path``, sync it, and rename it.
 
-    A reader sees the old content or the new, never a part. Temporary files that killed runs left behind for the same
-    name are removed first. Raises `OSError` (a full disk, a directory that does not exist) with nothing left behind.
+    A reader sees the old content or the new, never a part. Temporary files of killed runs for the same name are removed
+    first. Raises `OSError` (a full disk, a missing directory) and leaves no file behind.
     """
     path = Path(path)
     for stale in path.parent.glob(f".{path.name}.*.part"):
@@ -34,7 +34,7 @@ def atomic_write(path: Union[str, Path], data: Union[bytes, Iterable[bytes]]) ->
 
 def _sync_directory(directory: Path) -> None:
     if os.name != "posix":
-        return  # other systems cannot open a directory, and keep the new name without being asked
+        return  # other systems cannot open a directory, and keep the new name anyway
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)

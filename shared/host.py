@@ -1,4 +1,4 @@
-"""What is known of this machine; the only home of _psutil()."""
+"""Properties of this machine; the only module that imports psutil."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from legodnn.shared.cgroups import memory_left
 
 
 def _psutil() -> Any:
-    """Imported by whoever asks: much of the runtime only needs the rest of this module, and starts sooner."""
+    """psutil, imported at its first use, so that programs start sooner that need only the rest of this module."""
     import psutil
 
     return psutil
@@ -20,7 +20,7 @@ def _psutil() -> Any:
 
 @dataclass(frozen=True)
 class Host:
-    """The facts a measurement depends on; ``torch`` is its version."""
+    """The properties that measurements depend on; ``torch`` is its version."""
 
     machine: str
     system: str
@@ -33,7 +33,7 @@ class Host:
 
 def current_host() -> Host:
     """The machine this runs on."""
-    import torch  # not needed by those who only ask for memory
+    import torch  # at the first use: callers that need only memory start sooner
 
     return Host(
         machine=platform.machine(),
@@ -59,33 +59,33 @@ def _cpu_name() -> str:
 
 
 def host_key(host: Host, threads: int) -> str:
-    """A short text that changes when measurements made here no longer hold."""
-    facts = f"{host.machine}|{host.system}|{host.cpu}|{host.cores}|{host.torch}|{threads}"
-    return hashlib.sha256(facts.encode()).hexdigest()[:16]
+    """A hash of the properties that measurements depend on, 16 hexadecimal digits."""
+    text = f"{host.machine}|{host.system}|{host.cpu}|{host.cores}|{host.torch}|{threads}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def available_memory() -> int:
-    """Bytes a process could take now without swapping."""
+    """Bytes available without swapping."""
     return int(_psutil().virtual_memory().available)
 
 
 def free_memory(root: Union[str, Path] = "/") -> int:
-    """Bytes this process could take now: what the machine has available, and its control group lets it have.
+    """Bytes available to this process: of the machine, and within its control group.
 
-    ``root`` is where the files of control groups are looked for.
+    ``root`` is where the file system begins, for the files of control groups.
     """
     left = memory_left(root)
     return available_memory() if left is None else min(left, available_memory())
 
 
 def cpu_cores() -> int:
-    """How many cores the machine has."""
+    """The number of logical cores."""
     return _psutil().cpu_count(logical=True) or 1
 
 
 @dataclass(frozen=True)
 class CpuSeconds:
-    """Seconds of all cores since some fixed moment: all there were, those spent, and those this process spent."""
+    """Seconds of all cores together since some fixed moment: in total, busy, and busy for this process."""
 
     total: float
     busy: float
@@ -93,18 +93,18 @@ class CpuSeconds:
 
 
 def cpu_seconds() -> CpuSeconds:
-    """What the cores have done up to now."""
+    """The cores' seconds up to now."""
     times = _psutil().cpu_times()._asdict()
-    # Linux counts the time of guests as time of their hosts already.
+    # Linux includes the time of guests in that of their hosts.
     total = sum(seconds for kind, seconds in times.items() if kind not in ("guest", "guest_nice"))
     own = _psutil().Process().cpu_times()
     return CpuSeconds(total, total - times["idle"] - times.get("iowait", 0.0), own.user + own.system)
 
 
 def cpu_frequency(root: Union[str, Path] = "/") -> float:
-    """The frequency of the cores as a share of their highest: of the core nearest to it; 1 where it is not known.
+    """Current over highest frequency, the largest ratio of any core; 1 where it is unknown.
 
-    ``root`` is where the files about cores are looked for.
+    ``root`` is where the file system begins, for the files about cores.
     """
     folders = Path(root).glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq")
     shares = [_frequency(folder) for folder in folders]

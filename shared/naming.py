@@ -1,4 +1,4 @@
-"""Names in messages: many in one line, and the one that was probably meant."""
+"""Names in messages: shortened lists, and suggestions for unknown names."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import difflib
 from typing import Iterable, Optional, Sequence
 
 SHOWN = 6
-"""How many names a line has where nothing else is said."""
+"""Names in a line by default; not tuned."""
 
 
 def few(names: Sequence[str], shown: int = SHOWN) -> str:
-    """The first ``shown`` of the names, and how many more there are."""
+    """The first ``shown`` names, and the number of the others."""
     more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + more
 
 
 def closest(name: str, known: Iterable[str]) -> Optional[str]:
-    """The known name that was probably meant by an unknown one; None where none is like it."""
+    """The known name most similar to an unknown one; None where none is similar."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
 
 

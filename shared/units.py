@@ -1,4 +1,4 @@
-"""Times and sizes as people write them. Inside, times are seconds and sizes are bytes."""
+"""Times, sizes and errors as text. Everywhere else times are seconds, sizes bytes, accuracies fractions."""
 
 from __future__ import annotations
 
@@ -58,3 +58,8 @@ def format_bytes(count: float) -> str:
         if abs(count) >= size:
             return f"{count / size:.3g} {unit}" if count < 1000 * size else f"{count / size:.0f} {unit}"
     return f"{count:.0f} B"
+
+
+def plus_minus(error: float) -> str:
+    """The error of a fraction in percentage points: ``± 0.43 points`` for 0.0043."""
+    return f"± {100 * error:.2f} points"

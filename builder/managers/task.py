@@ -41,7 +41,7 @@ class TaskManager(AbstractModelManager):
         """See `AbstractModelManager.get_trivial_acc`; None where a subclass has its own `get_model_acc`."""
         if type(self).get_model_acc is not TaskManager.get_model_acc:
             return None
-        constant = self.application.trivial()
+        constant = self.application.chance()
         for _, *truths in test_loader:
             constant.add(truths)
         return constant.figures().get(self.metric)

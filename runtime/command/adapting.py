@@ -1,4 +1,4 @@
-"""What runs follows budgets that change, as the request wants it: the controller between sources and reports."""
+"""`Adapting`: runs a request's controller, from its sources of budgets to the reporter."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from legodnn.shared.errors import one_line
 
 
 class Adapting:
-    """Follows what the request names: sources are opened when this is made, so that what is wrong shows early.
+    """The controller of a request. Its sources are opened at construction, so that errors show early.
 
-    Raises `UsageError` for a schedule with mistakes, `OSError` for files that cannot be opened.
+    Raises `UsageError` for an invalid schedule, `OSError` for files that cannot be opened.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Adapting:
 
     @property
     def budget(self) -> Budget:
-        """What there was at the last look."""
+        """The budget last read."""
         return self._source.last
 
     def close(self) -> None:
@@ -57,7 +57,7 @@ class Adapting:
 
     @contextmanager
     def following(self, choosing: Union[Alone, Shared], stopping: Stopping) -> Iterator[None]:
-        """Inside, what runs follows the budgets; the first choice is made at once."""
+        """A context in which the networks follow the budgets; the first choice is made on entry."""
         with ExitStack() as undo:
             undo.enter_context(_complaining(self._reporter))
             controller = choosing.controller(self._source, self._decided)
@@ -69,18 +69,18 @@ class Adapting:
                     controller.stop()
 
     def _decided(self, network: Optional[str], event: Event) -> None:
-        facts: Dict[str, Any] = event.to_plain()
+        values: Dict[str, Any] = event.to_plain()
         if self._log is not None:
-            self._write(self._log, {**({} if network is None else {"network": network}), **facts})
-        # People read the first choice elsewhere, with all there is to say about it.
+            self._write(self._log, {**({} if network is None else {"network": network}), **values})
+        # As text, the first choice is reported in full elsewhere.
         text = "" if event.reason == START else decision_text(event, self._manifests.get(network))
-        with suppress(BrokenPipeError):  # the feeds end the run for it, at their next frame
-            self._reporter.say("decision", facts, text, network)
+        with suppress(BrokenPipeError):  # the feeds end the run at their next frame
+            self._reporter.say("decision", values, text, network)
 
-    def _write(self, log: FileIO, facts: Dict[str, Any]) -> None:
+    def _write(self, log: FileIO, values: Dict[str, Any]) -> None:
         try:
-            log.write(json.dumps(facts, allow_nan=False).encode() + b"\n")
-        except OSError as error:  # a full disk must not keep the networks from following
+            log.write(json.dumps(values, allow_nan=False).encode() + b"\n")
+        except OSError as error:  # a full disk must not stop the controller
             self._reporter.complain(f"{log.name}: a decision could not be written: {error.strerror or error}")
 
 
@@ -97,7 +97,7 @@ def _sources(adaptation: Adaptation, request: Request, networks: Sequence[Networ
 
 
 class _Watched(Source):
-    """A source whose last word is remembered in ``last``."""
+    """A source that keeps the budget last read in ``last``."""
 
     def __init__(self, source: Source) -> None:
         self.last = Budget()
@@ -105,7 +105,7 @@ class _Watched(Source):
 
     @property
     def trouble(self) -> Optional[str]:
-        """What is wrong with the source."""
+        """The source's error."""
         return self._source.trouble
 
     def start(self) -> None:
@@ -113,7 +113,7 @@ class _Watched(Source):
         self._source.start()
 
     def read(self) -> Budget:
-        """What the source says."""
+        """The source's budget."""
         self.last = self._source.read()
         return self.last
 
@@ -123,7 +123,7 @@ class _Watched(Source):
 
 
 class _Complaints(logging.Handler):
-    """Hands a controller's warnings to a reporter, but for events, which are reported anyway."""
+    """Hands a controller's warnings to a reporter, except for events, which are reported separately."""
 
     def __init__(self, reporter: Reporter) -> None:
         super().__init__(logging.WARNING)

@@ -1,4 +1,4 @@
-"""`--evaluate`: a whole data set through what runs, and the application's figures."""
+"""`--evaluate`: the application's metrics of the current selection on a data set."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from legodnn.shared.datasets.opening import open_dataset
 from legodnn.shared.errors import DataError, InputError
 from legodnn.shared.tasks.known import TASKS, task_named
 from legodnn.shared.tasks.task import Task
-from legodnn.shared.units import format_seconds
+from legodnn.shared.units import format_seconds, plus_minus
 
 _SHOWN = 5
-"""How many examples are named that were left out."""
+"""Skipped examples that are named; --json names all."""
 
 
 class Evaluation:
-    """Judges a network on the data set at a path, example by example.
+    """Evaluates a network on the data set at a path, example by example.
 
-    Opens it at once, so that what is wrong with it shows before anything is measured: raises what `open_dataset`
-    raises, and `DataError` for a network whose application is not known.
+    The data set is opened at construction, so that errors show before anything is measured: raises the errors of
+    `open_dataset`, and `DataError` for a network of an unknown application.
     """
 
     def __init__(self, network: Network, path: str, reporter: Reporter) -> None:
         self._network, self._path, self._reporter = network, path, reporter
         self._task = _task(network, path)
         self._dataset = open_dataset(self._task.name, path, network.input)
-        self._meter, self._trivial = self._task.meter(), self._task.trivial()
+        self._meter, self._chance = self._task.meter(), self._task.chance()
         self._seconds: List[float] = []
         self._skipped = list(self._dataset.skipped)
         self._remarks: List[Skipped] = []
 
     def run(self, stopping: Stopping) -> None:
-        """Run all examples and report. A signal ends it between two of them, and nothing is reported, for figures of a
-        part would pass for those of the whole. Raises `DataError` where nothing can be judged."""
+        """Run all examples and report. After a signal between two examples nothing is reported, since metrics of a part
+        could be taken for those of the whole. Raises `DataError` where nothing can be evaluated."""
         progress = Progress("accuracy")
         examples = self._dataset.examples
         for done, example in enumerate(examples, 1):
@@ -49,8 +49,8 @@ class Evaluation:
             if stopping.asked is not None:
                 return
             progress(done, len(examples))
-        facts = self._facts()
-        self._reporter.say("evaluation", facts, evaluation_text(facts))
+        results = self._results()
+        self._reporter.say("evaluation", results, evaluation_text(results))
 
     def _take(self, example: Example) -> None:
         try:
@@ -71,11 +71,11 @@ class Evaluation:
             raise DataError(f"{self._path}: the network's answers ({shapes}) are not those of {self._task.name}")
         try:
             self._meter.add(outputs, loaded.truths)
-            self._trivial.add(loaded.truths)
+            self._chance.add(loaded.truths)
         except DataError as error:
             raise DataError(f"{self._path}: {error}") from None
 
-    def _facts(self) -> Dict[str, Any]:
+    def _results(self) -> Dict[str, Any]:
         if not self._seconds:
             first = self._skipped[0]
             raise DataError(
@@ -92,7 +92,7 @@ class Evaluation:
             "task": self._task.name,
             "examples": len(self._seconds),
             "figures": figures,
-            "trivial": self._trivial.figures(),
+            "trivial": self._chance.figures(),
             "predicted": {self._network.manifest.metric: choice.accuracy},
             "prediction_error": choice.accuracy_error,
             "teacher": {self._network.manifest.metric: predictor.teacher_accuracy},
@@ -103,29 +103,29 @@ class Evaluation:
         }
 
 
-def evaluation_text(facts: Mapping[str, Any]) -> str:
-    """An evaluation for people."""
-    median = format_seconds(facts["median_seconds"])
+def evaluation_text(results: Mapping[str, Any]) -> str:
+    """An evaluation as text."""
+    median = format_seconds(results["median_seconds"])
     lines = [
-        f"{facts['examples']} examples of {facts['data']}, median {median} per inference",
-        *(f"{name}: {_figure(name, value, facts)}" for name, value in facts["figures"].items()),
+        f"{results['examples']} examples of {results['data']}, median {median} per inference",
+        *(f"{name}: {_figure(name, value, results)}" for name, value in results["figures"].items()),
     ]
     lines += [
-        f"predicted, {name}: {value:.2%} (give or take {facts['prediction_error']:.2%})"
-        for name, value in facts["predicted"].items()
-        if name not in facts["figures"]
+        f"predicted, {name}: {value:.2%} ({plus_minus(results['prediction_error'])})"
+        for name, value in results["predicted"].items()
+        if name not in results["figures"]
     ]
-    lines += _named(facts["skipped"], "skipped") + _named(facts["remarks"], "remarks")
+    lines += _named(results["skipped"], "skipped") + _named(results["remarks"], "remarks")
     return "\n".join(lines)
 
 
-def _figure(name: str, value: float, facts: Mapping[str, Any]) -> str:
+def _figure(name: str, value: float, results: Mapping[str, Any]) -> str:
     parts = [f"{value:.2%}"]
-    predicted: Optional[float] = facts["predicted"].get(name)
+    predicted: Optional[float] = results["predicted"].get(name)
     if predicted is not None:
-        parts.append(f"predicted {predicted:.2%} (give or take {facts['prediction_error']:.2%})")
-    if name in facts["trivial"]:
-        parts.append(f"{facts['trivial'][name]:.2%} without a look at the input")
+        parts.append(f"predicted {predicted:.2%} ({plus_minus(results['prediction_error'])})")
+    if name in results["trivial"]:
+        parts.append(f"chance level {results['trivial'][name]:.2%}")
     return "; ".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""Frames through a network, one after the other, and what comes out."""
+"""`Feed`: runs frames through a network and reports its outputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import deque
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Deque, Dict, Optional
 
-from legodnn.runtime.command.report import Reporter, answer_facts, answer_text, named
+from legodnn.runtime.command.report import Reporter, answer_results, answer_text, named
 from legodnn.runtime.command.stopping import StopAsked, Stopping
 from legodnn.runtime.engine.compare import tensors
 from legodnn.runtime.frames.pacing import Pace
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from legodnn.runtime.command.render.renderer import Renderer
 
 REMEMBERED = 10_000
-"""Inferences whose seconds the median is taken of, the latest ones: a camera may run for months."""
+"""Latest inferences for the median: bounds memory, since a camera may run for months; not tuned."""
 
 
 class Feed:
-    """Runs the frames that a pace lets through and reports each; it may be ended between two frames."""
+    """Runs the frames of a pace and reports each; can be stopped between two frames."""
 
     def __init__(
         self,
@@ -36,9 +36,9 @@ class Feed:
         name: Optional[str] = None,
         renderer: Optional[Renderer] = None,
     ) -> None:
-        """``paced``: frames may be dropped, so reports say how many were. ``name``: of one network of several.
+        """``paced``: frames may be dropped, and reports count them. ``name``: of the network, None for the only one.
 
-        ``renderer`` draws every answer once it has been reported.
+        ``renderer`` draws every answer after it has been reported.
         """
         self.renderer = renderer
         self.network, self.pace, self.reporter, self.paced, self.name = network, pace, reporter, paced, name
@@ -48,13 +48,13 @@ class Feed:
         self._stopped = False
 
     def run(self, limit: Optional[int] = None, stopping: Optional[Stopping] = None) -> None:
-        """Run until the frames end, ``limit`` frames have been run, or this is asked to stop.
+        """Run until the frames end, ``limit`` frames have run, or `stop` or a signal (``stopping``) ends it.
 
-        Signals ask by way of ``stopping``, in the main thread. Raises what the source raises, and `InputError` where
-        frames came but none could be used.
+        ``stopping`` is for the main thread only. Raises the errors of the source, and `InputError` where none of the
+        frames could be used.
         """
         finishing = nullcontext if stopping is None else stopping.finishing
-        with suppress(StopAsked), self.pace:  # asked to stop while no frame was underway
+        with suppress(StopAsked), self.pace:  # stopped while no frame was in progress
             for frame in self.pace:
                 with finishing():
                     self._take(frame)
@@ -64,7 +64,7 @@ class Feed:
             raise InputError(named(self.name, "none of the frames could be used"))
 
     def stop(self) -> None:
-        """From another thread: end after the frame that is underway."""
+        """From another thread: end after the frame in progress."""
         self._stopped = True
         self.pace.stop()
 
@@ -76,48 +76,48 @@ class Feed:
             inputs = frame.load()
         except InputError as error:
             self.skipped += 1
-            facts = {"frame": frame.number, "reason": str(error), **self._circumstances(frame)}
-            self.reporter.say("skipped", facts, f"frame {frame.number} skipped: {error}", self.name)
+            values = {"frame": frame.number, "reason": str(error), **self._circumstances(frame)}
+            self.reporter.say("skipped", values, f"frame {frame.number} skipped: {error}", self.name)
             return
         started = time.perf_counter()
         answer = self.network(*inputs)
         seconds = time.perf_counter() - started
         self._seconds.append(seconds)
         self.frames += 1
-        found = answer_facts(self.network.manifest, answer)
+        found = answer_results(self.network.manifest, answer)
         if frame.label is not None and "class" in found:
             self.judged += 1
             self.right += found["class"] == frame.label
-        facts = {"frame": frame.number, "seconds": seconds, **found, **self._circumstances(frame)}
+        values = {"frame": frame.number, "seconds": seconds, **found, **self._circumstances(frame)}
         name = f" ({frame.name})" if frame.name else ""
         said = answer_text(self.network.manifest, found)
         text = f"frame {frame.number}{name}: {said}, {format_seconds(seconds)}"
-        self.reporter.say("frame", facts, text, self.name)
+        self.reporter.say("frame", values, text, self.name)
         if self.renderer is not None:
             self.renderer(frame, inputs, tensors(answer), found, said)
 
     def _circumstances(self, frame: Frame) -> Dict[str, Any]:
-        facts: Dict[str, Any] = {}
+        values: Dict[str, Any] = {}
         if frame.name is not None:
-            facts["file"] = frame.name
+            values["file"] = frame.name
         if self.paced:
-            facts["dropped"] = self.pace.dropped
-        return facts
+            values["dropped"] = self.pace.dropped
+        return values
 
     def sum_up(self) -> None:
-        """Report what came of all frames."""
+        """Report the totals of all frames."""
         median = statistics.median(self._seconds) if self._seconds else None
-        facts: Dict[str, Any] = {"frames": self.frames, "median_seconds": median}
+        values: Dict[str, Any] = {"frames": self.frames, "median_seconds": median}
         text = f"{self.frames} frames"
         if median is not None:
             text += f", median {format_seconds(median)} per inference"
         if self.paced:
-            facts["dropped"] = self.pace.dropped
+            values["dropped"] = self.pace.dropped
             text += f"; {self.pace.dropped} dropped"
         if self.skipped:
-            facts["skipped"] = self.skipped
+            values["skipped"] = self.skipped
             text += f"; {self.skipped} skipped"
         if self.judged:
-            facts["right"], facts["judged"] = self.right, self.judged
+            values["right"], values["judged"] = self.right, self.judged
             text += f"; {self.right} of {self.judged} samples right"
-        self.reporter.say("summary", facts, text, self.name)
+        self.reporter.say("summary", values, text, self.name)

@@ -1,4 +1,4 @@
-"""The command `legodnn-run`: its first word may be a subcommand, each of which is a module with its arguments."""
+"""The entry point of the command `legodnn-run`: each subcommand is a module with its arguments."""
 
 from __future__ import annotations
 

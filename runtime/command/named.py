@@ -1,4 +1,4 @@
-"""Options of several networks: ``NAME=VALUE`` for one of them, ``VALUE`` for all."""
+"""Options of several networks: ``NAME=VALUE`` for one, ``VALUE`` for all."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from legodnn.shared.errors import UsageError
 
 
 def bundle_names(arguments: Sequence[str]) -> List[Tuple[str, str]]:
-    """The name and the path of every bundle: ``NAME=FILE``, or a file whose name without its suffix is the name.
+    """The name and path of every bundle: from ``NAME=FILE``, or a path whose stem is the name.
 
-    Raises `UsageError` where two have the same name.
+    Raises `UsageError` for a name given twice.
     """
     named = [_bundle(argument) for argument in arguments]
     for name, count in Counter(name for name, _ in named).items():
@@ -31,10 +31,10 @@ def _bundle(argument: str) -> Tuple[str, str]:
 
 
 class Values:
-    """What an option says about each network.
+    """The values of an option for each network.
 
-    Where there is only one network, the last text is its value as it stands. Raises `UsageError` for names no network
-    has, and for two values where one belongs.
+    With a single network, the last text is its value as it is. Raises `UsageError` for unknown names, and for two
+    values of one network.
     """
 
     def __init__(self, option: str, texts: Optional[Sequence[str]], names: Sequence[str]) -> None:
@@ -55,12 +55,12 @@ class Values:
                 self.common = value
 
     def of(self, name: str) -> Optional[str]:
-        """A network's own value, or else the one for all; None for neither."""
+        """A network's own value, or else the common one; None for neither."""
         return self.own.get(name, self.common)
 
 
 def _split(option: str, text: str, names: Sequence[str]) -> Tuple[Optional[str], str]:
-    # Names may have an equals sign, and one may begin like another.
+    # Names may contain an equals sign, and one may be a prefix of another.
     for name in sorted(names, key=len, reverse=True):
         if text.startswith(f"{name}="):
             return name, text[len(name) + 1 :]

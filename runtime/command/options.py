@@ -1,4 +1,4 @@
-"""From the options of `legodnn-run` to a `Request`, or one line about what is wrong with them."""
+"""The options of `legodnn-run` -> a checked `Request`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ TENSOR = "tensor"
 """The format of frames that need no conversion."""
 
 _FASTEST, _SLOWEST, _LIGHTEST = 10_000.0, 0.001, 0.001
+"""Bounds of rates (per second), shares and weights: wide enough for any device, against slips; not tuned."""
 
 _NOT_EVALUATED = ("input", "format", "size", "fps", "frames", "adapt", "schedule", "step", "info", "self-test")
 
@@ -32,7 +33,7 @@ _ONLY_SEVERAL = {
 
 
 def request_of(options: argparse.Namespace) -> Request:
-    """What is asked for. Raises `UsageError`, and what reading the names of files raises."""
+    """The request of parsed arguments. Raises `UsageError` naming the option and the fix."""
     for option, value in (("--frames", options.frames), ("--threads", options.threads)):
         if value is not None and value < 1:
             raise UsageError(f"{option} {value}: give a number of at least 1")
@@ -58,7 +59,7 @@ def request_of(options: argparse.Namespace) -> Request:
 
 
 def _check_company(options: argparse.Namespace, networks: int) -> None:
-    """Raise `UsageError` for options that mean nothing for so many networks."""
+    """Raise `UsageError` for options that do not apply to this number of networks."""
     wrong, number = (_ONLY_SEVERAL, "several networks") if networks == 1 else (_ONLY_ONE, "one network")
     for name, instead in wrong.items():
         if getattr(options, name):
@@ -66,7 +67,7 @@ def _check_company(options: argparse.Namespace, networks: int) -> None:
 
 
 def _check_evaluation(options: argparse.Namespace, networks: int) -> None:
-    """Raise `UsageError` for options that mean nothing where a data set is run once, from its first to its last."""
+    """Raise `UsageError` for options that do not apply to --evaluate."""
     if options.evaluate is None:
         return
     if networks > 1:
@@ -107,9 +108,9 @@ def _jobs(options: argparse.Namespace, bundles: Sequence[Tuple[str, str]]) -> Tu
 
 
 def _pixels(network: str, source: Optional[str], kinds: Values, sizes: Values) -> Optional[PixelFormat]:
-    """The pixel format of raw frames; None where frames are tensors, or images that say themselves what they are."""
+    """The pixel format of raw frames; None where frames are tensors or image files."""
     raw = source is not None and not os.path.isdir(source)
-    # What is said about all networks is said about those it can be true of.
+    # A common value applies to the networks with raw frames only.
     kind = kinds.of(network) if raw else kinds.own.get(network)
     size = sizes.of(network) if raw else sizes.own.get(network)
     if kind is None and size is None:
@@ -148,7 +149,7 @@ def _adaptation(options: argparse.Namespace) -> Optional[Adaptation]:
 
 
 def _step(text: str) -> Budget:
-    """The budget in ``5ms``, ``4MiB`` or ``5ms,4MiB``."""
+    """The budget in ``5ms``, ``4MiB`` or ``5ms,4MiB``. Raises `UsageError`."""
     times: List[float] = []
     sizes: List[int] = []
     for part in text.split(","):

@@ -1,4 +1,4 @@
-"""What `legodnn-run` says: aligned text for people, one JSON object a line for programs."""
+"""`Reporter`: the output of `legodnn-run`, as text or as one JSON object per line."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from legodnn.shared.bundle.manifest import Manifest, selection_text
 from legodnn.shared.errors import InfeasibleBudget
 from legodnn.shared.tasks.known import task_named
 from legodnn.shared.tasks.task import Meaning
-from legodnn.shared.units import format_bytes, format_seconds
+from legodnn.shared.units import format_bytes, format_seconds, plus_minus
 
 
 class Reporter:
-    """Prints what happens, from any thread; every kind of message has a text and a JSON form."""
+    """Prints messages, from any thread; every kind has a text and a JSON form."""
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
         self._saying = threading.Lock()
 
-    def say(self, kind: str, facts: Mapping[str, Any], text: str, network: Optional[str] = None) -> None:
-        """One message, about the network of this name where there are several; no text, no line."""
+    def say(self, kind: str, values: Mapping[str, Any], text: str, network: Optional[str] = None) -> None:
+        """Print a message, with the network's name where there are several; an empty text prints no line."""
         if self.as_json:
             about = {"network": network} if network is not None else {}
-            line = json.dumps({"event": kind, **about, **facts})
+            line = json.dumps({"event": kind, **about, **values})
         else:
             line = "\n".join(named(network, part) for part in text.split("\n")) if text else ""
         if line:
@@ -42,12 +42,12 @@ class Reporter:
                 print(line, flush=True)
 
     def complain(self, text: str) -> None:
-        """Something went wrong that does not end the run: a line on stderr."""
+        """Print a line on stderr about an error that does not end the run."""
         print(text, file=sys.stderr, flush=True)
 
 
 class Progress:
-    """Progress of a measurement of ``what`` on stderr, once it has taken two seconds, with the time left."""
+    """Progress of measuring ``what`` on stderr, with the time left, every 2 s after the first 2 s."""
 
     def __init__(self, what: str, network: Optional[str] = None) -> None:
         self._what, self._network = what, network
@@ -55,7 +55,7 @@ class Progress:
         self._said = 0.0
 
     def __call__(self, done: int, total: int) -> None:
-        """``done`` of ``total`` have been measured."""
+        """Report that ``done`` of ``total`` are measured."""
         elapsed = time.monotonic() - self._started
         if elapsed < 2 or (elapsed - self._said < 2 and done < total):
             return
@@ -66,18 +66,18 @@ class Progress:
 
 
 def named(network: Optional[str], text: str) -> str:
-    """A text about one network of several; None where there is only one."""
+    """A text with the network's name; None where there is only one network."""
     return text if network is None else f"{network}: {text}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells, the first one the heading, in aligned columns."""
+    """Rows of cells, the heading first, in aligned columns."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
 
 
 def describe(network: Network, path: str) -> Dict[str, Any]:
-    """A bundle's facts as plain values, and what is remembered of this device."""
+    """A bundle's description as plain values, with the cached measurements of this device."""
     manifest = network.manifest
     return {
         "path": path,
@@ -112,20 +112,21 @@ def describe(network: Network, path: str) -> Dict[str, Any]:
     }
 
 
-def info_text(facts: Mapping[str, Any]) -> str:
-    """`describe` for people."""
-    shape = "x".join(str(s) for s in facts["input"]["shape"])
+def info_text(description: Mapping[str, Any]) -> str:
+    """`describe` as text."""
+    shape = "x".join(str(s) for s in description["input"]["shape"])
     lines = [
-        f"{facts['path']}: {facts['task']}, input {shape} {facts['input']['dtype']}",
-        f"teacher: {format_bytes(facts['weight_bytes'])} of weights, {facts['metric']} {facts['accuracy']:.2%}; "
-        f"selections predicted to within {facts['prediction_error']['mean']:.2%} on average",
-        f"stored as {facts['precision']}, written by LegoDNN {facts['created_with'].get('legodnn', '?')} "
-        f"with torch {facts['created_with'].get('torch', '?')}",
-        _measured_text(facts["measured"]),
+        f"{description['path']}: {description['task']}, input {shape} {description['input']['dtype']}",
+        f"teacher: {format_bytes(description['weight_bytes'])} of weights, {description['metric']} "
+        f"{description['accuracy']:.2%}; "
+        f"selections predicted to within {description['prediction_error']['mean']:.2%} on average",
+        f"stored as {description['precision']}, written by LegoDNN {description['created_with'].get('legodnn', '?')} "
+        f"with torch {description['created_with'].get('torch', '?')}",
+        _measured_text(description["measured"]),
         "",
     ]
     rows = [["block", "variant", "weights", "MFLOP", "loses alone", "layers"]]
-    for block in facts["blocks"]:
+    for block in description["blocks"]:
         for i, variant in enumerate(block["variants"]):
             rows.append(
                 [
@@ -137,16 +138,16 @@ def info_text(facts: Mapping[str, Any]) -> str:
                     ", ".join(block["layers"]) if i == 0 else "",
                 ]
             )
-    return "\n".join([*lines, table(rows), *(f"note: {note}" for note in facts["notes"])])
+    return "\n".join([*lines, table(rows), *(f"note: {note}" for note in description["notes"])])
 
 
 def _measured(network: Network) -> Dict[str, Any]:
-    """What was measured of a network on this device: the way it runs, its tables, and the file they are in."""
-    way = network.cache.get("way")
+    """The cached measurements of a network on this device: backend, tables, and their file."""
+    backend = network.cache.get("way")
     latency = read_table(network.cache.get("latency"), network.manifest)
-    memory = read_memory_table(network.cache.get("memory"), way)
+    memory = read_memory_table(network.cache.get("memory"), backend)
     return {
-        "way": way,
+        "way": backend,
         "latency": latency.to_plain() if latency is not None else None,
         "memory": memory.to_plain() if memory is not None else None,
         "file": str(network.cache.path),
@@ -154,7 +155,7 @@ def _measured(network: Network) -> Dict[str, Any]:
 
 
 def _measured_text(measured: Mapping[str, Any]) -> str:
-    """`_measured` for people."""
+    """`_measured` as text."""
     parts = [
         f"{what} to within {measured[name]['median_error']:.1%} (at worst {measured[name]['worst_error']:.1%})"
         for name, what in (("latency", "seconds predicted"), ("memory", "memory predicted"))
@@ -162,10 +163,10 @@ def _measured_text(measured: Mapping[str, Any]) -> str:
     ]
     if not parts:
         return "not measured on this device yet"
-    return f"measured on this device ({measured['way']}): {', '.join(parts)}; remembered in {measured['file']}"
+    return f"measured on this device ({measured['way']}): {', '.join(parts)}; cached in {measured['file']}"
 
 
-def self_test_facts(results: Sequence[SelfTestResult]) -> Dict[str, Any]:
+def self_test_values(results: Sequence[SelfTestResult]) -> Dict[str, Any]:
     """The outcome of a self-test as plain values."""
     return {
         "passed": all(r.passed for r in results),
@@ -173,7 +174,7 @@ def self_test_facts(results: Sequence[SelfTestResult]) -> Dict[str, Any]:
     }
 
 
-def choice_facts(choice: Choice) -> Dict[str, Any]:
+def choice_values(choice: Choice) -> Dict[str, Any]:
     """A choice as plain values."""
     return {
         "selection": choice.selection,
@@ -185,17 +186,17 @@ def choice_facts(choice: Choice) -> Dict[str, Any]:
 
 
 def choice_text(network: Network, choice: Choice) -> str:
-    """A choice for people."""
+    """A choice as text."""
     seconds = format_seconds(choice.seconds) if choice.seconds is not None else "not measured"
     return (
         f"chosen: sparsities in percent [{selection_text(network.manifest, choice.selection)}]\n"
         f"predicted: {seconds} per inference, {format_bytes(choice.memory_bytes)}, "
-        f"accuracy {choice.accuracy:.2%} (give or take {choice.accuracy_error:.2%})"
+        f"accuracy {choice.accuracy:.2%} ({plus_minus(choice.accuracy_error)})"
     )
 
 
 def decision_text(event: Event, manifest: Optional[Manifest]) -> str:
-    """A controller's decision for people, what came of it first; ``manifest`` of the network it is about."""
+    """A controller's decision as text, its result first; ``manifest`` of the network it is about, if any."""
     why = event.detail or REASONS[event.reason]
     if manifest is None or not event.switched or event.predicted is None:
         return f"{event.reason}: {why}"
@@ -207,35 +208,36 @@ def decision_text(event: Event, manifest: Optional[Manifest]) -> str:
     )
 
 
-def joint_facts(choice: JointChoice) -> Dict[str, Any]:
-    """What several networks need together, as plain values."""
+def joint_values(choice: JointChoice) -> Dict[str, Any]:
+    """The needs of several networks together, as plain values."""
     return {"memory_bytes": choice.memory_bytes, "utilisation": choice.utilisation}
 
 
 def joint_text(choice: JointChoice) -> str:
-    """`joint_facts` for people."""
+    """`joint_values` as text."""
     return f"together: {format_bytes(choice.memory_bytes)}, {choice.utilisation:.1%} of the cores' time"
 
 
-def answer_facts(manifest: Manifest, answer: Any) -> Dict[str, Any]:
-    """A network's answer to one frame, as its application reads it; of others the outputs' shapes and ranges."""
+def answer_results(manifest: Manifest, answer: Any) -> Dict[str, Any]:
+    """The results for one frame by the network's application; for unknown ones the outputs' shapes and ranges."""
     outputs = tensors(answer)
     task = task_named(manifest.task)
     if task is not None and task.reads(outputs):
-        return task.facts(outputs, Meaning.of(manifest))
+        return task.results(outputs, Meaning.of(manifest))
     return {"outputs": [{"shape": list(o.shape), "min": float(o.min()), "max": float(o.max())} for o in outputs]}
 
 
-def answer_text(manifest: Manifest, facts: Mapping[str, Any]) -> str:
-    """`answer_facts` for people."""
+def answer_text(manifest: Manifest, results: Mapping[str, Any]) -> str:
+    """`answer_results` as text."""
     task = task_named(manifest.task)
-    if task is not None and "outputs" not in facts:
-        return task.text(facts)
-    return "; ".join(f"{'x'.join(map(str, o['shape']))} in [{o['min']:.3g}, {o['max']:.3g}]" for o in facts["outputs"])
+    if task is not None and "outputs" not in results:
+        return task.text(results)
+    outputs = results["outputs"]
+    return "; ".join(f"{'x'.join(map(str, o['shape']))} in [{o['min']:.3g}, {o['max']:.3g}]" for o in outputs)
 
 
 def offers(network: Network, optimizer: Any, steps: int = 7) -> List[Choice]:
-    """The best choices for memory budgets from the least that can be had to what the teacher needs."""
+    """The best choices for ``steps`` memory budgets, from the least achievable to the teacher's, each once."""
     least = optimizer.minimum_bytes()
     most = optimizer.choose().memory_bytes
     found: List[Choice] = []
@@ -255,7 +257,7 @@ def _offer(optimizer: Any, budget: float) -> Optional[Choice]:
 
 
 def offers_text(network: Network, choices: Sequence[Choice]) -> str:
-    """The table of what can be had."""
+    """The table of achievable selections."""
     rows = [["memory", "time", "accuracy", "sparsities in percent, block by block"]]
     for choice in choices:
         rows.append(

@@ -1,4 +1,4 @@
-"""`Request`: what `legodnn-run` is asked to do, understood and checked."""
+"""`Request`: the checked arguments of `legodnn-run`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from legodnn.runtime.frames.pixels import PixelFormat
 
 @dataclass(frozen=True)
 class Job:
-    """What one network has to do.
+    """The arguments of one network.
 
-    ``input`` is where its frames come from (None: the bundle's samples), ``pixels`` what raw frames are (None:
-    tensors), ``fps`` how many a second it takes (None: all, as they come). ``deadline`` (seconds per inference) and
-    ``weight`` count where networks share what there is.
+    ``input`` is the source of frames (None: the bundle's samples), ``pixels`` the format of raw frames (None: tensors),
+    ``fps`` the frames per second (None: all, as fast as possible). ``deadline`` (seconds per inference) and ``weight``
+    are for several networks that share memory and cores.
     """
 
     name: str
@@ -29,10 +29,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What budgets are followed while frames run.
+    """The sources of changing budgets.
 
-    ``device`` is free memory and load; ``schedule`` a CSV file; ``steps`` the budgets SIGUSR1 goes through. ``strict``
-    holds for switches, too. Decisions are appended to the file ``log``.
+    ``device``: free memory and load; ``schedule``: a CSV file; ``steps``: budgets selected in turn by SIGUSR1.
+    ``strict``: also bound memory during switches. Decisions are appended to the file ``log``.
     """
 
     device: bool = False
@@ -44,13 +44,12 @@ class Adaptation:
 
 @dataclass(frozen=True)
 class Request:
-    """Everything the command line asks for.
+    """All arguments of the command line.
 
-    ``seconds`` (per inference) and ``memory`` (bytes) are budgets; with several networks ``memory`` is that of all
-    together, and ``cores`` the share of the cores' time for all. ``frames`` is the number to stop after, for each
-    network. ``measure`` asks for new measurements, of memory as well. ``plain`` forbids the live view. ``render`` is
-    the folder that pictures with the answers go into, ``evaluate`` the data set to judge the one network on, in place
-    of running frames.
+    ``seconds`` (per inference) and ``memory`` (bytes) are budgets; with several networks ``memory`` is for all
+    together, and ``cores`` the share of the cores' time for all. ``frames`` is the number to stop after, per network.
+    ``measure``: measure latencies and memory again. ``plain``: no live view. ``render``: the folder for pictures with
+    answers. ``evaluate``: the data set to evaluate the network on, instead of running frames.
     """
 
     jobs: Tuple[Job, ...]
@@ -70,5 +69,5 @@ class Request:
 
     @property
     def several(self) -> bool:
-        """Whether there is more than one network, so that it has to be said which is meant."""
+        """Whether there is more than one network, so that messages name it."""
         return len(self.jobs) > 1

@@ -1,4 +1,4 @@
-"""`legodnn-run BUNDLE...`: frames through networks. Its arguments, and what they are good for."""
+"""The arguments of `legodnn-run BUNDLE...`, and its help."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from legodnn.shared.console import CommandParser, exit_statuses, version
 
 _EXAMPLES = """
 examples:
-  legodnn-run fashion.lgb                              the most accurate network, and what else can be had
+  legodnn-run fashion.lgb                              the most accurate network, and other achievable ones
   legodnn-run fashion.lgb --time 5ms --memory 12MiB    the best within a budget, run on the bundle's samples
   legodnn-run fashion.lgb --input photos               the image files in a folder (needs Pillow)
   legodnn-run fashion.lgb --input clip.raw             raw tensors from a file, one after the other
@@ -45,7 +45,7 @@ is what rpicam-vid gives; both ITU-R BT.601. Images are stretched to the network
 says. A tensor frame is the network's input without the batch dimension, its numbers row by row, little-endian (--info
 shows shape and dtype).
 
-A network that looks at clips takes a folder in which every folder of images is a clip (or one such folder), its frames
+A network for clips takes a folder in which every folder of images is a clip (or one such folder), its frames
 spread evenly over the images; of raw pixels always the last frames, anew whenever half of them have been replaced.
 What is said here of frames is then true of clips.
 
@@ -77,11 +77,11 @@ selection runs. Something better comes once what runs has run for five seconds, 
 On a terminal one screen shows what runs, what it needs and what was decided; --plain prints lines instead, as is done
 in a pipe. The last lines follow once the screen is gone. There are no colours where the variable NO_COLOR is set.
 
-Latencies and memory are measured on the first run and remembered per device, bundle and number of threads. Memory is
-what the process grows by at most while frames flow; where no process can tell (all but Linux), it is the weights and
-the peak of activations that the bundle names.
+Latencies and memory are measured on the first run and cached per device, bundle and number of threads. Memory is
+the peak increase of the process while frames run; where it cannot be measured (all but Linux), it is the weights and
+the activation peak by the bundle.
 
-Ctrl-C and SIGTERM finish the frames that are underway and print a summary; a second one ends at once.
+Ctrl-C and SIGTERM finish the frames in progress and print a summary; a second one ends at once.
 
 A first word that is a subcommand is one; a file of such a name is ./NAME. Without one, 'run' is meant.
 
@@ -90,7 +90,7 @@ exit status (a run that SIGTERM ends is done):
 
 
 def run(name: str, arguments: List[str]) -> int:
-    """Do what the arguments say; returns the exit status. ``name`` is the command's.
+    """Run the arguments; returns the exit status. ``name`` is the command's.
 
     Raises `LegoError`, `OSError`, `KeyboardInterrupt`.
     """
@@ -98,10 +98,10 @@ def run(name: str, arguments: List[str]) -> int:
 
 
 def parser(name: str) -> argparse.ArgumentParser:
-    """The arguments."""
+    """The parser of the arguments."""
     parser = CommandParser(
         prog=name,
-        description="Run a LegoDNN bundle: the most accurate network that fits the time and the memory there is.",
+        description="Run a LegoDNN bundle: the most accurate network for the available time and memory.",
         epilog=_EXAMPLES + exit_statuses(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -111,10 +111,10 @@ def parser(name: str) -> argparse.ArgumentParser:
     add("--memory", metavar="SIZE", help="budget for memory, see below: 12MiB, 800kB")
     add("--threads", metavar="N", type=int, help="CPU threads to use (default: torch's choice)")
     add("--frames", metavar="N", type=int, help="stop after N frames (of each network)")
-    add("--measure", action="store_true", help="measure this device anew")
-    add("--info", action="store_true", help="show what is in the bundle, and what was measured here, and stop")
+    add("--measure", action="store_true", help="measure this device again")
+    add("--info", action="store_true", help="show the bundle's content and the measurements of this device, and stop")
     add("--self-test", action="store_true", help="compare with the builder's results and stop")
-    add("--evaluate", metavar="DATA", help="judge what is chosen on a data set, see below, and stop")
+    add("--evaluate", metavar="DATA", help="evaluate the choice on a data set, see below, and stop")
     add("--json", action="store_true", help="one JSON object a line instead of text")
     add("--plain", action="store_true", help="lines of text on a terminal, too, instead of one screen")
     add("--debug", action="store_true", help="print the traceback of whatever goes wrong")
@@ -127,7 +127,7 @@ def parser(name: str) -> argparse.ArgumentParser:
     add("--format", metavar="[NAME=]FORMAT", action="append", help=formats)
     size = "width and height of raw frames that are pixels: 640x480"
     add("--size", metavar="[NAME=]WxH", action="append", help=size)
-    add("--fps", metavar="N", help="frames per second; frames there is no time for are dropped (one network)")
+    add("--fps", metavar="N", help="frames per second; late frames are dropped (one network)")
     add("--render", metavar="DIR", help="draw the answers: a PNG file for every frame goes into this folder")
 
     add = parser.add_argument_group("several networks").add_argument

@@ -1,8 +1,9 @@
-"""What `legodnn-run` does once its arguments are understood: open, test, measure, choose, run."""
+"""Runs a request: open, test, measure, choose, run."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import warnings
@@ -16,7 +17,7 @@ from legodnn.runtime.command.choosing import Alone, Shared
 from legodnn.runtime.command.feed import Feed
 from legodnn.runtime.command.live.reporter import Live, Subject
 from legodnn.runtime.command.live.terminal import usable
-from legodnn.runtime.command.report import Progress, Reporter, describe, info_text, self_test_facts
+from legodnn.runtime.command.report import Progress, Reporter, describe, info_text, self_test_values
 from legodnn.runtime.command.request import Job, Request
 from legodnn.runtime.command.stopping import Stopping
 from legodnn.runtime.command.together import run_together
@@ -36,9 +37,11 @@ if TYPE_CHECKING:
 
 
 def run(request: Request) -> int:
-    """Do what a request says; returns the exit status. Raises `LegoError`, `OSError`, `KeyboardInterrupt`."""
-    # torch says at length that numpy is missing, which a device is meant to do without.
+    """Run a request; returns the exit status. Raises `LegoError`, `OSError`, `KeyboardInterrupt`."""
+    # torch warns that numpy is missing, which devices do without.
     warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # an encoding may lack ± and letters of labels
+        sys.stdout.reconfigure(errors="replace")
     if request.threads is not None:
         torch.set_num_threads(request.threads)
     reporter = _reporter(request)
@@ -54,7 +57,7 @@ def run(request: Request) -> int:
         if request.evaluate is not None:
             _evaluate(request.evaluate, request, members[0], reporter, stopping)
             return Exit.DONE
-        # Better to know now than after measuring that there is nothing to read, or to follow.
+        # Before measuring, so that errors in sources show at once.
         sources = [open_things.enter_context(contextlib.closing(m.source(request.frames))) for m in members]
         renderers = [member.renderer(request.render) for member in members]
         adapting = _adapting(request, members, reporter)
@@ -80,8 +83,8 @@ def _self_test(members: "Sequence[_Member]", reporter: Reporter) -> int:
 
 
 def _evaluate(path: str, request: Request, member: "_Member", reporter: Reporter, stopping: Stopping) -> None:
-    """Judge the best selection within the budgets on a data set."""
-    from legodnn.runtime.command.evaluate import Evaluation  # brings data sets, which other runs start sooner without
+    """Evaluate the best selection within the budgets on a data set."""
+    from legodnn.runtime.command.evaluate import Evaluation  # imports data sets; other runs start sooner without
 
     evaluation = Evaluation(member.network, path, reporter)
     member.require_test(reporter)
@@ -106,69 +109,68 @@ def _adapting(request: Request, members: "Sequence[_Member]", reporter: Reporter
 
 @dataclass(frozen=True)
 class _Member:
-    """A network and its job; ``name`` is None where there is only one."""
+    """A network and its job; ``name`` is None for the only network."""
 
     job: Job
     network: Network
     name: Optional[str]
 
     def inform(self, reporter: Reporter) -> None:
-        """Say what is in the bundle."""
+        """Report the bundle's description."""
         self.network.verify()
-        facts = describe(self.network, self.job.bundle)
-        reporter.say("info", facts, info_text(facts), self.name)
+        description = describe(self.network, self.job.bundle)
+        reporter.say("info", description, info_text(description), self.name)
 
     def source(self, frames: Optional[int]) -> FrameSource:
-        """Where its frames come from; samples repeat where a number of ``frames`` is wanted."""
+        """Its source of frames; samples repeat if a number of ``frames`` is given."""
         if self.job.input is None:
             return Samples(self.network, repeat=frames is not None)
         return open_source(self.job.input, self.network, self.job.pixels)
 
     @property
     def failure(self) -> str:
-        """What is said where the self-test fails."""
+        """The message of a self-test that failed."""
         return f"{self.job.bundle}: this device does not compute what the builder computed; see the self-test above"
 
     def test(self, reporter: Reporter, report: bool) -> bool:
-        """Whether this device computes what the builder computed; what was found is said where that is asked for, and
-        where it does not."""
+        """Run the self-test; whether it passed. The result is reported with ``report``, and where it failed."""
         self.network.verify()
-        self.network.find_way(Progress("ways to run", self.name))
+        self.network.find_way(Progress("backends", self.name))
         results = self.network.self_test()
-        facts = self_test_facts(results)
-        if report or not facts["passed"]:
+        values = self_test_values(results)
+        if report or not values["passed"]:
             worst = max(r.error for r in results)
             text = f"self-test: {len(results)} selections, largest relative error {worst:.1e}"
-            reporter.say("self-test", facts, text, self.name)
-        return bool(facts["passed"])
+            reporter.say("self-test", values, text, self.name)
+        return bool(values["passed"])
 
     def require_test(self, reporter: Reporter) -> None:
-        """Raise `BundleError` where this device does not compute what the builder computed."""
+        """Run the self-test. Raises `BundleError` where this device differs from the builder."""
         if not self.test(reporter, report=False):
             raise BundleError(self.failure)
 
     def measure(self, reporter: Reporter, again: bool) -> None:
-        """Know what variants take here, from measurements made before where they need not be made ``again``."""
+        """Measure latencies and memory, or read them from the cache unless ``again``."""
         LatencyEstimator(self.network).profile_all_blocks(Progress("latencies", self.name), again)
         if MemoryEstimator(self.network).profile_all_blocks(Progress("memory", self.name), again) is None:
             reporter.complain("memory cannot be measured here: it is counted by the bundle's tables")
 
     def renderer(self, folder: Optional[str]) -> Optional[Renderer]:
-        """What draws its answers where that is asked for, in a folder of its own where there are several networks."""
+        """The renderer of its answers, in a folder of its own where there are several networks; None for no folder."""
         if folder is None:
             return None
-        from legodnn.runtime.command.render.renderer import Renderer  # other runs start sooner without it
+        from legodnn.runtime.command.render.renderer import Renderer  # other runs start sooner without
 
         return Renderer(folder if self.name is None else os.path.join(folder, self.name), self.network.manifest)
 
     def feed(self, source: FrameSource, reporter: Reporter, renderer: Optional[Renderer]) -> Feed:
-        """Its frames on their way through it."""
+        """The feed of its frames."""
         paced = self.job.fps is not None
         return Feed(self.network, pace(source, self.job.fps), reporter, paced, self.name, renderer)
 
 
 class _Run:
-    """From measured networks to the end of their frames."""
+    """Runs the frames of measured networks."""
 
     def __init__(
         self,
@@ -187,9 +189,9 @@ class _Run:
         )
 
     def go(self) -> None:
-        """Choose, run all frames, sum up; raises why a feed failed."""
+        """Choose, run all frames, report totals. Raises the error of a feed."""
         self._choosing.report_offers(self._reporter)
-        # What can never be had is refused, also where budgets change.
+        # An infeasible budget is an error, also where budgets change later.
         self._choosing.choose(switch=self._adapting is None)
         with self._following():
             self._choosing.report(self._reporter)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: what is underway is finished, then the run ends in good order."""
+"""`Stopping`: Ctrl-C and SIGTERM end a run after the frames in progress."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopAsked(BaseException):
-    """A signal came while nothing was underway. No error, so nothing that handles errors may take it for one."""
+    """A signal arrived while nothing was in progress. Derives from `BaseException`, so that no error handler catches
+    it."""
 
 
 class Stopping:
     """A context in which Ctrl-C and SIGTERM stop the run, to be entered in the main thread.
 
-    While something is `finishing`, the signal is only noted in ``asked``; at other times it raises `StopAsked` on the
-    spot, also out of waiting for data. A second signal ends the process at once. Leaving the context after SIGTERM is
-    an orderly end; after Ctrl-C it raises `KeyboardInterrupt`, for the command to report as every interruption.
+    Inside `finishing`, a signal only sets ``asked``; outside it raises `StopAsked` at once, also while waiting for
+    data. A second signal ends the process. After SIGTERM the context is left normally; after Ctrl-C leaving it raises
+    `KeyboardInterrupt`.
 
-    ``when_asked`` is called first of all, for what must be in order even if a second signal follows; it must not raise.
+    ``when_asked`` is called first in the signal handler, for clean-up that must precede a second signal; it must not
+    raise.
     """
 
     def __init__(self) -> None:
@@ -32,7 +34,7 @@ class Stopping:
 
     def __enter__(self) -> "Stopping":
         for number in _SIGNALS:
-            # A shell script's background jobs are started with Ctrl-C ignored, and must stay so.
+            # Background jobs of shell scripts start with SIGINT ignored, which must stay so.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._note)
         return self
@@ -48,7 +50,7 @@ class Stopping:
 
     @contextmanager
     def finishing(self) -> Iterator[None]:
-        """What is done in this context is finished before the run ends."""
+        """A context that is finished before a signal ends the run."""
         self._busy = True
         try:
             yield

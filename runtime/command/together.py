@@ -1,4 +1,4 @@
-"""The feeds of several networks at once, each in a thread of its own."""
+"""Runs the feeds of several networks, each in a thread of its own."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Optional, Sequence
 from legodnn.runtime.command.feed import Feed
 from legodnn.runtime.command.stopping import StopAsked, Stopping
 
-_LOOK_SECONDS = 1.0
+_WAIT_SECONDS = 1.0
+"""Seconds of one wait: on Windows, Ctrl-C takes up to that long; not tuned."""
 
 
 class _Runner:
-    """One feed in its thread; ``ended`` gets the runner once it is done, and ``error`` is why it failed."""
+    """One feed in its thread; the runner is put into ``ended`` when it is done, with its exception in ``error``."""
 
     def __init__(self, feed: Feed, limit: Optional[int], ended: "queue.Queue[_Runner]") -> None:
         self.feed = feed
@@ -26,15 +27,15 @@ class _Runner:
     def _run(self) -> None:
         try:
             self.feed.run(self._limit)
-        except BaseException as error:  # it belongs to the main thread
+        except BaseException as error:  # raised in the main thread
             self.error = error
         self._ended.put(self)
 
 
 def run_together(feeds: Sequence[Feed], stopping: Stopping, limit: Optional[int] = None) -> Optional[BaseException]:
-    """Run feeds side by side, in the main thread, until all have ended, one has failed, or a signal asks to stop.
+    """Run feeds in parallel until all have ended, one has failed, or a signal arrives; for the main thread.
 
-    Every frame that is underway is finished. Returns why a feed failed, the first where several did.
+    Frames in progress are finished. Returns the first error of a feed, or None.
     """
     ended: "queue.Queue[_Runner]" = queue.Queue()
     runners = [_Runner(feed, limit, ended) for feed in feeds]
@@ -53,8 +54,8 @@ def run_together(feeds: Sequence[Feed], stopping: Stopping, limit: Optional[int]
 def _wait(ended: "queue.Queue[_Runner]", running: int) -> Optional[BaseException]:
     while running:
         try:
-            # In short waits: Windows delivers Ctrl-C between them only.
-            runner = ended.get(timeout=_LOOK_SECONDS)
+            # In short waits, since Windows delivers Ctrl-C between them only.
+            runner = ended.get(timeout=_WAIT_SECONDS)
         except queue.Empty:
             continue
         if runner.error is not None:

@@ -1,12 +1,12 @@
-"""When resources change: budgets that are watched, and a network that follows them.
+"""Control loops: sources of budgets, and controllers that keep networks within them.
 
-    controller    Controller: looks, decides and switches, in a thread of its own; control_loop: that thread
-    decider       the decisions, one look at a time; chooser: the optimiser as they need it
-    budget        Budget: what there is now; sources/: where that comes from
-    drift         how far inferences are from their prediction; pauses: between attempts after failures
-    mover         makes the network switch
-    strict        choices that can be got to within a memory budget; switch_plan: in one switch or several
-    events        Event: what was decided and why; to a callback, to `logging`, as JSON lines
+    controller    Controller: one network's control loop; control_loop: the thread
+    decider       Decider: one decision per iteration; chooser: the optimiser as it needs it
+    budget        Budget: time, memory and slowdown now; sources/: where budgets come from
+    drift         Drift: correction factors of predictions; pauses: back-off after failures
+    mover         Mover: makes the network switch
+    strict        choices reachable within a memory budget; switch_plan: by one switch or several
+    events        Event: a decision and its reason; to a callback, to `logging`, as JSON lines
 """
 
 from legodnn.runtime.controller.budget import Budget

@@ -1,4 +1,4 @@
-"""`Budget`: what there is for a network now; `Limits`: the same in terms of what was measured on this device."""
+"""`Budget`: the time and memory available now; `Limits`: the same as bounds on predictions of this device."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from legodnn.runtime.optimizer.arguments import check_budget, check_number
 
 @dataclass(frozen=True)
 class Limits:
-    """The most seconds and bytes a selection may be predicted to need, None for no limit."""
+    """Upper bounds on a selection's predicted seconds and bytes; None for no limit."""
 
     seconds: Optional[float]
     memory_bytes: Optional[float]
 
     def met_by(self, seconds: Optional[float], memory_bytes: float) -> bool:
-        """Whether a selection that needs this much is within the limits; unknown seconds meet no limit."""
+        """Whether these predictions are within the limits; unknown seconds meet no limit on time."""
         in_time = self.seconds is None or (seconds is not None and seconds <= self.seconds)
         return in_time and (self.memory_bytes is None or memory_bytes <= self.memory_bytes)
 
     def with_reserve(self, share: float) -> "Limits":
-        """Limits that leave this share of what is used up to them free."""
+        """Limits divided by 1 + ``share``: a selection within them leaves that share of its use free."""
         return Limits(
             self.seconds / (1 + share) if self.seconds is not None else None,
             self.memory_bytes / (1 + share) if self.memory_bytes is not None else None,
@@ -38,12 +38,12 @@ def _at_most(mine: Optional[float], other: Optional[float]) -> bool:
 
 @dataclass(frozen=True)
 class Budget:
-    """What there is for a network now.
+    """The resources available to a network now.
 
-    ``seconds`` per inference and ``memory_bytes`` are the most it may need, None for no limit. ``slowdown`` says how
-    many times longer than when its latencies were measured it takes the device now to compute the same.
+    ``seconds`` per inference and ``memory_bytes`` are upper bounds, None for no limit. ``slowdown`` is the device's
+    time for the same computation over its time when latencies were measured.
 
-    Raises `UsageError` for what is not a positive number.
+    Raises `UsageError` for anything but positive numbers.
     """
 
     seconds: Optional[float] = None
@@ -56,13 +56,14 @@ class Budget:
         check_number("the slowdown", self.slowdown, "1 or so")
 
     def limits(self, scale: float) -> Limits:
-        """The limits on predictions; ``scale`` is how many times longer than predicted inferences take even so."""
+        """The limits on predictions; ``scale`` is the remaining factor of inferences over predictions, beyond the
+        slowdown."""
         seconds = self.seconds / (self.slowdown * scale) if self.seconds is not None else None
         return Limits(seconds, self.memory_bytes)
 
 
 def tightest(budgets: Sequence[Budget]) -> Budget:
-    """The least time, the least memory and the largest slowdown of budgets; a slowdown nobody knows is 1."""
+    """The least time, the least memory and the largest slowdown of budgets; a slowdown of 1 counts as unknown."""
     times = [b.seconds for b in budgets if b.seconds is not None]
     sizes = [b.memory_bytes for b in budgets if b.memory_bytes is not None]
     known = [b.slowdown for b in budgets if b.slowdown != 1]

@@ -1,4 +1,4 @@
-"""`Chooser`: the optimiser as a controller needs it."""
+"""`Chooser`: the optimiser behind the calls that a controller makes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from legodnn.runtime.optimizer.figures import Figures
 from legodnn.shared.errors import InfeasibleBudget
 
 _ANY_ACCURACY = 1e-9
+"""A required accuracy that every selection has, as minimising needs one."""
 
 
 class Chooser:
-    """Chooses within limits, or what is nearest to them.
+    """Chooses the most accurate selection within limits, or the nearest one.
 
     Args:
         optimizer: the optimiser.
-        strict: the limit on memory is kept before that on time where both cannot be.
+        strict: whether the limit on memory takes precedence where not both can be met.
     """
 
     def __init__(self, optimizer: ScalingOptimizer, strict: bool) -> None:
@@ -37,7 +38,7 @@ class Chooser:
     def nearest(self, limits: Limits) -> Choice:
         """The most accurate selection within limits, or the one that exceeds them by the least.
 
-        Where memory comes first, that is the fastest one within the limit on memory, if there is one.
+        Where memory takes precedence, it is the fastest one within the limit on memory, if there is one.
         """
         choice = self._choose(limits)
         too_large = limits.memory_bytes is not None and choice.memory_bytes > limits.memory_bytes

@@ -1,4 +1,4 @@
-"""`Looking`: a look at a budget again and again, from a thread of its own; what all controllers have in common."""
+"""`ControlLoop`: the base class of controllers, a thread that reads a budget and decides periodically."""
 
 from __future__ import annotations
 
@@ -13,36 +13,37 @@ from legodnn.runtime.network import Network
 from legodnn.shared.errors import UsageError
 
 _STOP_SECONDS = 10.0
+"""Seconds that `stop` waits for the current iteration before it warns; not tuned."""
 
-AnyLooking = TypeVar("AnyLooking", bound="Looking")
+AnyLoop = TypeVar("AnyLoop", bound="ControlLoop")
 
 
-class Looking(ABC):
-    """A context manager: inside, a thread looks every ``interval`` seconds.
+class ControlLoop(ABC):
+    """A context manager; inside, a thread calls `step` every ``interval`` seconds.
 
     Args:
         source: of budgets, started and stopped with the thread.
-        interval: seconds between two looks.
-        let_go: called when there will be no more looks.
-        networks: of which a variant is loaded ahead after each look, while there is one and room for it.
+        interval: seconds between two iterations.
+        on_stop: called after the last iteration.
+        networks: of which one variant is prefetched after each iteration, within their cache limits.
     """
 
     def __init__(
-        self, source: Source, interval: float, let_go: Callable[[], None], networks: Sequence[Network]
+        self, source: Source, interval: float, on_stop: Callable[[], None], networks: Sequence[Network]
     ) -> None:
         self.interval = interval
-        self._source, self._let_go, self._networks = source, let_go, tuple(networks)
+        self._source, self._on_stop, self._networks = source, on_stop, tuple(networks)
         self._stopping = threading.Event()
         self._thread: Optional[threading.Thread] = None
 
     @abstractmethod
     def step(self) -> object:
-        """One look and at most one decision. What fails is an event, not an exception."""
+        """One iteration: read the budget and make at most one decision. Errors become events, not exceptions."""
 
     def start(self) -> None:
-        """Look once, so that the first choice runs when this returns, and then on in a thread.
+        """Run one iteration, so that the first choice runs when this returns, then start the thread.
 
-        Raises `UsageError` where it runs already, and what starting the source raises.
+        Raises `UsageError` where it runs already, and the errors of starting the source.
         """
         if self._thread is not None:
             raise UsageError("the controller runs already")
@@ -54,13 +55,13 @@ class Looking(ABC):
         try:
             self._guarded_step()
             self._thread.start()
-        except BaseException:  # Ctrl-C, during a look that takes long
+        except BaseException:  # Ctrl-C during a long iteration
             self._thread = None
             self._end()
             raise
 
     def stop(self) -> None:
-        """End the thread after the look it is at; what runs goes on running."""
+        """End the thread after its current iteration; the current selection keeps running."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -68,10 +69,10 @@ class Looking(ABC):
         if thread is not threading.current_thread():
             thread.join(_STOP_SECONDS)
             if thread.is_alive():
-                logger.warning("a look at the budget takes long; the controller ends after it")
+                logger.warning("an iteration of the control loop takes long; the controller ends after it")
         self._end()
 
-    def __enter__(self: AnyLooking) -> AnyLooking:
+    def __enter__(self: AnyLoop) -> AnyLoop:
         self.start()
         return self
 
@@ -82,7 +83,7 @@ class Looking(ABC):
 
     def _end(self) -> None:
         self._source.stop()
-        self._let_go()
+        self._on_stop()
 
     def _run(self, stopping: threading.Event) -> None:
         while not stopping.wait(self.interval):
@@ -92,5 +93,5 @@ class Looking(ABC):
         try:
             self.step()
             any(network.load_ahead() for network in self._networks)
-        except Exception:  # a defect must not end the thread in silence
-            logger.exception("a look at the budget failed")
+        except Exception:  # a defect must not end the thread silently
+            logger.exception("an iteration of the control loop failed")

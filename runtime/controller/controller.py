@@ -1,4 +1,4 @@
-"""`Controller`: keeps what runs within budgets that change, from a thread of its own."""
+"""`Controller`: keeps a network within changing budgets, from a thread of its own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import time
 from typing import Callable, List, Optional, TextIO
 
 from legodnn.runtime.controller.chooser import Chooser
-from legodnn.runtime.controller.control_loop import Looking
+from legodnn.runtime.controller.control_loop import ControlLoop
 from legodnn.runtime.controller.decider import Decider, Rules
 from legodnn.runtime.controller.drift import Drift
-from legodnn.runtime.controller.events import Event, Journal, JsonLines, Sink
+from legodnn.runtime.controller.events import Event, EventHandler, Journal, JsonLines
 from legodnn.runtime.controller.mover import Mover
 from legodnn.runtime.controller.pauses import Pauses
 from legodnn.runtime.controller.sources.source import Source, Tightest
@@ -20,43 +20,43 @@ from legodnn.runtime.optimizer.arguments import check_number
 from legodnn.shared.errors import UsageError
 
 
-class Controller(Looking):
-    """Looks at what there is, again and again, and switches a network to the best selection for it.
+class Controller(ControlLoop):
+    """Reads a budget periodically and switches a network to the most accurate selection within it.
 
-    A context manager: inside, a thread looks every ``interval`` seconds. To be in charge of the time yourself, call
+    A context manager: inside, a thread runs an iteration every ``interval`` seconds. To run iterations yourself, call
     `step` instead.
 
-    - A budget that what runs does not meet is obeyed at the next look. Where no selection meets it, the nearest one is
-      taken, or what runs stays; that is said once.
-    - What runs is replaced by something more accurate once it has run for ``dwell`` seconds, and if the better
-      selection leaves ``hysteresis`` of what it needs free: budgets that go to and fro change nothing.
-    - Where the median of recent inferences is off the prediction by more than ``tolerance`` for ``patience`` looks with
-      new inferences in a row, all predictions are corrected by that factor, which is remembered for each slowdown of
-      the device. Half of it is forgotten after every ``forget`` seconds without inferences. An inference is one call of
-      the network, whatever the size of its batch.
-    - What fails leaves the old selection running, and is tried again after pauses that grow to a minute.
-    - However often budgets change, there is one look an interval, at the latest of them, and at most one decision.
-      Only monotonic time counts; changes of the wall clock change nothing.
-    - While there is a memory budget, compositions kept for the way back are within it, too.
+    - If the current selection exceeds the budget, it is replaced in the next iteration. If no selection fits, the
+      nearest one is taken, or the current one stays; one event reports it.
+    - A more accurate selection replaces the current one after ``dwell`` seconds, if it leaves ``hysteresis`` of its
+      needs free, so that oscillating budgets cause no switches.
+    - If the median of recent inferences is off the prediction by more than ``tolerance`` in ``patience`` consecutive
+      iterations with new inferences, all predictions are corrected by that factor, which is remembered for each
+      slowdown of the device. Half of it is forgotten after every ``forget`` seconds without inferences. An inference is
+      one call of the network, whatever its batch size.
+    - After an error the current selection stays, and the decision is tried again after pauses that increase to 60 s.
+    - However often budgets change, an iteration reads the latest one and makes at most one decision. Only monotonic
+      time counts, not the wall clock.
+    - A memory budget also bounds cached compositions.
 
-    ``strict``: a switch stays within the memory budget even while old and new composition are both there. Nothing is
-    kept for the way back; a switch that needs too much is made in several, by way of smaller selections, and where no
-    way is within the budget, a smaller selection is taken, or what runs stays. By the tables of the bundle, what is
-    counted are the weights of both compositions, the activations of both, and copies of the variant being loaded. A
-    budget that what runs exceeds already cannot be kept: the excess is then made as small as the switch allows. What is
-    loaded first may exceed it while it is loaded, where even the smallest selection does. The latencies must have been
-    measured before, or the way to run been found, since that composes the teacher.
+    ``strict``: a switch stays within the memory budget also while old and new composition are both in memory. Nothing
+    is cached. A switch that needs too much is made in several, through smaller selections; where no plan stays within
+    the budget, a smaller selection is taken, or the current one stays. Counted are, by the manifest, the weights and
+    activations of both compositions, and copies of the variant being loaded. If the current selection exceeds the
+    budget already, the excess is kept as small as the switch allows. The first load may exceed a budget that even the
+    smallest selection exceeds. Measure latencies, or call `Network.find_way`, before: finding the backend composes the
+    teacher.
 
     Args:
-        optimizer: of the network, which is measured where budgets bound time.
+        optimizer: of the network, whose latencies are measured if budgets bound time.
         source: of budgets.
-        interval: seconds between two looks.
+        interval: seconds between two iterations; by default 0.5, not tuned, as are the other defaults.
         dwell, hysteresis, patience, tolerance, forget, strict: as above.
-        on_event: called with every `Event` in the thread that decides; what it raises is logged and does no harm.
+        on_event: called with every `Event` in the control loop's thread; its exceptions are logged.
         json_lines: a text stream to which every event is written as a line of JSON.
-        clock: monotonic seconds.
+        clock: returns monotonic seconds.
 
-    Raises `UsageError` for numbers that cannot be.
+    Raises `UsageError` for numbers out of range.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Controller(Looking):
         tolerance: float = 0.2,
         forget: float = 60.0,
         strict: bool = False,
-        on_event: Optional[Sink] = None,
+        on_event: Optional[EventHandler] = None,
         json_lines: Optional[TextIO] = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -82,9 +82,9 @@ class Controller(Looking):
                 raise UsageError(f"{name} is {value}; give 0 or more")
         if patience < 1:
             raise UsageError(f"patience is {patience}; give 1 look or more")
-        sinks: List[Sink] = [on_event] if on_event is not None else []
+        handlers: List[EventHandler] = [on_event] if on_event is not None else []
         if json_lines is not None:
-            sinks.append(JsonLines(json_lines))
+            handlers.append(JsonLines(json_lines))
         watched = Tightest(source)
         mover = Mover(optimizer.network, strict, optimizer.count_activations)
         super().__init__(watched, interval, mover.stop, [optimizer.network])
@@ -95,16 +95,16 @@ class Controller(Looking):
             mover=mover,
             drift=Drift(tolerance, patience, forget),
             pauses=Pauses(interval),
-            journal=Journal(*sinks),
+            journal=Journal(*handlers),
             rules=Rules(dwell, hysteresis, strict),
             clock=clock,
         )
-        self._looking = threading.Lock()
+        self._stepping = threading.Lock()
 
     def step(self) -> Optional[Event]:
-        """One look at the budget and at most one decision, which is returned where there is one.
+        """One iteration: read the budget and make at most one decision, which is returned; None without one.
 
-        What fails is an event, not an exception. Sources that need to be started must have been.
+        Errors become events, not exceptions. Sources that need `Source.start` must have been started.
         """
-        with self._looking:
+        with self._stepping:
             return self._decider.step()

@@ -1,4 +1,4 @@
-"""`Decider`: looks at what there is and at what runs, and decides whether something else should."""
+"""`Decider`: compares the current selection with the budget, and decides on switches."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from legodnn.runtime.network import Network
 from legodnn.runtime.optimizer import Choice
 
 WORTH = 1e-3
-"""Accuracy that must be gained for a switch which nothing forces: a tenth of a percent."""
+"""The minimum gain in accuracy, as a fraction, for a switch that no budget forces: 0.1 points; not tuned."""
 
 _Running = Tuple[Dict[str, str], Optional[LatencyTable]]
-"""What runs, and what was known of latencies when something was found out about it."""
+"""A selection, and the latency table at the time: conclusions about it hold while both stay the same."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """When a controller acts; see `Controller`."""
+    """The parameters of decisions; see `Controller`."""
 
     dwell: float
     hysteresis: float
@@ -49,7 +49,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class _View:
-    """What one look sees: what there is, what runs, and how it does."""
+    """The state in one iteration: the budget, the current selection, and its measured median in seconds."""
 
     now: float
     budget: Budget
@@ -60,14 +60,14 @@ class _View:
 
     @property
     def urgent(self) -> bool:
-        """Whether what runs needs more than there is."""
+        """Whether the current selection exceeds the limits."""
         return not self.limits.met_by(self.current.seconds, self.current.memory_bytes)
 
 
 class Decider:
-    """One network's decisions, one look at a time; see `Controller` for the rules.
+    """One network's decisions, one per iteration; see `Controller` for the rules.
 
-    ``clock`` gives monotonic seconds.
+    ``clock`` returns monotonic seconds.
     """
 
     def __init__(
@@ -86,14 +86,14 @@ class Decider:
         self._drift, self._pauses, self._journal = drift, pauses, journal
         self._rules, self._clock = rules, clock
         self._strictness = Strictness(chooser, mover)
-        self._trouble: Optional[str] = None
+        self._source_error: Optional[str] = None
         self._switched_at: Optional[float] = None  # None until the first decision
-        self._stuck: Optional[str] = None  # the reason why what runs exceeds the limits, once it has been said
-        self._settled: Optional[Tuple[Limits, _Running]] = None  # for these limits this is what there is to run
-        self._in_vain: Optional[Tuple[Limits, _Running]] = None  # within these limits nothing better was found
+        self._stuck: Optional[str] = None  # why the limits are exceeded, once reported
+        self._settled: Optional[Tuple[Limits, _Running]] = None  # nothing nearer to these limits was found
+        self._in_vain: Optional[Tuple[Limits, _Running]] = None  # nothing more accurate within these limits was found
 
     def step(self) -> Optional[Event]:
-        """One look: at most one decision, which is returned if it was worth an event."""
+        """One iteration: at most one decision; returns its event, if it has one."""
         view = self._look()
         reason = self._reason(view)
         if reason is None or self._pauses.forbid(view.now, view.urgent):
@@ -104,28 +104,28 @@ class Decider:
             pause = self._pauses.failed(view.now, view.urgent)
             return self._event(view, FAILED, f"{type(error).__name__}: {error}; tried again in {pause:g} s")
 
-    # ---- looking ----------------------------------------------------------------------------------------------------
+    # ---- reading ----------------------------------------------------------------------------------------------------
     def _look(self) -> _View:
         now, budget = self._clock(), self._source.read()
         if self._mover.keep_within(budget.memory_bytes):
-            budget = self._source.read()  # what was let go of may be free now
+            budget = self._source.read()  # evicted compositions may have freed memory
         if self._drift.outdated(budget.slowdown):
             self._network.forget_recent()
         current, recent = self._chooser.describe(self._network.selection), self._network.recent_seconds()
         drifted = self._drift.look(now, recent, current.seconds, budget.slowdown)
         measured = statistics.median(recent) if recent else None
         view = _View(now, budget, budget.limits(self._drift.scale(budget.slowdown)), current, measured, drifted)
-        self._report_trouble(view)
+        self._report_source_error(view)
         return view
 
-    def _report_trouble(self, view: _View) -> None:
-        trouble = self._source.trouble
-        if trouble is not None and trouble != self._trouble:
-            self._event(view, SOURCE, trouble)
-        self._trouble = trouble
+    def _report_source_error(self, view: _View) -> None:
+        error = self._source.trouble
+        if error is not None and error != self._source_error:
+            self._event(view, SOURCE, error)
+        self._source_error = error
 
     def _reason(self, view: _View) -> Optional[str]:
-        """Why something should be decided now; None where nothing should."""
+        """The reason for a decision now; None for no decision."""
         if self._switched_at is None:
             return START
         if view.urgent:
@@ -154,7 +154,7 @@ class Decider:
 
     # ---- deciding ---------------------------------------------------------------------------------------------------
     def _improve(self, view: _View, reason: str) -> Optional[Event]:
-        """What runs is within the limits: look for something better that would be so with room to spare."""
+        """The current selection fits: switch to a more accurate one that fits with the reserve."""
         limits = self._reserved(view)
         choice = self._chooser.within(limits)
         found = self._reachable(view, choice, limits) if choice is not None else None
@@ -164,12 +164,12 @@ class Decider:
         return self._switch(view, reason, *found)
 
     def _obey(self, view: _View, reason: str) -> Optional[Event]:
-        """What runs is not within the limits, or nothing has been decided yet: take what is, or comes nearest."""
+        """The current selection exceeds the limits, or is the first: switch to one that fits, or to the nearest."""
         choice = self._chooser.nearest(view.limits)
         if not choice.within_budget:
             reason = INFEASIBLE
             if self._stuck == INFEASIBLE and not self._dwelt(view):
-                return None  # one selection that does not fit is not much better than another
+                return None  # switching between selections that do not fit gains little
         if choice.selection == view.current.selection and self._switched_at is not None:
             return self._stay(view, choice, reason if reason == INFEASIBLE else None)
         found = self._reachable(view, choice, view.limits)
@@ -178,14 +178,15 @@ class Decider:
         return self._switch(view, reason, *found)
 
     def _reachable(self, view: _View, choice: Choice, limits: Limits) -> Optional[Reachable]:
-        """The choice and how to get there, or the largest smaller one where strictness forbids the way there."""
+        """The choice and the switches to it, or the largest smaller one where strictness allows no plan; None for
+        none."""
         most = view.budget.memory_bytes
         if not self._rules.strict or most is None:
             return choice, [choice.selection]
         return self._strictness.reachable(view.current, choice, limits, most)
 
     def _stay(self, view: _View, choice: Choice, reason: Optional[str]) -> Optional[Event]:
-        """Nothing can be done about these limits; the reason is said once."""
+        """Keep the current selection; report the reason once."""
         self._settled = (view.limits, self._what_runs())
         self._switched_at = view.now if self._switched_at is None else self._switched_at
         if reason is None or self._stuck == reason:

@@ -1,4 +1,4 @@
-"""`Drift`: how far inferences are from their prediction, once that is more than chance."""
+"""`Drift`: the factor of measured over predicted seconds, once it is significant."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from typing import Callable, List, Optional, Sequence
 
 FEWEST = 5
-"""Inferences that say something about the next ones."""
+"""Inferences needed to judge their median; not tuned."""
 
 FEWEST_OF_MOST = 40
-"""Inferences that say something about what most of the next ones stay within."""
+"""Inferences needed to judge their 95th percentile, of which two are then above it."""
 
 _MOST = 0.95
+"""The quantile for deadlines: one inference in twenty may be late; not tuned."""
 
 _SAME = 0.1
-"""Share by which two slowdowns may differ and be taken for the same."""
+"""Relative difference up to which two slowdowns count as equal; not tuned."""
 
 _LEVELS = 8
-"""Slowdowns for which what was found is remembered."""
+"""Slowdowns whose factors are remembered, the latest ones; not tuned."""
 
 
 def _same(one: float, other: float) -> bool:
@@ -27,25 +28,25 @@ def _same(one: float, other: float) -> bool:
 
 
 def most(seconds: Sequence[float]) -> float:
-    """What nineteen of twenty inferences stay within."""
+    """The 95th percentile."""
     return sorted(seconds)[math.ceil(_MOST * len(seconds)) - 1]
 
 
 @dataclass(frozen=True)
 class _Level:
-    """What was found while the device was so many times slower, in terms of the prediction for that: what inferences
-    come to by the measure, and what they usually take."""
+    """What was measured at one slowdown, relative to the prediction for it: ``scale`` by the drift's measure, ``usual``
+    the median."""
 
     slowdown: float
     scale: float
     usual: float
 
     def at(self, slowdown: float) -> float:
-        """The scale that is to be expected at another slowdown.
+        """The scale expected at another slowdown.
 
-        What is there beyond the usual comes from elsewhere: it is neither multiplied by a slowdown, nor less without.
-        Inferences that were faster than predicted because a slowdown was overestimated say nothing about a device that
-        is not slowed down, or is more so: it is not taken to be faster than when it was measured, or than it should be.
+        The excess of the scale over the median comes from other sources, so in seconds it does not change with the
+        slowdown. A median below the prediction may come from an overestimated slowdown, so it is not extrapolated: at a
+        larger slowdown the prediction is assumed, at a smaller one at least the latency as measured.
         """
         beyond = (self.scale - self.usual) * min(1.0, self.slowdown / slowdown)
         if self.usual < 1 and slowdown > self.slowdown:
@@ -53,7 +54,7 @@ class _Level:
         return max(self.usual, min(1.0, self.usual * self.slowdown) / slowdown) + beyond
 
     def faded(self, tolerance: float) -> _Level:
-        """With half of the correction, or none where little is left."""
+        """With half of the correction, or none once it is within half the tolerance."""
         scale, usual = (1 + (value - 1) / 2 for value in (self.scale, self.usual))
         if abs(scale - 1) <= tolerance / 2:
             return _Level(self.slowdown, 1.0, 1.0)
@@ -61,19 +62,19 @@ class _Level:
 
 
 class Drift:
-    """Finds the scale: how many times longer than predicted inferences take.
+    """Finds the scale: measured over predicted seconds of inferences.
 
-    It is remembered for each slowdown of the device, for what is the matter then is likely to be so the next time.
+    It is remembered for each slowdown of the device, since the causes of a slowdown tend to recur.
 
     Args:
-        tolerance: the share by which recent inferences may be off.
-        patience: looks in a row in which they must be off by more before it is believed.
-        relief: the same where they are faster than thought; None for ``patience``. What is believed then is the slowest
-            of those looks.
+        tolerance: the relative deviation of recent inferences that is ignored.
+        patience: consecutive iterations with a larger deviation before the scale changes.
+        relief: the same for inferences faster than expected; None for ``patience``. The scale is then the slowest of
+            those iterations.
         forget: seconds without inferences after which half of the correction is forgotten.
-        measure: what recent inferences come to.
-        fewest: inferences below which that says nothing.
-        caution: the scale until something else has been found, on a device that is not slowed down.
+        measure: the statistic of recent inferences, in seconds.
+        fewest: inferences it needs.
+        caution: the scale before any was measured, on a device that is not slowed down.
     """
 
     def __init__(
@@ -90,16 +91,16 @@ class Drift:
         self._relief = relief or patience
         self._measure, self._fewest = measure, fewest
         self._cautious = _Level(1.0, caution, 1.0)
-        self._levels: List[_Level] = []  # the one found last at the end
+        self._levels: List[_Level] = []  # the latest is the last
         self._now: Optional[float] = None
-        self._off: List[_Level] = []  # what was found in the last looks, all of them too fast or all too slow
+        self._off: List[_Level] = []  # of the last iterations, all too fast or all too slow
         self._seen: List[float] = []
         self._heard: Optional[float] = None
 
     def scale(self, slowdown: float, *, cautious: bool = True) -> float:
-        """How many times longer than predicted inferences take on a device that is so many times slower.
+        """Measured over predicted seconds at a slowdown of the device.
 
-        Without being ``cautious`` that is 1 until something else has been found.
+        Unless ``cautious`` it is 1 before any was measured.
         """
         for level in reversed(self._levels):
             if _same(level.slowdown, slowdown):
@@ -109,7 +110,7 @@ class Drift:
         return self._cautious.at(slowdown) if cautious else 1.0
 
     def outdated(self, slowdown: float) -> bool:
-        """Whether inferences up to now say nothing, since the device was so many times slower only from now on."""
+        """Note the slowdown; returns whether it has changed, so that earlier inferences no longer count."""
         if self._now is not None and _same(self._now, slowdown):
             return False
         known, self._now = self._now is not None, slowdown
@@ -117,10 +118,10 @@ class Drift:
         return known
 
     def look(self, now: float, recent: Sequence[float], predicted: Optional[float], slowdown: float) -> bool:
-        """Take in the last inferences of what runs, predicted to take so many seconds on a device that is not slowed
-        down; whether the scale has changed.
+        """Evaluate the last inferences of the current selection; returns whether a scale has changed.
 
-        ``now`` is monotonic seconds. The same inferences as at the last look are no new evidence.
+        ``now`` is monotonic seconds, ``recent`` seconds of inferences, ``predicted`` seconds without any slowdown. The
+        same inferences as in the last iteration do not count again.
         """
         fresh = list(recent) != self._seen
         self._seen = list(recent)
@@ -144,7 +145,7 @@ class Drift:
         return True
 
     def restart(self) -> None:
-        """Something else runs now: looks at what ran before no longer count, while the scale stays."""
+        """Forget the deviations of earlier iterations, as another selection runs now; scales stay."""
         self._off, self._seen = [], []
 
     def _fade(self, now: float) -> bool:

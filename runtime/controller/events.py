@@ -1,4 +1,4 @@
-"""`Event`: what a controller decided, when and why; `Journal`: where events go."""
+"""`Event`: a controller's decision and its reason; `Journal`: hands events to logging and handlers."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ INFEASIBLE, UNREACHABLE, FAILED, SOURCE = "infeasible", "unreachable", "failed",
 
 REASONS: Mapping[str, str] = {
     START: "the first choice",
-    TIGHTER: "what ran needs more than there is",
-    LOOSER: "there is room for a better selection",
-    DRIFT: "inferences take longer than predicted, and so longer than there is",
+    TIGHTER: "the current selection exceeded the budget",
+    LOOSER: "a more accurate selection fits",
+    DRIFT: "inferences take longer than predicted, and longer than the budget",
     INFEASIBLE: "no selection fits, so the nearest is taken",
     UNREACHABLE: "no switch to any fitting selection stays within the memory budget, so what ran before still does",
     FAILED: "a choice or a switch failed, so what ran before still does",
-    SOURCE: "a source of budgets failed, so what it said last holds",
+    SOURCE: "a source of budgets failed, so its last budget holds",
 }
-"""Every reason of an event, and what it means."""
+"""Every reason of an event, with its text."""
 
 logger = logging.getLogger("legodnn.controller")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the new selection is expected to need and to reach, in present conditions; seconds where they are known."""
+    """Predictions for the new selection in current conditions; seconds are None where latencies are unknown."""
 
     seconds: Optional[float]
     memory_bytes: int
@@ -44,15 +44,15 @@ class Event:
     """A decision, or a failure.
 
     Args:
-        time: by the wall clock, in UTC, as ISO 8601 has it.
+        time: of the wall clock, UTC, ISO 8601.
         reason: one of `REASONS`.
-        detail: what else there is to say, a sentence or nothing.
-        budget: what there was.
-        scale: how many times longer than predicted inferences are taken to take, beyond the budget's slowdown.
-        old: the selection that ran.
-        new: the selection that runs now, the same as ``old`` where nothing was switched.
-        predicted: of ``new``; None for failures.
-        measured: seconds, the median of the last inferences of ``old``; None where there were none.
+        detail: a further sentence, or empty.
+        budget: the budget at the time.
+        scale: the correction factor of predicted seconds, beyond the budget's slowdown.
+        old: the selection before.
+        new: the selection after, equal to ``old`` without a switch.
+        predicted: for ``new``; None for failures.
+        measured: the median of the last inferences of ``old`` in seconds; None without any.
     """
 
     time: str
@@ -67,7 +67,7 @@ class Event:
 
     @property
     def switched(self) -> bool:
-        """Whether another selection runs now."""
+        """Whether the selection has changed."""
         return self.old != self.new
 
     def to_plain(self) -> Dict[str, Any]:
@@ -93,12 +93,12 @@ class Event:
         return self.old.get(block) != self.new[block]
 
 
-Sink = Callable[[Event], object]
-"""Called with every event, in the thread that decides."""
+EventHandler = Callable[[Event], object]
+"""Called with every event, in the control loop's thread."""
 
 
 class JsonLines:
-    """A sink that writes every event as a line of JSON to a text stream."""
+    """An event handler that writes every event as a line of JSON to a text stream."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -110,23 +110,24 @@ class JsonLines:
 
 
 class Journal:
-    """Hands events to `logging`, under the name ``legodnn.controller``, and to sinks, whose exceptions do no harm."""
+    """Hands events to `logging`, under the name ``legodnn.controller``, and to handlers, whose exceptions are
+    logged."""
 
-    def __init__(self, *sinks: Sink) -> None:
-        self._sinks = sinks
+    def __init__(self, *handlers: EventHandler) -> None:
+        self._handlers = handlers
 
     def write(self, event: Event) -> Event:
-        """Hand an event on."""
+        """Log an event and call the handlers; returns the event."""
         normal = event.reason in (START, TIGHTER, LOOSER, DRIFT)
         logger.log(logging.INFO if normal else logging.WARNING, "%s", event)
-        for sink in self._sinks:
+        for handler in self._handlers:
             try:
-                sink(event)
+                handler(event)
             except Exception:
-                logger.exception("an event could not be handed to %r", sink)
+                logger.exception("an event could not be handed to %r", handler)
         return event
 
 
 def wall_time() -> str:
-    """Now by the wall clock, for people and logs: nothing is ever decided by it."""
+    """The wall clock in UTC, ISO 8601 with milliseconds; for logs only, no decision depends on it."""
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""`Strictness`: getting to a choice without ever needing more memory than there is, not even during a switch."""
+"""`Strictness`: reaches choices without exceeding a memory budget, not even during a switch."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from legodnn.runtime.controller.mover import Mover
 from legodnn.runtime.optimizer import Choice
 
 Reachable = Tuple[Choice, List[Dict[str, str]]]
-"""A choice, and the selections to switch to one after the other to get there."""
+"""A choice, and the selections to switch to in turn, the last being its own."""
 
 _HALVINGS = 6
-"""Choices that are tried, between none and the best, where there is no way to the best."""
+"""Bisection steps for the largest reachable choice where the best is not: to 1/64 of its bytes; not tuned."""
 
 
 class Strictness:
-    """Finds choices that can be got to within a bound on memory."""
+    """Finds choices that are reachable within a bound on memory."""
 
     def __init__(self, chooser: Chooser, mover: Mover) -> None:
         self._chooser, self._mover = chooser, mover
 
     def reachable(self, current: Choice, choice: Choice, limits: Limits, most: float) -> Optional[Reachable]:
-        """The choice and how to get there from what runs within ``most`` bytes, or the largest smaller one.
+        """The choice and the switches to it from ``current`` within ``most`` bytes, or the largest smaller choice.
 
-        Smaller ones are within ``limits``, too. None where none can be got to; but where nothing runs yet, what is
-        tried last is taken in any case, for else the teacher would run in the end, which needs more.
+        Smaller ones are within ``limits``, too. None where none is reachable; but before the first composition the
+        smallest one tried is returned in any case, since otherwise the teacher would run, which needs more.
         """
         steps = self._steps(current, choice, most)
         if steps is not None:
@@ -47,7 +47,7 @@ class Strictness:
         return found
 
     def _steps(self, current: Choice, choice: Choice, most: float) -> Optional[List[Dict[str, str]]]:
-        passage = self._mover.passage(choice.selection, most)
-        # What exceeds the budget already must go, by whatever way there is.
+        plan = self._mover.plan(choice.selection, most)
+        # A selection that exceeds the budget already must be replaced, by any plan.
         exceeded = self._mover.runs and current.memory_bytes > most
-        return passage.steps if exceeded or passage.peak_bytes <= most else None
+        return plan.steps if exceeded or plan.peak_bytes <= most else None

@@ -1,7 +1,7 @@
-"""`Passage`: from one selection to another within a bound on memory, in several switches where one needs too much.
+"""`SwitchPlan`: from one selection to another within a bound on memory, by several switches where one needs too much.
 
-While a switch is made, the old composition runs and the new one is made beside it: their weights are in memory, those
-of variants they share once, the activations of both, and for a moment copies of the variant that is being loaded.
+During a switch the old composition runs while the new one is made: in memory are the weights of both, shared variants
+once, the activations of both, and temporary copies of the variant being loaded.
 """
 
 from __future__ import annotations
@@ -15,48 +15,49 @@ from legodnn.shared.bundle.manifest import Manifest, Variant
 Selection = Mapping[str, str]
 
 COPIES = 4
-"""Times that a variant's weights are counted while it is loaded, beside its final place: they are in memory as they
-come out of the bundle, as parts of an archive, and as what torch makes of it. Measured on x86: 1.5 to 3.4 times."""
+"""Copies of a variant's weights counted while it is loaded, beside the final ones: as read from the bundle, as an
+archive,
+and as torch loads it. Measured on x86: 1.5 to 3.4 times."""
 
 
 @dataclass(frozen=True)
-class Passage:
-    """Selections to switch to one after the other, and the most bytes that are needed on the way."""
+class SwitchPlan:
+    """The selections to switch to in turn, and the peak of bytes meanwhile."""
 
     steps: List[Dict[str, str]]
     peak_bytes: int
 
 
-class Passages:
-    """Finds passages through a bundle's selections.
+class SwitchPlanner:
+    """Finds switch plans between a bundle's selections.
 
     Args:
         manifest: the bundle's.
-        count_activations: whether memory means weights and activations, or weights alone.
+        count_activations: whether memory counts weights and activations, or weights alone.
     """
 
     def __init__(self, manifest: Manifest, count_activations: bool = True) -> None:
         self._manifest, self._count_activations = manifest, count_activations
 
-    def find(self, old: Optional[Selection], new: Selection, limit: float) -> Passage:
-        """A passage that stays within ``limit`` bytes where there is one, and else one that exceeds it by little.
+    def find(self, old: Optional[Selection], new: Selection, limit: float) -> SwitchPlan:
+        """A plan within ``limit`` bytes if there is one, else one that exceeds it little.
 
-        ``old`` is None where nothing is in memory yet; there is one way then.
+        ``old`` is None where nothing is in memory yet; the plan is then a single switch.
         """
         if old is None or dict(old) == dict(new):
-            return Passage([dict(new)], self.bytes(old, new))
+            return SwitchPlan([dict(new)], self.bytes(old, new))
         more = max(1, min(v.weight_bytes for b in self._manifest.blocks for v in b.variants))
         steps = self._within(old, new, limit)
         limit = max(limit, weight_bytes(self._manifest, old))
         while steps is None:
-            # One switch straight to the new selection is within some limit, so this ends.
+            # Terminates: a single switch is within some limit.
             limit, more = limit + more, 2 * more
             steps = self._within(old, new, limit)
         peaks = [self.bytes(a, b) for a, b in zip([dict(old), *steps], steps)]
-        return Passage(steps, max(peaks))
+        return SwitchPlan(steps, max(peaks))
 
     def bytes(self, old: Optional[Selection], new: Selection) -> int:
-        """Bytes that are needed at most while one switch is made."""
+        """The peak of bytes during one switch."""
         manifest = self._manifest
         there = manifest.chosen(old) if old is not None else [None for _ in manifest.segments]
         added = [v.weight_bytes for before, v in zip(there, manifest.chosen(new)) if v is not before]
@@ -67,7 +68,8 @@ class Passages:
         return needed
 
     def _within(self, old: Selection, new: Selection, limit: float) -> Optional[List[Dict[str, str]]]:
-        """Steps that are all within the limit: straight, by way of what both can do with, or of the least there is."""
+        """Steps within the limit: direct, through the smaller variant of each block, or through the smallest
+        selection."""
         for stops in ([new], [self._smaller(old, new), new], [lightest(self._manifest), new]):
             steps = self._through(old, stops, limit)
             if steps is not None:
@@ -87,15 +89,15 @@ class Passages:
         return steps
 
     def _largest_step(self, current: Dict[str, str], goal: Selection, limit: float) -> Dict[str, str]:
-        """As many blocks changed to what they are in the goal as fit, those first that free the most."""
+        """The selection with as many blocks changed to the goal's as fit, those first that free the most."""
 
-        def growth(block: str) -> int:
+        def added(block: str) -> int:
             return self._variant(block, goal).weight_bytes - self._variant(block, current).weight_bytes
 
-        if self.bytes(current, goal) <= limit:  # one block at a time, peaks of activations may say otherwise
+        if self.bytes(current, goal) <= limit:  # changed one by one, activation peaks might exceed it
             return dict(goal)
         step = current
-        for block in sorted((b for b in goal if goal[b] != current[b]), key=growth):
+        for block in sorted((b for b in goal if goal[b] != current[b]), key=added):
             tried = {**step, block: goal[block]}
             if self.bytes(current, tried) <= limit:
                 step = tried

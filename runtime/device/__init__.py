@@ -1,11 +1,11 @@
-"""What is known of this device, and how it is asked.
+"""Measurements of this device: tables, their cache, and the processes that measure.
 
     latency_table  LatencyTable: seconds per variant, from measured compositions
-    memory_table   MemoryTable: bytes per selection, from measured processes, or by the bundle's tables alone
-    cache          DeviceCache: what was measured here, kept between runs
-    allocator      giving memory back to the system
-    footprint      how much memory this process holds
-    child          a fresh process that is asked something
+    memory_table   MemoryTable: bytes per selection, from measured processes or from the manifest alone
+    cache          DeviceCache: measurements on disk
+    allocator      returning freed memory to the system
+    footprint      resident memory of this process, now and at its peak
+    child          a function call in a fresh process
 
 Nothing here runs a network.
 """

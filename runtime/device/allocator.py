@@ -1,4 +1,4 @@
-"""Giving memory back to the system."""
+"""Returning freed memory to the system."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import sys
 
 
 def give_back() -> None:
-    """Free what is garbage, and hand freed memory back to the system."""
+    """Collect garbage, then `trim`."""
     gc.collect()
     trim()
 
 
 def trim() -> None:
-    """Hand freed memory back to the system, which glibc otherwise keeps for later.
+    """Return freed memory to the system, which glibc otherwise keeps; nothing on other systems than Linux.
 
-    Other threads run on meanwhile: they would wait for a tenth of a second while Python looks for garbage. Compositions
-    are none, they go when the last reference does.
+    No garbage is collected: it would block all threads for about 0.1 s, and compositions are freed by their reference
+    counts.
     """
     if sys.platform == "linux":
         malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

@@ -1,7 +1,7 @@
-"""What was measured on this device, kept between runs.
+"""The cache of measurements on this device.
 
-There is one small file for each bundle, device, number of threads and batch size: whatever measurements depend on. The
-files are JSON; their ``about`` says what they are of.
+There is one small JSON file for each bundle, device, number of threads and batch size, which measurements depend on.
+The value ``about`` in a file names these.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ def cache_folder() -> Path:
 
 
 class DeviceCache:
-    """Plain values by name, for one bundle on this device with the present number of threads.
+    """Plain values by name, for one bundle on this device with the current number of threads.
 
-    A cache that cannot be read counts as empty, and one that cannot be written is done without: it only saves time.
+    A cache that cannot be read counts as empty; one that cannot be written is ignored, since it only saves time.
 
     Args:
-        digest: identifies the bundle.
-        enabled: whether anything is read or written at all.
-        batch: how many inputs the network computes at a time.
+        digest: of the bundle, hexadecimal.
+        enabled: whether the cache is read and written.
+        batch: inputs per call.
     """
 
     def __init__(self, digest: str, enabled: bool = True, batch: int = 1) -> None:
@@ -46,7 +46,7 @@ class DeviceCache:
         return self.content().get(name) if self.enabled else None
 
     def put(self, name: str, value: Any) -> bool:
-        """Store a value; False where the cache cannot be written."""
+        """Store a value; returns False where the cache cannot be written."""
         if not self.enabled:
             return False
         content = {"about": self.about, **_read(self.path), name: value}
@@ -58,11 +58,11 @@ class DeviceCache:
         return True
 
     def content(self) -> Dict[str, Any]:
-        """All that is stored, by name."""
+        """All values by name."""
         return _read(self.path)
 
     def drop(self) -> bool:
-        """Forget what was measured of this bundle in all circumstances; whether there was anything."""
+        """Delete all files of this bundle, for any threads, batch and host; returns whether there were any."""
         files = list(_files(self.path.parent, str(self.about["bundle"])))
         for path in files:
             path.unlink()
@@ -70,7 +70,7 @@ class DeviceCache:
 
 
 def cached() -> Dict[str, Dict[str, Any]]:
-    """Everything that was measured on this device and is remembered, by file."""
+    """The content of every cache file, by path."""
     return {str(path): _read(path) for path in _files(cache_folder())}
 
 

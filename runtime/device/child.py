@@ -1,4 +1,4 @@
-"""A fresh process that is asked something, since what has run in this one before would change the answer."""
+"""A function call in a fresh process, for results that earlier work in this process would change."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any, Callable, Mapping
 
 
 def ask(code: str, request: Mapping[str, Any], patience: float) -> Any:
-    """What a fresh process answers to a request within so many seconds; None where none comes.
+    """Return the answer of a fresh process to a request; None where it fails or takes more than ``patience`` seconds.
 
-    ``code`` is Python that it runs, which calls `answer`; it imports from where this process does.
+    ``code`` is the Python source it runs, which calls `answer`. Its module search path is that of this process.
     """
     if not sys.executable:
         return None
@@ -28,5 +28,5 @@ def ask(code: str, request: Mapping[str, Any], patience: float) -> Any:
 
 
 def answer(find: Callable[[Mapping[str, Any]], Any]) -> None:
-    """In the fresh process: read the request from standard input and print what ``find`` finds."""
+    """In the fresh process: read the request from standard input and print the result of ``find`` as JSON."""
     print(json.dumps(find(json.load(sys.stdin))))

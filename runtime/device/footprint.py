@@ -1,4 +1,4 @@
-"""How much memory this process holds, now and at most; only Linux tells."""
+"""Resident memory of this process, now and at its peak; known on Linux only."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ _STATUS = Path("/proc/self/status")
 
 
 def can_be_told() -> bool:
-    """Whether the system says at all how much a process held at most."""
+    """Whether the system reports a peak that can be reset."""
     return _PEAK.exists()
 
 
 def resident_bytes() -> int:
-    """Bytes that this process holds now."""
+    """Resident bytes now."""
     return _bytes("VmRSS")
 
 
 def peak_bytes() -> int:
-    """The most bytes that this process has held since `forget_peak`."""
+    """The peak of resident bytes since `forget_peak`."""
     return _bytes("VmHWM")
 
 
 def forget_peak() -> None:
-    """Let the system count anew how much this process holds at most."""
+    """Reset the peak."""
     _PEAK.write_text("5", encoding="ascii")
 
 
 def _bytes(name: str) -> int:
-    """A figure that the system keeps of this process."""
+    """A field of /proc/self/status, in bytes. Raises `OSError` where it is missing."""
     for line in _STATUS.read_text(encoding="ascii", errors="replace").splitlines():
         key, _, value = line.partition(":")
         if key == name:

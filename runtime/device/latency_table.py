@@ -1,8 +1,7 @@
-"""From measured compositions to seconds per variant.
+"""`LatencyTable`: seconds per variant, fitted to measured compositions.
 
-Seconds of a selection are a base plus the sum of its variants' seconds. They are found by ridge regression: without
-evidence, a variant's seconds are in proportion to its operations; the strength of that belief is chosen by how well
-compositions are predicted that were left out.
+The model is additive: a base plus the seconds of the selected variants. It is fitted by ridge regression towards a
+prior in proportion to FLOPs; the ridge strength is the one with the least leave-one-out error.
 """
 
 from __future__ import annotations
@@ -19,15 +18,16 @@ from legodnn.shared.bundle.schema import from_plain, to_plain
 from legodnn.shared.errors import LegoError
 
 _STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+"""Ridge strengths tried, a decade apart, relative to the squared mean of the measurements; the range is not tuned."""
 
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """Seconds on this device: ``base`` for what every selection has in common, ``variants`` by block and variant.
+    """Seconds on this device: ``base`` for every selection, ``variants`` by block and variant.
 
-    ``median_error`` and ``worst_error`` are relative, of compositions left out of the regression. ``repeat_noise`` and
-    ``worst_noise`` are how far the teacher, composed anew and measured again some time later, is from its median: what
-    no prediction can be better than.
+    ``median_error`` and ``worst_error`` are relative leave-one-out errors over the ``compositions`` measured.
+    ``repeat_noise`` and ``worst_noise`` are the median and largest relative deviation of the teacher, composed anew and
+    measured again, from its median: the lower bound for the error of any prediction.
     """
 
     base: float
@@ -39,11 +39,11 @@ class LatencyTable:
     compositions: int
 
     def predict(self, selection: Mapping[str, str]) -> float:
-        """Seconds per inference of a selection."""
+        """Predicted seconds per inference of a selection."""
         return self.base + sum(self.variants[block][variant] for block, variant in selection.items())
 
     def fits(self, manifest: Manifest) -> bool:
-        """Whether the table is about exactly the variants of a bundle."""
+        """Whether the table has exactly the variants of a bundle."""
         names = {block.name: {v.name for v in block.variants} for block in manifest.blocks}
         return {block: set(row) for block, row in self.variants.items()} == names
 
@@ -59,7 +59,7 @@ class LatencyTable:
 
 
 def read_table(plain: Any, manifest: Manifest) -> "LatencyTable | None":
-    """A remembered table, or None where there is none for these variants."""
+    """A cached table; None for anything that is no table of these variants."""
     try:
         table = LatencyTable.from_plain(plain)
     except LegoError:
@@ -70,9 +70,9 @@ def read_table(plain: Any, manifest: Manifest) -> "LatencyTable | None":
 def fit_table(
     manifest: Manifest, selections: Sequence[Mapping[str, str]], ratios: Sequence[float], references: Sequence[float]
 ) -> LatencyTable:
-    """Seconds per variant from measured selections (at least one).
+    """Fit a table to measured selections (at least one).
 
-    ``ratios`` are their times over the teacher's beside them, ``references`` the teacher's seconds, several times.
+    ``ratios`` are their times over the teacher's in the same group, ``references`` the teacher's seconds in each group.
     """
     typical = statistics.median(references)
     noise = [abs(seconds / typical - 1) for seconds in references]
@@ -95,7 +95,7 @@ def fit_table(
 
 
 def _prior(manifest: Manifest, design: Tensor, measured: Tensor) -> Tensor:
-    """Seconds in proportion to operations, plus a constant: a straight line through the measurements."""
+    """The prior: a least-squares line of seconds over FLOPs, neither its slope nor its constant below 0."""
     flops = [0.0] + [float(v.flops) for b in manifest.blocks for v in b.variants]
     operations = torch.tensor(flops, dtype=torch.float64)
     total = design @ operations
@@ -107,7 +107,7 @@ def _prior(manifest: Manifest, design: Tensor, measured: Tensor) -> Tensor:
 
 
 def _ridge(design: Tensor, measured: Tensor, prior: Tensor) -> Tuple[Tensor, List[float]]:
-    """The solution and its left-out relative errors, for the strength of the prior that predicts best."""
+    """The solution and its relative leave-one-out errors, for the ridge strength with the least mean square of them."""
     weights = 1 / measured
     rows = design * weights[:, None]
     best: Tuple[float, Tensor, List[float]] = (float("inf"), prior, [])
@@ -123,9 +123,9 @@ def _ridge(design: Tensor, measured: Tensor, prior: Tensor) -> Tuple[Tensor, Lis
 
 
 def _non_negative(rows: Tensor, wanted: Tensor, prior: Tensor, strength: Tensor) -> Tuple[Tensor, Tensor]:
-    """Ridge regression towards a prior without negative seconds: those that would be are held at zero.
+    """Ridge regression towards a prior with non-negative seconds: coefficients that would be negative are fixed at 0.
 
-    Also returns the inverse of the normal equations, zero where a number is held, for leverages.
+    Also returns the inverse of the normal equations for leverages, with zeros for fixed coefficients.
     """
     free = torch.ones(rows.shape[1], dtype=torch.bool)
     while True:

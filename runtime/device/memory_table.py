@@ -1,15 +1,14 @@
-"""What a selection needs in memory: by the bundle's tables, and as it was measured on this device.
+"""Bytes of memory per selection: from the manifest, and as measured on this device.
 
-Memory is how much a process grows: at most, while frames flow, when a bundle is opened and a selection of it is made to
-run, over what it held when it had imported `legodnn.runtime` and run something small in the same way, since the pages
-of torch's own code are not the network's doing. What making a composition takes for a moment is not in it, and neither
-are other compositions that are kept for the way back.
+Memory is the peak increase of a process's resident memory while inferences run, over the process after it imported
+`legodnn.runtime` and ran a small network with the same backend: pages of torch's own code do not count. Temporary
+memory of making a composition, and other cached compositions, do not count either.
 
-By the bundle's tables alone that is the weights of all segments and the largest peak of activations. What a device
-makes of them depends on the way it runs: weights may be there twice, reordered and as they were, operators have code
-and room of their own. A `MemoryTable` says what it comes to on this device, see `MemoryEstimator`; where there is none,
-the bundle's tables are all that is known. In either case it is a sum over variants and a largest peak, as the integer
-program needs it. `weight_bytes` and `activation_bytes` are always the tables' own.
+By the manifest alone that is the weights of all segments plus the largest activation peak. The actual bytes depend on
+the backend: weights may be in memory twice, reordered and as stored, and operators have code and buffers. A
+`MemoryTable` has the bytes on this device, see `MemoryEstimator`; without one the manifest is used. Either is a sum
+over variants plus a largest peak, as the integer program needs it. `weight_bytes` and `activation_bytes` are always
+the manifest's.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ from legodnn.shared.errors import LegoError
 Selection = Mapping[str, str]
 
 _BELIEF = 1e-3
-"""Weight of the belief that a byte of weights is a byte in memory, against what is measured."""
+"""Strength of the prior that a byte of weights is a byte in memory, relative to the measurements; not tuned."""
 
 
 @dataclass(frozen=True)
 class MemoryTable:
-    """What selections come to on this device, run in ``way`` (its text).
+    """Bytes of selections on this device, with the backend ``way`` (its text).
 
-    ``base`` bytes for every composition, and ``factor`` bytes for every byte of weights, ``own`` of which are not
-    shared with other compositions that have the same variant. ``median_error`` and ``worst_error`` are relative, of
-    each measured selection predicted from the others.
+    A composition takes ``base`` bytes plus ``factor`` bytes for every byte of weights, ``own`` of which are not shared
+    with other compositions of the same variant. ``median_error`` and ``worst_error`` are relative leave-one-out errors
+    over the ``compositions`` measured.
     """
 
     way: str
@@ -47,44 +46,44 @@ class MemoryTable:
     compositions: int
 
     def weights(self, variant: Variant) -> int:
-        """Bytes that a variant's weights take."""
+        """Bytes of a variant's weights in memory."""
         return round(self.factor * variant.weight_bytes)
 
     def to_plain(self) -> Any:
-        """As JSON can hold it."""
+        """Dicts and numbers, as JSON holds them."""
         return to_plain(self)
 
 
-def read_memory_table(plain: Any, way: Optional[str]) -> Optional[MemoryTable]:
-    """The inverse of `MemoryTable.to_plain`; None for what is not one, or is for another way to run."""
+def read_memory_table(plain: Any, backend: Optional[str]) -> Optional[MemoryTable]:
+    """The inverse of `MemoryTable.to_plain`; None for anything else, and for a table of another backend."""
     try:
         table = from_plain(MemoryTable, plain)
     except LegoError:
         return None
-    return table if table.way == way and table.factor >= 0 and 0 <= table.own <= table.factor else None
+    return table if table.way == backend and table.factor >= 0 and 0 <= table.own <= table.factor else None
 
 
 def fit_memory_table(
-    manifest: Manifest, way: str, selections: Sequence[Selection], grown: Sequence[int], apart: bool
+    manifest: Manifest, backend: str, selections: Sequence[Selection], sizes: Sequence[int], apart: bool
 ) -> MemoryTable:
-    """The table that selections and the bytes they made a process grow by (at least one of each) ask for.
+    """Fit a table to the measured bytes of selections (at least one).
 
-    ``apart`` says that every composition computes with weights of its own, whatever it shares.
+    ``apart`` says that every composition has its own copy of the weights it computes with.
     """
     weights = [weight_bytes(manifest, s) for s in selections]
-    rest = [size - activation_bytes(manifest, s) for s, size in zip(selections, grown)]
-    base, factor = _line(weights, rest, grown)
+    rest = [size - activation_bytes(manifest, s) for s, size in zip(selections, sizes)]
+    base, factor = _line(weights, rest, sizes)
     errors = []
-    for i, size in enumerate(grown):
-        others = [[*values[:i], *values[i + 1 :]] or values for values in (weights, rest, grown)]
+    for i, size in enumerate(sizes):
+        others = [[*values[:i], *values[i + 1 :]] or values for values in (weights, rest, sizes)]
         left_base, left_factor = _line(*others)
         errors.append(abs(left_base + left_factor * weights[i] - rest[i]) / max(1, size))
     own = min(1.0, factor) if apart else 0.0
-    return MemoryTable(way, round(base), factor, own, statistics.median(errors), max(errors), len(grown))
+    return MemoryTable(backend, round(base), factor, own, statistics.median(errors), max(errors), len(sizes))
 
 
 def _line(x: Sequence[float], y: Sequence[float], sizes: Sequence[float]) -> Tuple[float, float]:
-    """Where the line starts and how it rises, for the least relative errors; it rises by 1 where all ``x`` are one."""
+    """Intercept and slope of the line with the least relative errors; the slope is 1 where all ``x`` are equal."""
     share = [1 / max(1.0, size) ** 2 for size in sizes]
     middle_x, middle_y = (sum(w * v for w, v in zip(share, values)) / sum(share) for values in (x, y))
     belief = _BELIEF * sum(w * v * v for w, v in zip(share, x)) + sys.float_info.min
@@ -94,15 +93,14 @@ def _line(x: Sequence[float], y: Sequence[float], sizes: Sequence[float]) -> Tup
     return middle_y - slope * middle_x, slope
 
 
-# ---- by the bundle's tables -----------------------------------------------------------------------------------------
+# ---- from the manifest ----------------------------------------------------------------------------------------------
 def weight_bytes(manifest: Manifest, selection: Selection) -> int:
-    """Bytes of the weights of all segments of a selection, by the bundle's tables: what a share of the teacher's
-    memory means in the paper."""
+    """Bytes of the weights of all segments of a selection, by the manifest: the memory of the paper's budgets."""
     return sum(v.weight_bytes for v in manifest.chosen(selection))
 
 
 def activation_bytes(manifest: Manifest, selection: Selection) -> int:
-    """Peak bytes of activations: segments run one at a time, so the largest of them decides."""
+    """Peak bytes of activations by the manifest: segments run one at a time, so it is the largest of their peaks."""
     return max(v.activation_bytes for v in manifest.chosen(selection))
 
 
@@ -111,14 +109,14 @@ def lightest(manifest: Manifest) -> Dict[str, str]:
     return {block.name: min(block.variants, key=lambda v: v.weight_bytes).name for block in manifest.blocks}
 
 
-# ---- by what was measured, where it was -----------------------------------------------------------------------------
+# ---- measured, or else from the manifest ----------------------------------------------------------------------------
 def needed_bytes(manifest: Manifest, selection: Selection, table: Optional[MemoryTable] = None) -> int:
-    """Bytes that a selection needs."""
+    """Bytes of one composition."""
     return needed_together(manifest, [selection], table)
 
 
 def needed_together(manifest: Manifest, selections: Iterable[Selection], table: Optional[MemoryTable] = None) -> int:
-    """Bytes of compositions that are there at once: what variants share once, and the peak of the one that runs."""
+    """Bytes of compositions in memory together: shared variants count once; of activations the largest peak counts."""
     shared: Dict[Tuple[str, str], int] = {}
     own = peak = 0
     for selection in selections:

@@ -1,32 +1,32 @@
-"""How a selection is made to run: all there is about TorchScript engines, so that another could take their place.
+"""From a selection to an executable composition: everything about TorchScript, so that it could be replaced.
 
-    workshop   Workshop: compositions of a bundle as this device can run them, without variants that do not work here
-    composer   Composer: compositions, checked, in the fastest way there is here
-    ways       the ways to run there are: how images lie in memory, and which engine computes
+    workshop   Workshop: compositions of a bundle on this device; excludes variants that do not work on it
+    composer   Composer: compositions, checked, with the fastest backend of this device
+    backend    Backend: layout of images in memory, and engine; BACKENDS: all that are tried
     loading    a variant in the bundle -> a checked program whose weights are constants
-    joining    the programs of all segments -> one, so that operations fuse across their borders
-    backends/  what each engine does to programs
-    paged      weights that are on disk until somebody reads them
-    compare    when two answers are the same
-    faults     why a selection cannot be made to run: a variant that does not work here, or no memory left
-    samples    the inputs that a bundle carries
-    process    whether torch can compute in this process: not in every one that was forked
-    denormals  numbers too small to be normal are zero while a composition runs
-    small      something small run in a way, before memory is measured
+    joining    the programs of all segments -> one, so that operators fuse across segments
+    backends/  one file per engine: its passes over programs
+    paged      weights on disk, mapped into memory while they are read
+    compare    relative errors of outputs
+    faults     the variant because of which a composition fails; out of memory
+    samples    the bundle's sample inputs
+    process    refuses processes forked after torch started threads
+    denormals  flush to zero while a composition runs
+    small      a small network run with a backend, before memory is measured
     timing     compositions timed side by side
 """
 
+from legodnn.runtime.engine.backend import BACKENDS, Backend
 from legodnn.runtime.engine.compare import relative_error, tensors
 from legodnn.runtime.engine.composer import WARM_UP, Composer, Composition
 from legodnn.runtime.engine.timing import time_turns
-from legodnn.runtime.engine.ways import WAYS, Way
 
 __all__ = [
+    "BACKENDS",
     "WARM_UP",
-    "WAYS",
+    "Backend",
     "Composer",
     "Composition",
-    "Way",
     "relative_error",
     "tensors",
     "time_turns",

@@ -1,4 +1,4 @@
-"""When two answers are the same."""
+"""Relative errors of outputs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from torch import Tensor
 from legodnn.shared.errors import CompositionError
 
 AGREEMENT = 1e-4
-"""How far what is fused may be from what is not, relative to its norm."""
+"""Largest relative error of fused against unfused programs, which sum in another order in float32; not tuned."""
 
 
 def relative_error(found: Tensor, expected: Tensor) -> float:
-    """The norm of the difference over the norm of what is expected; infinite where it is not finite."""
+    """The norm of the difference over the norm of ``expected``; infinite for another shape or values that are not
+    finite."""
     if found.shape != expected.shape or not bool(torch.isfinite(found).all()):
         return float("inf")
     difference = float((found.double() - expected.double()).norm())
@@ -22,7 +23,7 @@ def relative_error(found: Tensor, expected: Tensor) -> float:
 
 
 def require_agreement(found: Sequence[Tensor], expected: Sequence[Tensor], what: str) -> None:
-    """Raise `CompositionError` where the answers of ``what`` are not the expected ones."""
+    """Raise `CompositionError`, naming ``what``, where an output is off by more than `AGREEMENT`."""
     for mine, wanted in zip(found, expected):
         error = relative_error(mine, wanted)
         if not error <= AGREEMENT:

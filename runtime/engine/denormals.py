@@ -1,7 +1,7 @@
-"""Numbers too small to be normal are taken as zero while a network runs: some CPUs take 10 to 50 times longer for them.
+"""Flush to zero: denormal numbers count as zero while a network runs; some CPUs take 10 to 50 times longer for them.
 
-It is a mode of the calling thread. Threads of torch that compute along have it where they were started in it, that is,
-where nothing of torch ran on several threads before; which torch offers no way to change.
+It is a mode of the calling thread. torch's worker threads inherit it when they start, that is, only if torch ran
+nothing on several threads before; torch cannot set it for running threads.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _LEAST_NORMAL = 2.2250738585072014e-308
 
 
 def is_flushing() -> bool:
-    """Whether this thread takes such numbers as zero."""
+    """Whether this thread flushes denormals to zero."""
     return _LEAST_NORMAL / 2 == 0.0
 
 
 def run_flushing(function: Callable[..., Any], inputs: Sequence[Tensor]) -> Any:
-    """What a function returns, run in this mode where the device has it; the thread gets back the mode it was in."""
+    """Call a function with denormals flushed to zero, where the CPU supports it; the thread's mode is restored."""
     if is_flushing():
         return function(*inputs)
     torch.set_flush_denormal(True)

@@ -1,4 +1,4 @@
-"""Why a selection cannot be made to run: a variant that does not work on this device, or no memory left."""
+"""Why a composition fails: a variant that does not work on this device, or out of memory."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence
 import torch
 from torch import Tensor
 
+from legodnn.runtime.engine.backend import Backend
 from legodnn.runtime.engine.compare import tensors
 from legodnn.runtime.engine.joining import quiet
 from legodnn.runtime.engine.loading import SegmentLoader
-from legodnn.runtime.engine.ways import Way
 from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.errors import BundleError, OutOfMemory, UnusableVariant, one_line
 
-_PLAIN = Way("contiguous", "plain")
+_PLAIN = Backend("contiguous", "plain")
 _NOT_FINITE = "it gives numbers that are not finite where the teacher does not"
 _SHORTAGE = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "bad_alloc")
-"""As torch on Linux and on Windows, the system, and C++ put it."""
+"""Texts for out of memory: of torch on Linux and on Windows, of the system, and of C++."""
 
 
 # ---- variants -------------------------------------------------------------------------------------------------------
 def find_fault(
     reader: BundleReader, sample: Sequence[Tensor], selection: Mapping[str, str]
 ) -> Optional[UnusableVariant]:
-    """The variant because of which a selection does not work even when its segments run one by one; None for none.
+    """The variant because of which a selection fails even when its segments run one by one; None for none.
 
-    That is the first that fails, or gives numbers that are not finite, where the teacher does not. Where it is an
-    original, which is as it should be, what came in was wrong: the last variant before it that is none is at fault.
+    That is the first that fails, or gives values that are not finite, where the teacher does not. Where it is an
+    original, its input was wrong, and the last variant before it that is no original is at fault.
     """
     mine = _run(reader, sample, selection)
     if not mine.broken:
         return None
     teacher = _run(reader, sample, reader.manifest.original_selection)
     segments, variants = reader.manifest.segments, reader.manifest.chosen(selection)
-    only_mine = [place for place in mine.troubles if place not in teacher.troubles]
-    place = min(only_mine or mine.troubles)
-    reason = mine.troubles[place]
+    only_mine = [place for place in mine.errors if place not in teacher.errors]
+    place = min(only_mine or mine.errors)
+    reason = mine.errors[place]
     if only_mine:
         place = max((k for k in range(place + 1) if variants[k].name != ORIGINAL), default=place)
     segment, variant = segments[place], variants[place]
@@ -49,9 +49,9 @@ def find_fault(
 
 
 class _Run(NamedTuple):
-    """What is wrong with a selection's segments, by their place, and whether its outputs are."""
+    """Errors of a selection's segments, by their index, and whether its outputs are wrong."""
 
-    troubles: Dict[int, str]
+    errors: Dict[int, str]
     broken: bool
 
 
@@ -59,7 +59,7 @@ def _run(reader: BundleReader, sample: Sequence[Tensor], selection: Mapping[str,
     """Run the segments one by one, up to the first that fails."""
     manifest, loader = reader.manifest, SegmentLoader(reader, _PLAIN)
     values: Dict[str, Any] = dict(zip(manifest.network_inputs, sample))
-    troubles: Dict[int, str] = {}
+    errors: Dict[int, str] = {}
     for place, (segment, variant) in enumerate(zip(manifest.segments, manifest.chosen(selection))):
         inputs = [values[name] for name in segment.inputs]
         try:
@@ -68,13 +68,13 @@ def _run(reader: BundleReader, sample: Sequence[Tensor], selection: Mapping[str,
         except RuntimeError as error:
             if is_shortage(error):
                 raise
-            # Whatever comes after it cannot be told.
-            troubles.update({k: f"it fails: {one_line(error)}" for k in range(place, len(manifest.segments))})
-            return _Run(troubles, True)
+            # The segments after it cannot be judged.
+            errors.update({k: f"it fails: {one_line(error)}" for k in range(place, len(manifest.segments))})
+            return _Run(errors, True)
         if not all(_finite(value) for value in outputs):
-            troubles[place] = _NOT_FINITE
+            errors[place] = _NOT_FINITE
         values.update(zip(segment.outputs, outputs))
-    return _Run(troubles, not all(_finite(values[name]) for name in manifest.network_outputs))
+    return _Run(errors, not all(_finite(values[name]) for name in manifest.network_outputs))
 
 
 def _finite(value: Tensor) -> bool:
@@ -83,7 +83,7 @@ def _finite(value: Tensor) -> bool:
 
 # ---- memory ---------------------------------------------------------------------------------------------------------
 def is_shortage(error: Optional[BaseException]) -> bool:
-    """Whether an exception, or what caused it, is about memory that could not be had."""
+    """Whether an exception, or one of its causes, means out of memory."""
     while error is not None:
         if isinstance(error, MemoryError) or any(text in str(error) for text in _SHORTAGE):
             return True
@@ -93,7 +93,7 @@ def is_shortage(error: Optional[BaseException]) -> bool:
 
 @contextmanager
 def shortages() -> Iterator[None]:
-    """What is about memory that could not be had is an `OutOfMemory`."""
+    """A context that raises `OutOfMemory` in place of other exceptions that mean out of memory."""
     try:
         yield
     except (MemoryError, RuntimeError, BundleError, OSError) as error:

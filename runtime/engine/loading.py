@@ -1,4 +1,4 @@
-"""Variants of segments: read from the bundle, checked, and made ready to be joined."""
+"""Variants of segments: read from the bundle, checked, and turned into programs that can be joined."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any, BinaryIO, Iterator, Mapping, MutableMapping, Optional, S
 import torch
 from torch import Tensor, nn
 
+from legodnn.runtime.engine.backend import Backend
 from legodnn.runtime.engine.backends.known import ENGINES
 from legodnn.runtime.engine.compare import require_agreement, tensors
 from legodnn.runtime.engine.joining import function_of, quiet
 from legodnn.runtime.engine.paged import Paged, paged, unpaged_bytes
-from legodnn.runtime.engine.ways import Way
 from legodnn.shared.bundle.archive import write_archive
 from legodnn.shared.bundle.manifest import Segment, Variant
 from legodnn.shared.bundle.reader import BundleReader
@@ -30,9 +30,9 @@ _Key = Tuple[str, str]
 
 
 class Part:
-    """A variant ready to be joined: its graph, whose weights are constants, and itself as a function.
+    """A variant that can be joined: its graph, whose weights are constants; calling it runs the graph.
 
-    ``pages`` has those weights where they are on disk; ``bytes`` are those that are in memory all the time.
+    ``pages`` has the weights that are on disk, if any; ``bytes`` counts those that stay in memory.
     """
 
     def __init__(self, graph: Any, pages: Optional[Paged] = None) -> None:
@@ -41,29 +41,29 @@ class Part:
         self.bytes = unpaged_bytes(graph, pages)
 
     def __call__(self, *inputs: Tensor) -> Any:
-        """What the segment returns."""
-        # A function that is kept would keep the plans and copies of graphs that the executor makes for it.
+        """The segment's outputs."""
+        # A new function each time: the executor's plans and copies of graphs live as long as the function.
         return function_of(self.graph.copy())(*inputs)
 
     def rest(self) -> None:
-        """The weights are not read for now."""
+        """Drop paged weights from memory until they are read again."""
         if self.pages is not None:
             self.pages.rest()
 
 
 class SegmentLoader:
-    """Loads variants for one way to run; a variant in use is loaded once.
+    """Loads variants for one backend; a variant in use is loaded once.
 
-    To load one takes half as long as all else a composition takes, and much of it keeps other threads from Python's
-    interpreter. So variants whose weights are on disk stay loaded while they need no more memory than they are let.
+    Loading one takes half as long as the rest of making a composition, and holds Python's interpreter lock for much of
+    it. So variants whose weights are paged stay loaded, in least recently used order, within a limit of bytes.
     """
 
-    def __init__(self, reader: BundleReader, way: Way) -> None:
+    def __init__(self, reader: BundleReader, backend: Backend) -> None:
         self.reader = reader
-        self.way = way
-        self._engine = ENGINES[way.engine]
+        self.backend = backend
+        self._engine = ENGINES[backend.engine]
         self._loaded: MutableMapping[_Key, Part] = weakref.WeakValueDictionary()
-        self._lock = threading.RLock()  # of what is kept: limits come from other threads than parts
+        self._lock = threading.RLock()  # for _kept: limits are set by other threads than those that load
         self._kept: "OrderedDict[_Key, Part]" = OrderedDict()
         self._limit = 0.0
 
@@ -72,9 +72,9 @@ class SegmentLoader:
         return (segment.name, variant.name) in self._loaded
 
     def load(self, segment: Segment, variant: Variant, inputs: Sequence[Tensor]) -> Part:
-        """A variant as a checked program; ``inputs`` are what it gets in the composition it is loaded for.
+        """A variant as a checked program; ``inputs`` are its inputs in the composition it is loaded for.
 
-        Raises `BundleError` where it is not what it should be, `CompositionError` where it cannot be made to run.
+        Raises `BundleError` where it is damaged or not allowed, `CompositionError` where it cannot run.
         """
         key = (segment.name, variant.name)
         part = self._loaded.get(key)
@@ -90,14 +90,14 @@ class SegmentLoader:
         return part
 
     def load_ahead(self, segment: Segment, variant: Variant) -> bool:
-        """Load a variant that stays loaded; whether it does."""
+        """Load a variant if it would stay loaded; returns whether it does."""
         if not self._stays:
             return False
         self.load(segment, variant, []).rest()
         return self.has(segment, variant)
 
     def keep_within(self, limit: float) -> None:
-        """Keep what is loaded while it has no more than these bytes in memory; what was used longest ago goes first."""
+        """Set the limit of bytes for variants that stay loaded; the least recently used are evicted first."""
         self._limit = limit
         with self._lock:
             while self._kept and self.kept_bytes > limit:
@@ -111,7 +111,7 @@ class SegmentLoader:
 
     @property
     def _stays(self) -> bool:
-        """Whether the programs that are joined have their weights on disk, rather than reordered in memory."""
+        """Whether loaded variants have their weights on disk, rather than reordered in memory."""
         return self._engine.keeps and self._engine.pack is None
 
     def _module(self, what: str, variant: Variant) -> Any:
@@ -130,11 +130,11 @@ class SegmentLoader:
         """Write a variant's archive; no copy of its weights outlives this."""
         storages = decode_storages(self.reader.blob(variant.archive.tensors), variant.archive.storages)
         write_archive(file, program, storages, torch_version())
-        file.seek(0)  # writes what is still in a buffer, too
+        file.seek(0)  # flushes the buffer, too
 
     def _prepared(self, what: str, module: Any, inputs: Sequence[Tensor]) -> Part:
         with quiet():
-            graph = graph_of(module, self.way)
+            graph = graph_of(module, self.backend)
         if graph is None:
             raise CompositionError(f"{what}: it has attributes that cannot be made constants")
         engine = self._engine
@@ -143,15 +143,15 @@ class SegmentLoader:
             return plain
         with quiet():
             packed = Part(engine.pack(graph, inputs), plain.pages)
-            require_agreement(tensors(packed(*inputs)), tensors(plain(*inputs)), f"{what}, {self.way},")
+            require_agreement(tensors(packed(*inputs)), tensors(plain(*inputs)), f"{what}, {self.backend},")
         return packed
 
 
 @contextmanager
 def _file() -> Iterator[Tuple[BinaryIO, Any]]:
-    """A file in memory, and what torch is to read it by.
+    """A file in memory, and the path or buffer by which torch reads it.
 
-    Of what is no real file torch makes two more copies. Where the system has no files in memory it is a buffer.
+    From a buffer torch makes two more copies, so it is one only where the system has no files in memory.
     """
     with _real_file() or io.BytesIO() as file:
         yield file, file if isinstance(file, io.BytesIO) else _name(file.fileno())
@@ -170,9 +170,9 @@ def _name(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 
-def graph_of(module: Any, way: Way) -> Any:
-    """A module's graph with its weights as constants, laid out for a way; None where something cannot be a constant."""
-    graph = _jit.freeze(module.to(memory_format=way.memory_format)).graph.copy()
+def graph_of(module: Any, backend: Backend) -> Any:
+    """A module's graph with its weights as constants in the backend's layout; None where an attribute stays one."""
+    graph = _jit.freeze(module.to(memory_format=backend.memory_format)).graph.copy()
     if next(iter(graph.inputs())).uses():
         return None
     graph.eraseInput(0)
@@ -180,6 +180,6 @@ def graph_of(module: Any, way: Way) -> Any:
 
 
 def torch_version() -> Tuple[int, int]:
-    """Major and minor version of the torch that runs here."""
+    """Major and minor version of torch."""
     major, minor = str(torch.__version__).split(".")[:2]
     return int(major), int(minor)

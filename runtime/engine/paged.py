@@ -1,8 +1,8 @@
-"""Weights that are kept on disk rather than in memory until somebody reads them.
+"""Weights in a mapped file, which are on disk until they are read.
 
-What oneDNN compiles computes with weights of its own, as what XNNPACK packs does; those it was made from are read again
-only when a batch of another size comes, or another composition is compiled, or never. So they lie in a file without a
-name, mapped into memory, and once a composition has been made the system is told that they are not needed for now.
+Programs compiled by oneDNN or packed by XNNPACK compute with their own copies of the weights; the originals are read
+again only for a batch of another size or when another composition is compiled. So they are in an unnamed file, mapped
+into memory, and the system is told to drop their pages once a composition has been made.
 """
 
 from __future__ import annotations
@@ -20,29 +20,31 @@ from torch import Tensor
 from legodnn.runtime.device.cache import cache_folder
 
 LEAST_BYTES = 1 << 10
-"""Smaller tensors stay where they are."""
+"""Smaller tensors stay in memory: a quarter of a page each, not worth a mapping; not tuned."""
 
 _ALIGNMENT = 64
+"""Bytes: that of torch's own allocations on CPUs."""
+
 _DISKS = {"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "xfs", "zfs"}
-"""File systems on a disk of this machine; others may themselves be in memory, or far away."""
+"""File systems on a local disk; others may be in memory or on a network."""
 
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
 class Paged:
-    """The large constants of a graph, moved to a file. They are in memory until `rest`, and while they are read."""
+    """The large constants of a graph in a mapped file: in memory until `rest`, and again once they are read."""
 
     def __init__(self, pages: Tensor) -> None:
         self._pages = pages
 
     def rest(self) -> None:
-        """Tell the system that nobody reads them for now."""
+        """Tell the system to drop the pages from memory."""
         start, length = ctypes.c_void_p(self._pages.data_ptr()), ctypes.c_size_t(self._pages.numel())
         ctypes.CDLL(None).madvise(start, length, mmap.MADV_DONTNEED)
 
 
 def paged(graph: Any) -> Optional[Paged]:
-    """Move a graph's large constants to a file; None, and nothing changed, where there is none or no disk for it."""
+    """Move a graph's large constants to a file; None, with nothing changed, where it has none or there is no disk."""
     tensors = [t for t in _constants(graph) if _large(t)]
     if not tensors or not hasattr(mmap, "MADV_DONTNEED") or not hasattr(os, "posix_fallocate"):
         return None
@@ -60,7 +62,7 @@ def paged(graph: Any) -> Optional[Paged]:
 
 
 def unpaged_bytes(graph: Any, pages: Optional[Paged]) -> int:
-    """Bytes of a graph's constants that stay in memory while nobody reads them."""
+    """Bytes of a graph's constants that are not paged."""
     return sum(_bytes(t) for t in _constants(graph) if pages is None or not _large(t))
 
 
@@ -81,20 +83,20 @@ def _constants(graph: Any) -> List[Tensor]:
 
 
 def _is_dense(tensor: Tensor) -> bool:
-    """Whether its elements are all there is in its stretch of memory."""
+    """Whether its elements fill one contiguous range of memory."""
     images = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
     return tensor.is_contiguous() or images
 
 
 def _pages(length: int) -> Optional[Tensor]:
-    """A file's bytes; whoever holds them last lets go of the file. No file stays open, however many there are."""
+    """The bytes of a new mapped file, freed with the last reference; None without a disk. No descriptor stays open."""
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=str(folder)) as file:
             if not _on_disk(file.fileno()):
                 return None
-            # Without room for all of it, writing into the pages would end the process.
+            # On a full disk, writing into the pages would end the process with SIGBUS.
             os.posix_fallocate(file.fileno(), 0, length)
             return torch.from_file(f"/proc/self/fd/{file.fileno()}", shared=True, size=length, dtype=torch.uint8)
     except (OSError, RuntimeError):

@@ -1,4 +1,4 @@
-"""Processes that were forked: torch's threads are not in them, and it would wait for those without end."""
+"""Refuses forked processes: they lack torch's worker threads, for which torch would wait forever."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def note_threads() -> None:
-    """Something is about to be computed here."""
+    """Note that torch is about to compute in this process."""
     _Threads.here = _Threads.here or torch.get_num_threads() > 1
 
 

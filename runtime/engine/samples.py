@@ -1,4 +1,4 @@
-"""The inputs that a bundle carries."""
+"""The sample inputs of a bundle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Something small that is run in a way, so that torch's and oneDNN's own code for it is in memory."""
+"""A small network run with a backend, so that torch's and oneDNN's own code is in memory before it is measured."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from legodnn.runtime.engine.backend import Backend
 from legodnn.runtime.engine.backends.known import ENGINES
 from legodnn.runtime.engine.composer import warmed_up
 from legodnn.runtime.engine.joining import quiet
 from legodnn.runtime.engine.loading import Part, graph_of
-from legodnn.runtime.engine.ways import Way
 
 _jit: Any = torch.jit  # typed in some versions of torch and not in others
 
 
 class _Small(nn.Module):
-    """One of each of what most networks are made of."""
+    """One of each layer that most networks consist of."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,16 +36,16 @@ class _Small(nn.Module):
         return scores
 
 
-def touch(way: Way) -> None:
-    """Load, lower and run something small. Raises `CompositionError`, `RuntimeError`."""
+def touch(backend: Backend) -> None:
+    """Load, lower and run the small network. Raises `CompositionError`, `RuntimeError`."""
     archive, x = io.BytesIO(), torch.rand(1, 3, 32, 32)
-    engine = ENGINES[way.engine]
+    engine = ENGINES[backend.engine]
     with quiet():
         _jit.save(_jit.trace(_Small().eval(), x, check_trace=False), archive)
         archive.seek(0)
-        graph = graph_of(_jit.load(archive), way)
-        x = x.contiguous(memory_format=way.memory_format)
+        graph = graph_of(_jit.load(archive), backend)
+        x = x.contiguous(memory_format=backend.memory_format)
         Part(graph)(x)
         if engine.pack is not None:
             graph = engine.pack(graph, [x])
-        warmed_up(graph, way, [x])
+        warmed_up(graph, backend, [x])

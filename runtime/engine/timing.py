@@ -1,4 +1,4 @@
-"""Compositions timed side by side."""
+"""Compositions timed in turns."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 def time_turns(
     compositions: Sequence[Callable[..., Any]], inputs: Sequence[Tensor], turns: int, repeats: int = 1
 ) -> List[List[float]]:
-    """Seconds of each composition in each turn; all take turns, so that a disturbance meets all alike.
+    """Seconds of each composition in each turn, as [turn][composition]; in turns, a disturbance affects all alike.
 
-    With ``repeats`` each runs that often when it is its turn, and the last time counts: with its weights in the CPU's
-    caches, where they are while nothing else runs.
+    In its turn a composition runs ``repeats`` times and the last run counts, with its weights in the CPU's caches as in
+    a stream of inferences.
     """
     seconds: List[List[float]] = []
     for _ in range(turns):

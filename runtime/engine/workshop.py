@@ -1,4 +1,4 @@
-"""`Workshop`: compositions of a bundle as this device can run them."""
+"""`Workshop`: compositions of a bundle on this device."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from typing import Callable, Dict, List, Mapping, Optional, Tuple, TypeVar
 from torch import Tensor
 
 from legodnn.runtime.device.cache import DeviceCache
+from legodnn.runtime.engine.backend import Backend
 from legodnn.runtime.engine.composer import Between, Composer, Composition, Progress, nothing
 from legodnn.runtime.engine.faults import find_fault, is_shortage, shortages
 from legodnn.runtime.engine.process import note_threads
 from legodnn.runtime.engine.samples import sample_batch
-from legodnn.runtime.engine.ways import Way
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.errors import CompositionError, LegoError, UnusableVariant
 
 Made = TypeVar("Made")
 
-logger = logging.getLogger("legodnn.network")  # users know what is said here as the network's
+logger = logging.getLogger("legodnn.network")  # the name users know its messages by
 
 
 class Workshop:
-    """Makes compositions: in the way that is fastest on this device, without variants that do not work on it.
+    """Makes compositions with the fastest backend of this device, without variants that do not work on it.
 
-    The way is found when the first composition is made, or remembered by the ``cache``; what is found out about
-    variants is in ``excluded``. Several threads may ask; one composition is made at a time.
+    The backend is read from the ``cache``, or found when the first composition is made. Thread-safe: compositions are
+    made one at a time.
 
     Args:
-        reader: of the bundle.
-        cache: what was measured of it here.
-        batch: how many inputs compositions are fastest for.
+        reader: the open bundle.
+        cache: its measurements on this device.
+        batch: inputs per call that compositions are optimised for.
     """
 
     def __init__(self, reader: BundleReader, cache: DeviceCache, batch: int) -> None:
         self.manifest = reader.manifest
         self.composer: Optional[Composer] = None
         self.excluded: Dict[Tuple[str, str], str] = {}
-        """Variants that do not work on this device, by block and name, and why; nothing that has them is made."""
+        """Variants that do not work on this device: (block, variant) -> reason."""
         self._reader, self._cache, self._batch = reader, cache, batch
-        self._composing = threading.RLock()  # the way is found once, and parts are loaded once
+        self._composing = threading.RLock()  # the backend is found once, and parts are loaded once
         self._spare = 0.0
 
     # ---- variants ---------------------------------------------------------------------------------------------------
     def usable_variants(self, block: str) -> Tuple[str, ...]:
-        """The variants of a block, the original first, but for those that are excluded.
+        """The names of a block's variants, the original first, without excluded ones.
 
         Raises `CompositionError` where none is left.
         """
@@ -58,11 +58,11 @@ class Workshop:
 
     @property
     def first_selection(self) -> Dict[str, str]:
-        """The teacher, but for originals that do not work on this device."""
+        """The teacher, except for originals that do not work on this device."""
         return {block.name: self.usable_variants(block.name)[0] for block in self.manifest.blocks}
 
     def with_first_selection(self, make: Callable[[Mapping[str, str]], Made]) -> Made:
-        """What ``make`` makes of the first selection, which is another one once a variant of it has been excluded."""
+        """Return ``make(first_selection)``; repeated with the next one while a variant of it gets excluded."""
         while True:
             try:
                 return make(self.first_selection)
@@ -84,44 +84,42 @@ class Workshop:
             composer = self.ready_composer()
             return self._blaming(selection, lambda: composer.compose(selection, between=between))
 
-    def find_way(self, progress: Optional[Progress] = None) -> Way:
-        """The way compositions run on this device: the remembered one, or the fastest of all, which have to be tried.
-
-        Raises what `compose` does.
+    def find_backend(self, progress: Optional[Progress] = None) -> Backend:
+        """The cached backend, or the fastest of all, which are tried. Raises the errors of `compose`.
         """
         note_threads()
         with self._composing, shortages():
             composer = self.ready_composer(progress)
-            return composer.way or composer.find_way()
+            return composer.backend or composer.find_backend()
 
     @property
-    def way(self) -> Optional[Way]:
-        """The way compositions run on this device, once found."""
-        return self.composer.way if self.composer else None
+    def backend(self) -> Optional[Backend]:
+        """The backend; None until it is known."""
+        return self.composer.backend if self.composer else None
 
     def sample_inputs(self) -> List[Tensor]:
-        """The network's inputs that compositions are tried and checked with."""
+        """The network inputs that compositions are warmed up and checked with, from the bundle's samples."""
         return sample_batch(self._reader, self._batch)
 
     def ready_composer(self, progress: Optional[Progress] = None) -> Composer:
-        """What composes, once the way has been found."""
+        """The composer, with its backend set; tries all backends where none is cached."""
         if self.composer is None:
             composer = Composer(self._reader, self.sample_inputs())
-            composer.way = Way.from_text(self._cache.get("way"))
-            if composer.way is None:
-                self._cache.put("way", str(self._found_way(composer, progress)))
+            composer.backend = Backend.from_text(self._cache.get("way"))
+            if composer.backend is None:
+                self._cache.put("way", str(self._found_backend(composer, progress)))
             self.composer = composer
             composer.keep_loaded(self._spare)
         return self.composer
 
-    def _found_way(self, composer: Composer, progress: Optional[Progress]) -> Way:
-        def find(selection: Mapping[str, str]) -> Way:
-            return self._blaming(selection, lambda: composer.find_way(selection, progress))
+    def _found_backend(self, composer: Composer, progress: Optional[Progress]) -> Backend:
+        def find(selection: Mapping[str, str]) -> Backend:
+            return self._blaming(selection, lambda: composer.find_backend(selection, progress))
 
         return self.with_first_selection(find)
 
     def _blaming(self, selection: Mapping[str, str], make: Callable[[], Made]) -> Made:
-        """What ``make`` returns; where it fails because of a variant, that is excluded from now on."""
+        """Return ``make()``; where it fails because of a variant, exclude that and raise `UnusableVariant`."""
         try:
             return make()
         except CompositionError as error:
@@ -134,9 +132,9 @@ class Workshop:
             logger.warning("%s; it is chosen no more", fault)
             raise fault from error
 
-    # ---- variants that stay loaded ----------------------------------------------------------------------------------
+    # ---- prefetched variants ----------------------------------------------------------------------------------------
     def keep_loaded(self, spare: float) -> None:
-        """Let variants stay loaded within these bytes, where the way to run leaves their weights on disk."""
+        """Keep variants loaded within ``spare`` bytes, where the backend keeps their weights on disk."""
         self._spare = spare
         if self.composer is not None:
             self.composer.keep_loaded(spare)
@@ -147,9 +145,9 @@ class Workshop:
         return self.composer.kept_bytes if self.composer else 0
 
     def load_ahead(self) -> bool:
-        """Load one more variant that may stay loaded; whether there may be more to load.
+        """Prefetch one more variant; returns whether there may be more.
 
-        Not while a composition is made. What cannot be loaded is said when it is chosen.
+        Does nothing while a composition is made. Errors are logged; they are raised when the variant is selected.
         """
         if self.composer is None or not self._composing.acquire(blocking=False):
             return self.composer is not None

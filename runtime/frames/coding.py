@@ -1,4 +1,4 @@
-"""From the raw bytes of a frame to the network's input."""
+"""`Coding`: raw bytes of a frame -> the network's input."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from legodnn.shared.vision.preprocess import Fit
 
 @dataclass(frozen=True)
 class Coding:
-    """What a stream's bytes mean: bytes in a frame, what such a frame is called, and how it becomes an input.
+    """How a stream's bytes are read: ``frame_bytes`` per frame, described by ``text``, decoded to an input by
+    ``decode``.
 
-    ``image`` makes the image of it that has not been made to fit, where frames are pixels.
+    Where frames are pixels, ``image`` decodes the image (3 or 1, height, width) before it is fitted to the network.
     """
 
     text: str
@@ -27,7 +28,7 @@ class Coding:
 
 
 def tensors(spec: InputSpec) -> Coding:
-    """Frames that are the network's input without the batch dimension: its numbers row by row, little-endian."""
+    """Frames that are raw inputs without the batch dimension: row-major, little-endian."""
     dtype: torch.dtype = getattr(torch, spec.dtype)
 
     def decode(data: bytearray) -> Tensor:
@@ -37,7 +38,7 @@ def tensors(spec: InputSpec) -> Coding:
 
 
 def pictures(pixels: PixelFormat, fit: Fit) -> Coding:
-    """Frames that are pixels, made to fit the network."""
+    """Frames of pixels, fitted to the network."""
     return Coding(
         f"{pixels.width}x{pixels.height} {pixels.name}",
         pixels.frame_bytes,

@@ -1,4 +1,4 @@
-"""The image files in a folder, and folders of clips, which are folders of image files themselves."""
+"""Folders of image files, and folders of clips, which are folders of image files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from legodnn.shared.vision.preprocess import Fit, file_image
 
 
 class Folder(FrameSource):
-    """The image files in a folder, not in those inside it, sorted by name.
+    """The image files in a folder without its sub-folders, sorted by name.
 
     Raises `MissingExtra` where Pillow is not installed, `InputError` for a folder without images, `OSError` for one
     that cannot be read.
@@ -31,7 +31,7 @@ class Folder(FrameSource):
             raise InputError(f"{path}: no images in this folder ({', '.join(IMAGE_SUFFIXES)})")
 
     def frames(self, wake: Optional[int] = None) -> Iterator[Frame]:
-        """See `FrameSource.frames`; a file that is no whole image fails when its frame is loaded."""
+        """See `FrameSource.frames`; a broken image raises when its frame is loaded."""
         for number, name in enumerate(self.names):
             image = functools.partial(file_image, os.path.join(self.path, name))
             yield Frame(number, functools.partial(self._load, image), name, image=image)
@@ -43,7 +43,7 @@ class Folder(FrameSource):
 class ClipFolder(FrameSource):
     """A folder of clips, which are folders of image files, or the folder of one clip; all sorted by name.
 
-    A clip's frames are spread evenly over its images; of fewer images than frames some come more than once. Raises
+    A clip's frames are spread evenly over its images; with fewer images than frames, some are repeated. Raises
     `MissingExtra` where Pillow is not installed, `InputError` for a folder without images, or with both images and
     clips, `OSError` for one that cannot be read.
     """
@@ -62,7 +62,7 @@ class ClipFolder(FrameSource):
             self.clips = [name]
 
     def frames(self, wake: Optional[int] = None) -> Iterator[Frame]:
-        """See `FrameSource.frames`; a clip with a broken image fails when its frame is loaded."""
+        """See `FrameSource.frames`; a clip with a broken image raises when its frame is loaded."""
         for number, name in enumerate(self.clips):
             yield Frame(number, functools.partial(self._load, name), name)
 

@@ -1,4 +1,4 @@
-"""The right source for what `--input` names."""
+"""The source for a value of `--input`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from legodnn.shared.vision.preprocess import Fit
 
 
 def open_source(path: str, network: Network, pixels: Optional[PixelFormat] = None) -> FrameSource:
-    """A folder of images or clips, or a stream of raw frames from a file or (``-``) standard input.
+    """Open a folder of images or clips, or a stream of raw frames from a file or (``-``) standard input.
 
-    ``pixels`` says what a stream's frames are; without it they are raw tensors. Networks that take clips get one for
-    every folder of images, or a window that slides over a stream of pixels. Raises `LegoError` or `OSError` for a
-    source that cannot be read, or whose frames this network cannot take.
+    ``pixels`` is the format of a stream's frames; None for raw tensors. Networks that take clips get one for every
+    folder of images, or a window that slides over a stream of pixels. Raises `LegoError` or `OSError` for a source
+    that cannot be read, or whose frames do not fit the network.
     """
     inputs = len(network.manifest.network_inputs)
     if inputs != 1:

@@ -1,4 +1,4 @@
-"""Which frames are taken, and when: every one, those that are due, or always the latest."""
+"""`Pace`: which frames are processed, and when: all, those due, or the latest."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from legodnn.runtime.frames.source import Frame, FrameSource
 
 
 class Clock:
-    """Seconds that only ever go up, and waiting, which another thread may end for good."""
+    """A monotonic clock with a wait that another thread can end for good."""
 
     def __init__(self) -> None:
         self._woken = threading.Event()
 
     def now(self) -> float:
-        """Seconds since some fixed moment."""
+        """Monotonic seconds."""
         return time.monotonic()
 
     def sleep_until(self, moment: float) -> None:
-        """Return at ``moment``, or right away where it is past or `wake` has been called."""
+        """Return at ``moment``, or at once if it is past or `wake` has been called."""
         self._woken.wait(max(0.0, moment - self.now()))
 
     def wake(self) -> None:
-        """End the waiting, also that of the future."""
+        """End all current and future waits."""
         self._woken.set()
 
 
 class Pace:
-    """Takes every frame, whenever the network is ready; to be used as a context and iterated over."""
+    """All frames, as fast as they are processed; a context manager to iterate over."""
 
     def __init__(self, source: FrameSource, clock: Optional[Clock] = None) -> None:
         self.source = source
@@ -40,11 +40,11 @@ class Pace:
 
     @property
     def dropped(self) -> int:
-        """How many frames have been passed over so far."""
+        """Frames dropped so far."""
         return 0
 
     def stop(self) -> None:
-        """From another thread: whoever waits for the time of a frame waits no longer, and gets no more of them."""
+        """From another thread: end the iteration, also while it waits for a frame to be due."""
         self._stopped = True
         self._clock.wake()
 
@@ -61,9 +61,9 @@ class Pace:
 
 
 class Due(Pace):
-    """Frame n of a file or folder is due n / fps seconds after the start, and until the next one is.
+    """Frames of a file or folder when they are due: frame n at n / fps seconds after the start.
 
-    One whose time has passed when the network gets to it is dropped.
+    A frame is dropped if the next one is due before it is processed.
     """
 
     def __init__(self, source: FrameSource, fps: float, clock: Optional[Clock] = None) -> None:
@@ -73,7 +73,7 @@ class Due(Pace):
 
     @property
     def dropped(self) -> int:
-        """How many frames have been passed over so far."""
+        """Frames dropped so far."""
         return self._dropped
 
     def __iter__(self) -> Iterator[Frame]:
@@ -89,7 +89,7 @@ class Due(Pace):
 
 
 class Slot:
-    """Room for one frame between a thread that puts and one that takes: a newer frame replaces one not yet taken."""
+    """A buffer for one frame between two threads: a newer frame replaces one that has not been taken."""
 
     def __init__(self) -> None:
         self.dropped = 0
@@ -99,21 +99,21 @@ class Slot:
         self._error: Optional[Exception] = None
 
     def put(self, frame: Frame) -> None:
-        """Make this the latest frame."""
+        """Replace the frame by a newer one."""
         with self._changed:
             self.dropped += self._frame is not None
             self._frame = frame
             self._changed.notify()
 
     def end(self, error: Optional[Exception] = None) -> None:
-        """There will be no more frames, for this reason if there is one; the first end counts."""
+        """No frames follow, because of ``error`` if given; only the first call counts."""
         with self._changed:
             if not self._ended:
                 self._ended, self._error = True, error
             self._changed.notify()
 
     def take(self) -> Optional[Frame]:
-        """The latest frame, waiting for one if need be; None after the last, or the reason is raised."""
+        """Wait for a frame and take it; after the end return None, or raise its error."""
         with self._changed:
             while self._frame is None and not self._ended:
                 self._changed.wait()
@@ -126,25 +126,25 @@ class Slot:
 class Latest(Pace):
     """The latest frame of a live source, at most ``fps`` times a second.
 
-    A thread reads frames as they come and keeps one, the newest; those replaced before they were taken are dropped.
-    The thread ends with the context, also where it waits for a frame that never comes.
+    A thread reads frames and holds the newest; those replaced before they were taken are dropped. The thread ends with
+    the context, also while it waits for a frame.
     """
 
     def __init__(self, source: FrameSource, fps: float, clock: Optional[Clock] = None) -> None:
         super().__init__(source, clock)
         self.slot = Slot()
         self._fps = fps
-        # A daemon, in case whoever holds the context is interrupted a second time while it waits for the thread.
+        # A daemon, in case a second interrupt ends the wait for the thread.
         self._thread = threading.Thread(target=self._read, name="legodnn-frames", daemon=True)
         self._wake_reader, self._wake_writer = -1, -1
 
     @property
     def dropped(self) -> int:
-        """How many frames have been passed over so far."""
+        """Frames dropped so far."""
         return self.slot.dropped
 
     def stop(self) -> None:
-        """See `Pace.stop`; who waits for a frame that has not come waits no longer, either."""
+        """See `Pace.stop`; also ends the wait for a frame to arrive."""
         super().stop()
         self.slot.end()
 
@@ -174,14 +174,15 @@ class Latest(Pace):
         try:
             for frame in self.source.frames(self._wake_reader):
                 self.slot.put(frame)
-        except Exception as error:  # it belongs to whoever takes the frames
+        except Exception as error:  # raised where frames are taken
             self.slot.end(error)
         else:
             self.slot.end()
 
 
 def pace(source: FrameSource, fps: Optional[float]) -> Pace:
-    """How frames of a source are taken: all of them, or paced where ``fps`` is given."""
+    """The pace of a source: all frames, or at most ``fps`` a second: the latest of a live source, those due of
+    others."""
     if fps is None:
         return Pace(source)
     return Latest(source, fps) if source.live else Due(source, fps)

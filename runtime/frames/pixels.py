@@ -16,6 +16,8 @@ from legodnn.shared.errors import UsageError
 from legodnn.shared.vision.preprocess import LUMA, rgb_image
 
 _LARGEST_SIDE = 16384
+"""Pixels: bounds the bytes of a frame; not tuned."""
+
 _SIZE = re.compile(r"([0-9]{1,9})x([0-9]{1,9})")
 
 
@@ -34,7 +36,7 @@ def parse_size(text: str) -> Tuple[int, int]:
 class PixelFormat:
     """Frames of ``width`` x ``height`` pixels in one of `PIXEL_FORMATS`.
 
-    Raises `UsageError` for an odd size where pairs of pixels share their colour.
+    Raises `UsageError` for an odd size where pairs of pixels share colour values.
     """
 
     name: str
@@ -105,7 +107,8 @@ PIXEL_FORMATS: Mapping[str, _Layout] = {
     "yuv420p": _Layout(12, _yuv_limited),
     "yuvj420p": _Layout(12, _yuv_full),
 }
-"""The formats by their names in ffmpeg; ``gray8`` is ``gray``. The last two differ in their range: ``yuv420p`` is what
-video usually has (brightness 16 to 235), ``yuvj420p`` what JPEG and rpicam-vid have (0 to 255)."""
+"""The formats by their names in ffmpeg; ``gray8`` is ``gray``. ``yuv420p`` has the range of most video (brightness 16
+to
+235), ``yuvj420p`` that of JPEG and rpicam-vid (0 to 255)."""
 
 _HALVED = ("yuv420p", "yuvj420p")

@@ -1,4 +1,4 @@
-"""The sample images that every bundle carries."""
+"""A bundle's samples as frames."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from legodnn.runtime.network import Network
 
 
 class Samples(FrameSource):
-    """A bundle's samples with their labels: once, or over and over where ``repeat`` says so."""
+    """A bundle's samples with their labels: once, or endlessly with ``repeat``."""
 
     def __init__(self, network: Network, repeat: bool = False) -> None:
         self.inputs, self.labels = network.samples()

@@ -1,4 +1,4 @@
-"""A frame on its way to the network, and what all places that frames come from have in common."""
+"""`Frame`: one frame, loaded lazily; `FrameSource`: the base class of sources."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from torch import Tensor
 class Frame:
     """One frame, not yet converted.
 
-    ``number`` is its place in the source, counted from 0. ``load`` makes the network's inputs of it, each a batch of
-    one; it raises `InputError` for a frame that turns out to be broken. ``name`` is the file it came from, ``label``
-    the right answer, where there is one. ``image`` gives the image (1 or 3, height, width) in [0, 1] that was made to
-    fit, where the frame is one.
+    ``number`` is its index in the source, from 0. ``load`` returns the network's inputs, each a batch of one, and
+    raises `InputError` for a broken frame. ``name`` is its file, ``label`` the true class, None if unknown. ``image``
+    returns the image (1 or 3, height, width) in [0, 1] before it is fitted to the network, where the frame is one.
     """
 
     number: int
@@ -27,19 +26,19 @@ class Frame:
 
 
 class FrameSource(ABC):
-    """Where frames come from."""
+    """A source of frames."""
 
     live = False
-    """Whether frames come at their own time (a camera, a pipe), not when they are asked for."""
+    """Whether frames arrive at their own rate (a camera, a pipe) rather than on request."""
 
     @abstractmethod
     def frames(self, wake: Optional[int] = None) -> Iterator[Frame]:
-        """The frames, one after the other, none read before it is asked for.
+        """Iterate over the frames, each read on request.
 
-        ``wake`` is a file descriptor: where it becomes readable while a live source waits for data, the frames end.
-        Raises `InputError` for a source that holds no whole frame or ends within one, `OSError` where it cannot be
+        ``wake`` is a file descriptor: if it becomes readable while a live source waits for data, the iteration ends.
+        Raises `InputError` for a source without a whole frame or that ends within one, `OSError` where it cannot be
         read.
         """
 
     def close(self) -> None:  # noqa: B027  (most sources hold nothing open)
-        """Let go of what is held open."""
+        """Close open files."""

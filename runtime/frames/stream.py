@@ -1,4 +1,4 @@
-"""Raw frames, one right after the other, from a file, a pipe or a camera."""
+"""Raw frames from a file, a pipe or a camera, without separators."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ STANDARD_INPUT = "-"
 class Stream(FrameSource):
     """The frames in a file or, for ``-``, in standard input.
 
-    One frame is read at a time, so whoever writes into a pipe waits while the network is busy. Raises `UsageError` for
+    One frame is read at a time, so the writer of a pipe waits while the network is busy. Raises `UsageError` for
     a standard input that is closed or a terminal, `OSError` for a file that cannot be opened.
     """
 
     def __init__(self, path: str, coding: Coding) -> None:
         self.coding = coding
         self.name = "standard input" if path == STANDARD_INPUT else path
-        # Unbuffered: a thread that waits inside Python's buffered standard input would keep the process from ending.
+        # Unbuffered: a thread waiting inside Python's buffered standard input would block the end of the process.
         self._file = FileIO(path) if path != STANDARD_INPUT else FileIO(_standard_input(), closefd=False)
         self._number = self._file.fileno()
         self.live = not stat.S_ISREG(os.fstat(self._number).st_mode)
@@ -61,13 +61,13 @@ class Stream(FrameSource):
         return [self.coding.decode(data)]
 
     def _fill(self, view: memoryview, wake: Optional[int]) -> Optional[int]:
-        """How many bytes came, fewer than wanted only at the end; None where ``wake`` ended the waiting."""
+        """Fill the view; returns the bytes read, fewer only at the end, or None if ``wake`` ended the wait."""
         filled = 0
         while filled < len(view):
             if wake is not None and wake in select.select([self._number, wake], [], [])[0]:
                 return None
             count = self._file.readinto(view[filled:])
-            if count is None:  # whoever opened it made it non-blocking, and there is nothing yet
+            if count is None:  # opened as non-blocking, and no data yet
                 select.select([self._number], [], [])
                 continue
             if count == 0:

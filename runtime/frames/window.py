@@ -1,4 +1,4 @@
-"""Clips from a stream of frames: a window that slides over it."""
+"""`Window`: clips from a sliding window over a stream of frames."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from legodnn.shared.vision.clips import ClipFit
 
 
 class Window(FrameSource):
-    """The last frames of a stream as a clip, again whenever half of them are new.
+    """The latest frames of a stream as a clip, each time half of them are new.
 
-    Frames at the end that are too few for another clip are left out. ``stream`` gives single frames that fit.
+    Frames at the end that are too few for another clip are dropped. ``stream`` yields single fitted frames.
     """
 
     def __init__(self, stream: Stream, fit: ClipFit) -> None:

@@ -1,12 +1,12 @@
-"""Several networks at once, which share memory and cores.
+"""Several networks that share memory and cores.
 
-    workload    Duty: a network, the frames it has to process, and what it may use for them
+    workload    Duty: the workload of one network, its rate of frames, deadline and weight
     optimizer   JointOptimizer: the best selections within budgets for all of them together
-    choice      JointChoice: what was chosen, and what it comes to
-    columns     the answer for several networks, checked, and its integer program
-    shortlist   which points of their frontiers can be in that answer at all
-    controller  JointController: follows budgets that change; decider: its decisions, one look at a time
-    capacity    Room: what there is for the networks, as far as predictions go
+    choice      JointChoice: the choices and their sums
+    columns     the joint answer, checked in exact arithmetic, and its integer program
+    shortlist   the points of frontiers that can be in the best answer, by Lagrange bounds
+    controller  JointController: their control loop; decider: one decision per iteration
+    capacity    Capacity: memory, rates and deadlines as bounds on predictions
 """
 
 from legodnn.runtime.multi.choice import JointChoice

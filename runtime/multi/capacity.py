@@ -1,4 +1,4 @@
-"""`Room`: what there is for several networks, as far as predictions go."""
+"""`Capacity`: what is available to several networks, as bounds on predictions."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from typing import Optional, Tuple
 
 
 @dataclass(frozen=True)
-class Room:
-    """What there is for the networks, in terms of what was measured: bytes; frames a second and deadline of each."""
+class Capacity:
+    """Bounds on predictions: bytes for all networks together (None for no limit), and each one's frames per second and
+    deadline in seconds, both scaled by slowdown and correction."""
 
     memory_bytes: Optional[float]
     rates: Tuple[float, ...]
     deadlines: Tuple[float, ...]
 
-    def tightened(self, other: "Room") -> "Room":
-        """What there is in both rooms."""
+    def tightened(self, other: "Capacity") -> "Capacity":
+        """The tighter of both in every bound."""
         sizes = [m for m in (self.memory_bytes, other.memory_bytes) if m is not None]
         rates = (max(pair) for pair in zip(self.rates, other.rates))
         deadlines = (min(pair) for pair in zip(self.deadlines, other.deadlines))
-        return Room(min(sizes, default=None), tuple(rates), tuple(deadlines))
+        return Capacity(min(sizes, default=None), tuple(rates), tuple(deadlines))
 
-    def slower_than(self, other: "Room", times: float) -> bool:
-        """Whether any network has so many times as much to do as in the other room."""
+    def slower_than(self, other: "Capacity", times: float) -> bool:
+        """Whether any network's rate is more than ``times`` the other's."""
         return any(mine > times * its for mine, its in zip(self.rates, other.rates))
 
-    def within(self, other: "Room") -> bool:
-        """Whether there is nowhere more than in the other room."""
+    def within(self, other: "Capacity") -> bool:
+        """Whether no bound is looser than the other's."""
         memory = other.memory_bytes is None or (
             self.memory_bytes is not None and self.memory_bytes <= other.memory_bytes
         )

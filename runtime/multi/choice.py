@@ -1,4 +1,4 @@
-"""What was chosen for several networks together."""
+"""`JointChoice`: what was chosen for several networks together."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from legodnn.runtime.optimizer.choice import Choice
 
 @dataclass(frozen=True)
 class JointChoice:
-    """A choice for each of several networks, in the order of their duties, and what they come to together.
+    """A choice for each of several networks, in the order of their workloads, and the sums over them.
 
-    ``utilisation`` is the share of all cores' time that is spent, ``watts`` the average power of the device, None
-    without power figures.
+    ``utilisation`` is the share of all cores' time, ``watts`` the device's average power, None without power figures.
     """
 
     choices: Tuple[Choice, ...]

@@ -1,8 +1,8 @@
-"""Several networks at once, by an integer program whose binaries are points of their frontiers, one for each network.
+"""The joint answer, by an integer program with a binary for every point of the networks' frontiers.
 
-A point has its network's predicted accuracy, whichever way the predictor's curve bends, and its peak of activations, so
-that what is left for the solver to do is small and nearly integral. With a binary for every variant instead, a dozen
-networks can keep CBC busy for minutes.
+A point has its network's predicted accuracy, for any shape of the predictor's curve, and its activation peak, so the
+program is small and nearly integral. With a binary for every variant instead, CBC can take minutes for a dozen
+networks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from legodnn.runtime.optimizer.solver import solve
 
 
 def joint_answer(problem: Problem, frontiers: Sequence[Frontier]) -> Answer:
-    """The answer to a problem about several networks whose frontiers keep within each one's own bounds.
+    """The answer to a problem of several networks; each frontier is within its network's own bounds.
 
     Raises `SolverError` where no solver could be used.
     """
@@ -49,12 +49,12 @@ def joint_answer(problem: Problem, frontiers: Sequence[Frontier]) -> Answer:
         best = [f.selection(i) for f, i in zip(frontiers, program.solve())]
         if problem.met(best):
             return Answer(best, True, solves + attempt)
-        program.forbid()  # the solver's tolerance let it step over a budget by a hair
+        program.forbid()  # the solver's tolerance let it exceed a budget slightly
     return Answer(known, True, solves + ATTEMPTS)
 
 
 def _points(problem: Problem, number: int, frontier: Frontier) -> Points:
-    """What a network's points are worth to a problem, and what they use of its budgets."""
+    """The objective of a network's points, and their shares of the budgets."""
     demand = problem.demands[number]
     seconds, size = frontier.seconds * float(demand.load), frontier.bytes
     if problem.objective == ACCURACY:
@@ -68,7 +68,7 @@ def _points(problem: Problem, number: int, frontier: Frontier) -> Points:
 
 
 def _no_worse(problem: Problem, number: int, points: Points, selection: Selection) -> int:
-    """The best point that uses no more of any budget than a selection does."""
+    """The best point that uses no more of any budget than a selection does; the index."""
     demand = problem.demands[number]
     memory, time = 0.0, 0.0
     if problem.memory_bytes is not None:
@@ -92,7 +92,7 @@ class _Columns:
         self.columns = [
             [(i, pulp.LpVariable(f"take_{n}_{i}", cat="Binary")) for i in row] for n, row in enumerate(kept)
         ]
-        # Only differences count, and they are small: the solver gets them with as many digits as there are.
+        # Only differences count, and they are small: scaled, so that the solver's tolerance is relative to them.
         losses = [(p.value[row] - p.value[row].min()).tolist() for p, row in zip(points, map(list, kept))]
         unit = sum(max(row) for row in losses) or 1.0
         objective: Terms = {}
@@ -112,7 +112,7 @@ class _Columns:
         return [row[0][0] for row in self._taken()]
 
     def forbid(self) -> None:
-        """Leave the combination that was found out of what may be found."""
+        """Exclude the combination that was found."""
         self._row({x: 1.0 for row in self._taken() for _, x in row}, pulp.LpConstraintLE, len(self.columns) - 1)
 
     def _taken(self) -> List[List[Tuple[int, Any]]]:

@@ -23,20 +23,22 @@ from legodnn.shared.units import format_bytes, format_seconds
 
 
 class JointOptimizer:
-    """Chooses selections for several networks at once, by one integer program.
+    """Chooses selections for several networks together, by one integer program.
 
-    Memory is the sum of what the networks need, activations included: they may all be running at the same moment.
-    Utilisation is the share of all cores' time that is spent: the sum over networks of frames per second, times seconds
-    per inference, times the share of the cores that the network occupies.
+    Memory is the sum of the networks' bytes, activations included, since all may run at the same time. Utilisation is
+    the share of all cores' time: the sum over networks of frames per second, times seconds per inference, times the
+    share of the cores that the network occupies.
 
-    The networks' frontiers are computed once, when it is made (some hundredths of a second for ten blocks with five
-    variants), and again after latencies have been measured again.
+    The networks' frontiers are computed at construction (some hundredths of a second for ten blocks with five
+    variants), and again after new measurements.
 
     Args:
-        duties: what each network has to do; every network once.
-        count_activations: whether memory means weights and peak activations, or weights alone.
-        closest: take the nearest selections for budgets that cannot be met instead of raising.
-        power: what the device draws with all cores computing, and idle; energy can be asked for where it is given.
+        duties: the networks' workloads; every network once.
+        count_activations: whether memory counts weights and peak activations, or weights alone.
+        closest: return the nearest selections for budgets that cannot be met instead of raising.
+        power: the device's power with all cores computing, and idle; required for energy.
+
+    Raises `UsageError` for no workloads, or two of the same network.
     """
 
     def __init__(
@@ -49,15 +51,15 @@ class JointOptimizer:
     ) -> None:
         self.duties = tuple(duties)
         if not self.duties:
-            raise UsageError("no duties; give at least one network something to do")
+            raise UsageError("no workloads; give at least one network's Duty")
         if len({id(d.network) for d in self.duties}) < len(self.duties):
-            raise UsageError("a network with two duties runs one selection for both: add up its frames per second")
+            raise UsageError("two workloads of one network, which runs one selection: add up their frames per second")
         self.count_activations = count_activations
         self.closest = closest
         self.power = power
         self.solves = 0
         self.switching: "Optional[Future[JointChoice]]" = None
-        """Of the last ``update_models(wait=False)``: has the choice once it serves, or what failed."""
+        """The future of the last ``update_models(wait=False)``: the choice once it runs, or the error."""
         self._background = Background("legodnn-joint-switch")
         self._one_at_a_time = threading.Lock()
         self._frontiers: Dict[int, Frontier] = {}
@@ -73,16 +75,16 @@ class JointOptimizer:
         minimise: Optional[str] = None,
         wait: bool = True,
     ) -> JointChoice:
-        """Choose as `choose` does, and switch every network to its choice; inferences go on meanwhile.
+        """Choose as `choose` does, and switch every network to its choice while inferences run.
 
-        Networks that have what they are to run in memory are switched first, then those that shrink, then the others,
-        side by side unless it is done in the background. Where one cannot be switched, those before it are switched
-        back, and the reason is raised; whatever is raised, all networks then run on as before. A variant that turns out
-        not to work on this device is excluded and the choice made again.
+        Networks with the new composition in memory are switched first, then those that shrink, then the others, in
+        parallel unless it is done in the background. If one cannot be switched, those before it are switched back and
+        the error is raised: then all networks run as before. A variant that turns out not to work on this device is
+        excluded, and the choice made again.
 
-        Returns when all choices serve; with ``wait=False`` at once, and ``switching`` is the future of what then goes
-        on in the background. With ``memory_bytes``, what a network keeps for the way back is, together with what it
-        runs, within its share: in proportion to what the choice needs.
+        Returns when all choices run; with ``wait=False`` at once, and ``switching`` is the future of the switch in the
+        background. With ``memory_bytes``, each network's compositions, cached ones included, are bounded by its share
+        of the budget, in proportion to the choice.
         """
 
         def choose() -> JointChoice:
@@ -97,9 +99,9 @@ class JointOptimizer:
     def switch_to(
         self, choice: JointChoice, memory_bytes: Optional[float], again: Callable[[], JointChoice]
     ) -> JointChoice:
-        """Switch as `update_models` does, to a choice of `choose`; returns the one that serves.
+        """Switch as `update_models` does, to a choice of `choose`; returns the choice that runs.
 
-        ``again`` is asked for another choice where a variant turns out not to work on this device.
+        ``again`` is called for another choice where a variant turns out not to work on this device.
         """
         with self._one_at_a_time:
             while True:
@@ -112,7 +114,7 @@ class JointOptimizer:
     def switch_later(
         self, choice: JointChoice, memory_bytes: Optional[float], again: Callable[[], JointChoice]
     ) -> "Future[JointChoice]":
-        """The same in the background, in a thread that stands back behind inferences."""
+        """The same in the background, in a thread of low priority; returns the future of the choice."""
 
         def switch() -> JointChoice:
             try:
@@ -132,13 +134,13 @@ class JointOptimizer:
         watts: Optional[float] = None,
         minimise: Optional[str] = None,
     ) -> JointChoice:
-        """The selections with the largest weighted sum of accuracies, or with the least of something, within budgets.
+        """The selections within budgets with the largest weighted sum of accuracies, or the least of ``minimise``.
 
         Args:
-            memory_bytes: of all networks together, at most; None is no limit.
-            cores: the share of the device's cores that there is, which utilisation must not exceed.
-            watts: the device's average power, at most; None is no limit.
-            minimise: ``"time"`` (that is, utilisation), ``"memory"`` or ``"energy"``; every duty must then have a
+            memory_bytes: the most of all networks together; None for no limit.
+            cores: the largest utilisation, above 0 and at most 1.
+            watts: the largest average power of the device; None for no limit.
+            minimise: ``"time"`` (that is, utilisation), ``"memory"`` or ``"energy"``; every workload must then have a
                 required accuracy.
 
         Raises `UsageError` for budgets that are not positive numbers and where latencies or power figures are missing,
@@ -155,9 +157,9 @@ class JointOptimizer:
     def sparing(
         self, choice: JointChoice, memory_bytes: Optional[float] = None, *, cores: float = 1.0, worth: float
     ) -> JointChoice:
-        """A choice in which networks go on as they are that would gain less than this in weighted accuracy by it.
+        """A choice without the switches of networks that gain less than ``worth`` in weighted accuracy.
 
-        Those that gain least come first, and only while everything fits as well.
+        Networks are considered from the smallest gain up, and keep their selection if the budgets are still met.
         """
         problem = self._problem(memory_bytes, cores, None, None)
         selections = [c.selection for c in choice.choices]
@@ -172,12 +174,12 @@ class JointOptimizer:
         return self._choice(problem, selections, choice.within_budget)
 
     def minimum_bytes(self) -> int:
-        """The least memory the networks need together."""
+        """The least bytes that the networks need together."""
         demands = self._demands()
         return sum(d.figures.bytes(d.figures.smallest()) for d in demands)
 
     def minimum_utilisation(self) -> float:
-        """The least share of all cores' time the networks need together."""
+        """The least utilisation of the networks together."""
         problem = Problem(self._demands())
         return rounded_up(problem.used([d.figures.fastest() for d in problem.demands]))
 
@@ -185,13 +187,13 @@ class JointOptimizer:
     def _problem(
         self, memory_bytes: Optional[float], cores: float, watts: Optional[float], minimise: Optional[str]
     ) -> Problem:
-        """What is asked for. Raises `UsageError` for what makes no sense."""
+        """The problem of these arguments. Raises `UsageError` for invalid ones."""
         check_budget("memory", memory_bytes, "bytes")
         check_budget("power", watts, "watts")
         check_share("the share of cores", cores)
         check_objective(minimise)
         if minimise is not None and any(d.accuracy is None for d in self.duties):
-            raise UsageError(f"the least {minimise} for which accuracy? give every duty one")
+            raise UsageError(f"the least {minimise} for which accuracy? give every Duty one")
         if self.power is None and (watts is not None or minimise == "energy"):
             raise UsageError("energy needs power figures: JointOptimizer(duties, power=Power(watts, idle watts))")
         limits = [Fraction(cores)]
@@ -206,18 +208,18 @@ class JointOptimizer:
 
     def _demands(self) -> "tuple[Demand, ...]":
         demands = []
-        for i, duty in enumerate(self.duties):
-            figures = Figures(duty.network, self.count_activations)
+        for i, workload in enumerate(self.duties):
+            figures = Figures(workload.network, self.count_activations)
             if not figures.measured:
                 raise UsageError(
-                    f"the network of duty {i} has no latencies: "
+                    f"the network of workload {i} has no latencies: "
                     "call LatencyEstimator(network).profile_all_blocks() first"
                 )
-            demands.append(Demand(figures, duty.seconds, duty.accuracy, duty.weight, duty.load))
+            demands.append(Demand(figures, workload.seconds, workload.accuracy, workload.weight, workload.load))
         return tuple(demands)
 
     def _up_to_date(self, demands: Sequence[Demand]) -> List[Frontier]:
-        """The networks' frontiers within their own bounds, made anew where figures have changed."""
+        """The networks' frontiers within their own bounds, computed again where figures have changed."""
         for i, demand in enumerate(demands):
             known = self._frontiers.get(i)
             if known is None or not known.figures.same_as(demand.figures):
@@ -242,7 +244,7 @@ class JointOptimizer:
         if problem.memory_bytes is not None:
             wanted = f"{format_bytes(float(problem.memory_bytes))} and {wanted}"
         return InfeasibleBudget(
-            f"no selections fit {wanted}: the least that can be had is {format_bytes(least_bytes)} or "
+            f"no selections fit {wanted}: the least achievable is {format_bytes(least_bytes)} or "
             f"{least_utilisation:.3g} of the cores, each taken alone; the nearest selections need "
             f"{format_bytes(choice.memory_bytes)} and {choice.utilisation:.3g} of the cores"
             f"{self._out_of_reach(problem)}",
@@ -252,21 +254,21 @@ class JointOptimizer:
         )
 
     def _out_of_reach(self, problem: Problem) -> str:
-        """The duties whose own bounds no selection meets, each taken alone."""
+        """A text about the workloads whose own bounds no selection meets, each taken alone."""
         parts = []
         for i, demand in enumerate(problem.demands):
             figures = demand.figures
             seconds = figures.seconds(figures.fastest())
             if demand.seconds is not None and seconds > demand.seconds:
                 limit = format_seconds(float(demand.seconds))
-                parts.append(f"duty {i} needs {format_seconds(float(seconds))} where it has {limit}")
+                parts.append(f"workload {i} needs {format_seconds(float(seconds))} where it has {limit}")
             accuracy = figures.accuracy(figures.least(lambda o: o.cost))
             if demand.accuracy is not None and accuracy < demand.accuracy:
-                parts.append(f"duty {i} reaches an accuracy of {accuracy:.2%}, not of {demand.accuracy:.2%}")
+                parts.append(f"workload {i} reaches an accuracy of {accuracy:.2%}, not of {demand.accuracy:.2%}")
         return "".join(f"; {part}" for part in parts)
 
     def _switch(self, choice: JointChoice, memory_bytes: Optional[float]) -> None:
-        """Switch every network, or none."""
+        """Switch every network, or none and raise the error."""
         networks = [d.network for d in self.duties]
         before = [n.selection for n in networks]
         wanted = [c.selection for c in choice.choices]
@@ -294,13 +296,13 @@ class JointOptimizer:
 
 
 def share_out(networks: Sequence[Network], needed: Sequence[int], memory_bytes: Optional[float]) -> None:
-    """Bound what networks keep, so that all of them together are within a budget: in proportion to what they need."""
+    """Bound the networks' caches so that all together are within a budget, in proportion to ``needed`` bytes."""
     for network, size in zip(networks, needed):
         network.bound_kept(size / sum(needed) * memory_bytes if memory_bytes is not None else None)
 
 
 def side_by_side(do: Callable[[int], None], numbers: Sequence[int]) -> None:
-    """Do something with every number, each in a thread of its own; what any of them raises is raised at the end."""
+    """Call a function with every number, each in a thread of its own; raises the first error once all have ended."""
     with ThreadPoolExecutor(max(1, len(numbers)), "legodnn-joint-switch") as threads:
         done = [threads.submit(do, number) for number in numbers]
     for future in done:
@@ -308,6 +310,6 @@ def side_by_side(do: Callable[[int], None], numbers: Sequence[int]) -> None:
 
 
 def one_by_one(do: Callable[[int], None], numbers: Sequence[int]) -> None:
-    """Do something with every number."""
+    """Call a function with every number in turn."""
     for number in numbers:
         do(number)

@@ -1,8 +1,8 @@
-"""Which points of several networks' frontiers can be in the best answer at all.
+"""The points of several networks' frontiers that can be in the best answer.
 
-Memory and the cores' time get prices (Lagrange multipliers): with them every network can be looked at alone, and what
-the best answer is worth has a bound. An answer within the budgets is improved step by step; a point is left out when
-taking it would make an answer worse than that one. Both are exact but for rounding, which is allowed for.
+Prices of memory and of the cores' time (Lagrange multipliers) decouple the networks, and give a lower bound on the
+objective. A feasible answer is improved step by step; a point is dropped if every answer with it is worse than that
+one. Both are exact up to rounding, for which there is a margin.
 """
 
 from __future__ import annotations
@@ -15,18 +15,23 @@ import torch
 from torch import Tensor
 
 _ROUNDING = 1e-9
+"""The margin for rounding, relative to the span of the objective; far above the errors of sums of doubles."""
+
 _CUTS = 60
+"""Cutting planes at most: each leaves less than two thirds of the area, so 60 leave less than 1e-10 of it."""
+
 _FIRST_GUESS, _LAST_GUESS = 8.0, 1e8
+"""Bounds for the search of prices, relative to the span of the objective; not tuned."""
 
 Price = Tuple[float, float]
-"""Of all the memory, and of all the time, that there is."""
+"""Prices of the whole memory budget and of the whole time budget."""
 
 
 @dataclass(frozen=True)
 class Points:
-    """What the points of a network are worth (the less the better) and use, as one-dimensional tensors of doubles.
-
-    ``uses`` has a row for memory and one for time, in units of what there is: the networks' uses may add up to 1.
+    """A network's points: ``value`` (n,) is the objective, the less the better; ``uses`` (2, n) the shares of the
+    memory
+    and time budgets, whose sums over networks may be at most 1. Both float64.
     """
 
     value: Tensor
@@ -35,14 +40,14 @@ class Points:
 
 @dataclass(frozen=True)
 class Shortlist:
-    """For every network the points that can be in the best answer, and one answer, None where none was found."""
+    """For every network the points that can be in the best answer, and a feasible answer; None where none was found."""
 
     kept: List[List[int]]
     answer: Optional[List[int]]
 
 
 def shortlist(networks: Sequence[Points], start: Optional[Sequence[int]] = None) -> Shortlist:
-    """Leave out what cannot be in the best answer; ``start`` is an answer, where one is known."""
+    """Drop points that cannot be in the best answer; ``start`` is a feasible answer, if one is known."""
     search = _Search(networks)
     if start is not None:
         search.answer = torch.tensor(start)
@@ -55,7 +60,7 @@ def shortlist(networks: Sequence[Points], start: Optional[Sequence[int]] = None)
 
 
 class _Search:
-    """The networks' points side by side, the best bound and the best answer so far."""
+    """All networks' points, padded to one length, with the best bound and the best answer so far."""
 
     def __init__(self, networks: Sequence[Points]) -> None:
         self.lengths = [len(n.value) for n in networks]
@@ -73,12 +78,12 @@ class _Search:
         self.rows = torch.arange(len(networks))
 
     def value_of(self, answer: Tensor) -> float:
-        """What an answer is worth."""
+        """The objective of an answer."""
         return float(self.value[self.rows, answer].sum())
 
     @property
     def hopeless(self) -> bool:
-        """Whether any answer would have to be worse than the worst there is: nothing fits."""
+        """Whether the bound exceeds the worst objective: then nothing fits."""
         return self.bound > self.worst + _ROUNDING * self.span
 
     def _priced(self, prices: Price) -> Tensor:
@@ -88,7 +93,7 @@ class _Search:
         return priced
 
     def _try(self, prices: Price) -> Tuple[float, Price]:
-        """Take every network's best point at some prices; note and return the bound, and return its slope."""
+        """Take every network's best point at some prices; returns the bound, which is noted, and its gradient."""
         best, points = self._priced(prices).min(1)
         bound = float(best.sum()) - sum(prices)
         if bound > self.bound:
@@ -99,10 +104,10 @@ class _Search:
         return bound, (memory - 1, time - 1)
 
     def find_prices(self) -> None:
-        """The prices with the highest bound, by cutting off, again and again, the half where it cannot be.
+        """Find the prices with the highest bound, by cutting planes through the centre of gravity.
 
-        The bound is a concave function of the prices: what is used beyond a budget is its slope. Every cut through the
-        centre of gravity leaves less than two thirds of the area.
+        The bound is a concave function of the prices, and its gradient is the use beyond the budgets. Every cut leaves
+        less than two thirds of the area.
         """
         most = _FIRST_GUESS * self.span
         while True:
@@ -124,12 +129,12 @@ class _Search:
             self._try(prices)
 
     def improve(self, answer: Tensor) -> None:
-        """Change one network's point at a time as long as that makes a better answer within the budgets."""
+        """Improve a feasible answer by the best change of one network's point, until none improves it."""
         nothing = torch.full_like(self.value, -math.inf)
         while True:
             now = self.uses[:, self.rows, answer]
-            room = 1 - now.sum(1)
-            fits = (self.uses - now[:, :, None] <= room[:, None, None]).all(0)
+            left = 1 - now.sum(1)
+            fits = (self.uses - now[:, :, None] <= left[:, None, None]).all(0)
             gain = (self.value[self.rows, answer][:, None] - self.value).where(fits, nothing)
             network, point = divmod(int(gain.argmax()), gain.shape[1])
             if float(gain[network, point]) <= _ROUNDING * self.span:
@@ -139,7 +144,7 @@ class _Search:
         self.answer, self.worth = answer, self.value_of(answer)
 
     def kept(self) -> List[List[int]]:
-        """The points whose price above their network's best is within what separates bound and answer."""
+        """The points whose priced value is above their network's best by no more than the gap of answer and bound."""
         priced = self._priced(self.prices)
         slack = max(0.0, self.worth - self.bound) + _ROUNDING * self.span
         within = priced - priced.amin(1, keepdim=True) <= slack
@@ -156,7 +161,8 @@ def _centre(area: Sequence[Price]) -> Price:
 
 
 def _cut(area: Sequence[Price], centre: Price, slope: Price, least: float) -> List[Price]:
-    """The part of a convex polygon where going along the slope from the centre gains at least so much."""
+    """The part of a convex polygon in which the linear function with this slope, 0 at the centre, is at least
+    ``least``."""
     heights = [slope[0] * (x - centre[0]) + slope[1] * (y - centre[1]) - least for x, y in area]
     kept: List[Price] = []
     for i, (point, height) in enumerate(zip(area, heights)):

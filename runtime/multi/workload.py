@@ -1,4 +1,4 @@
-"""What one network of several has to do."""
+"""`Duty`: the workload of one network."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from legodnn.runtime.optimizer.arguments import check_number, check_share
 
 @dataclass(frozen=True)
 class Duty:
-    """A network, the frames it has to process, and what it may use for them.
+    """The workload of one network: its rate of frames, deadline, weight and share of the cores.
 
     Args:
         network: the network; its latencies must have been measured, with the threads it will have.
-        frames_per_second: how many frames arrive. They are processed one after the other, so an inference never takes
-            longer than the time from one to the next.
-        deadline: seconds within which an inference has to end; None for the time from one frame to the next.
-        weight: what its accuracy counts, relative to those of the other networks.
+        frames_per_second: the rate of frames. They are processed one after the other, so an inference must not take
+            longer than the period.
+        deadline: the most seconds of an inference; None for the period.
+        weight: of its accuracy in the sum over networks.
         share: the share of all the device's cores that it occupies while it runs, above 0 and at most 1.
-        accuracy: predicted accuracy it must at least have, as a fraction; None for no such bound.
+        accuracy: the least predicted accuracy, as a fraction; None for no bound.
 
-    Raises `UsageError` for numbers that cannot be.
+    Raises `UsageError` for numbers out of range.
     """
 
     network: Network
@@ -44,11 +44,11 @@ class Duty:
 
     @property
     def seconds(self) -> Fraction:
-        """The longest an inference may take, exactly."""
+        """The most seconds of an inference, exactly."""
         period = 1 / Fraction(self.frames_per_second)
         return period if self.deadline is None else min(period, Fraction(self.deadline))
 
     @property
     def load(self) -> Fraction:
-        """The share of all cores' time that is spent for each second an inference takes, exactly."""
+        """Utilisation per second of an inference, exactly."""
         return Fraction(self.frames_per_second) * Fraction(self.share)

@@ -1,14 +1,14 @@
-"""Choosing: the best selections within budgets, by one integer program.
+"""Choosing the best selection within budgets, by one integer program.
 
     single      ScalingOptimizer: one network
-    choice      Choice: what was chosen, and what it is predicted to need
-    power       Power: energy, from the user's figures
-    frontier    every trade between time, memory and accuracy that nothing beats; pareto: what beats what
-    figures     a network's figures and exact sums; curve: the predictor's curve turned around
-    problem     what is asked for, and whether an answer is one
-    answer      the answer for one network, checked; program: its integer program
-    solver      whatever solves an integer program here
-    arguments   numbers that users give, checked
+    choice      Choice: a selection and its predictions
+    power       Power: energy, from measured power
+    frontier    Frontier: the Pareto front over time, memory and accuracy; pareto: dominance
+    figures     Figures: per-variant figures and exact sums; curve: the predictor's inverse
+    problem     Problem: bounds and objective, checked exactly
+    answer      the checked answer for one network; program: its integer program
+    solver      runs CBC, or any other solver PuLP finds
+    arguments   checks of numbers given by users
 """
 
 from legodnn.runtime.optimizer.choice import Choice

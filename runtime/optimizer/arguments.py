@@ -1,4 +1,4 @@
-"""Numbers that users give, checked: one line says what is wrong and what to give."""
+"""Checks of numbers given by users; messages name the value and what to give."""
 
 from __future__ import annotations
 

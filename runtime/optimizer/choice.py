@@ -1,4 +1,4 @@
-"""What was chosen, and what it is predicted to need and to reach."""
+"""`Choice`: a selection and its predictions."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Dict, Optional
 
 @dataclass(frozen=True)
 class Choice:
-    """A selection and what it is predicted to need and to reach.
+    """A selection and its predictions.
 
-    ``seconds`` is None where latencies have not been measured; ``accuracy_error`` is the predictor's mean error;
-    ``joules`` is what an inference takes beyond idling, None without power figures.
+    ``seconds`` per inference are None where latencies have not been measured; ``accuracy`` is a fraction,
+    ``accuracy_error`` the predictor's mean absolute error; ``joules`` per inference are those beyond idling, None
+    without power figures.
     """
 
     selection: Dict[str, str]

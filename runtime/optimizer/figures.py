@@ -1,4 +1,4 @@
-"""The figures of a network's variants, and what selections come to in exact arithmetic."""
+"""`Figures`: the figures of a network's variants, and their exact sums over selections."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Selection = Dict[str, str]
 class Option:
     """A variant of a block: its cost, seconds (0 where not measured), and bytes of weights and of activations.
 
-    Where the network's memory was measured, its weights are counted as they are in memory.
+    Where the network's memory was measured, weights are counted by the memory table.
     """
 
     variant: str
@@ -34,12 +34,11 @@ Measure = Callable[[Option], Any]
 
 
 class Figures:
-    """A network's figures at one moment: latencies may be measured again at any time.
+    """A snapshot of a network's figures; its tables may be measured again at any time.
 
-    ``blocks`` lists the options of every block that work on this device, the original first; ``base_seconds``,
-    ``trunk_bytes``, ``trunk_peak`` and ``trunk_cost`` are what every selection has in common. Where activations do not
-    count, peaks are 0 and memory means the weights of the bundle's tables, as shares of the teacher's memory do in the
-    paper. Raises `CompositionError` where no option of a block works.
+    ``blocks`` lists the usable options of every block, the original first; ``base_seconds``, ``trunk_bytes``,
+    ``trunk_peak`` and ``trunk_cost`` are common to all selections. Without ``count_activations`` peaks are 0 and memory
+    is the weights of the manifest, as in the paper. Raises `CompositionError` where no option of a block works.
     """
 
     def __init__(self, network: Network, count_activations: bool) -> None:
@@ -70,7 +69,7 @@ class Figures:
         return self.table is not None
 
     def same_as(self, other: "Figures") -> bool:
-        """Whether another network's, or another moment's, are the same figures."""
+        """Whether both have equal figures."""
         trunks = [(f.base_seconds, f.trunk_bytes, f.trunk_peak, f.trunk_cost) for f in (self, other)]
         return self.blocks == other.blocks and trunks[0] == trunks[1]
 
@@ -84,7 +83,7 @@ class Figures:
         return Fraction(self.base_seconds) + exact_sum(o.seconds for o in self.chosen(selection))
 
     def bytes(self, selection: Mapping[str, str]) -> int:
-        """Bytes of weights, and of the largest peak of activations."""
+        """Bytes of weights plus the largest activation peak."""
         options = self.chosen(selection)
         weights = self.trunk_bytes + sum(o.weight_bytes for o in options)
         return weights + max([self.trunk_peak, *(o.peak_bytes for o in options)])
@@ -112,11 +111,11 @@ class Figures:
 
     # ---- extremes ---------------------------------------------------------------------------------------------------
     def least(self, measure: Measure) -> Selection:
-        """In every block the option with the least of something; the first of equals, so the original before others."""
+        """In every block the option with the least measure; the first of equals, so the original before others."""
         return {name: min(options, key=measure).variant for name, options in self.blocks}
 
     def most(self, measure: Measure) -> float:
-        """The sum over blocks of the most that an option comes to."""
+        """The sum over blocks of the largest measure of an option."""
         return float(sum(max(measure(o) for o in options) for _, options in self.blocks))
 
     def most_bytes(self) -> int:
@@ -125,15 +124,15 @@ class Figures:
         return self.trunk_bytes + int(self.most(lambda o: o.weight_bytes)) + max([self.trunk_peak, *peaks])
 
     def fastest(self) -> Selection:
-        """The selection that takes the least time."""
+        """The selection with the least seconds."""
         return self.least(lambda o: (o.seconds, o.cost))
 
     def lowest_peak(self) -> int:
-        """Bytes of activations that no selection does without."""
+        """The least activation peak of any selection, in bytes."""
         return max([self.trunk_peak, *(min(o.peak_bytes for o in options) for _, options in self.blocks)])
 
     def smallest(self) -> Selection:
-        """The selection that needs the least memory."""
+        """The selection with the least bytes."""
         lowest = self.lowest_peak()
         peaks = {max(lowest, o.peak_bytes) for _, options in self.blocks for o in options} or {lowest}
         return min((self._smallest_within(peak) for peak in sorted(peaks)), key=self.bytes)
@@ -152,6 +151,6 @@ def exact_sum(values: Iterable[float]) -> Fraction:
 
 
 def rounded_up(value: Fraction) -> float:
-    """As a floating-point number that is not below: what is predicted, given as a budget, must be enough."""
+    """The value as a float that is not below it, so that a prediction given as a budget is met."""
     near = float(value)
     return near if near >= value else near * (1 + sys.float_info.epsilon)

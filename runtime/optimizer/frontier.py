@@ -1,8 +1,8 @@
-"""Every trade between time, memory and accuracy that no other selection of a network beats.
+"""`Frontier`: the Pareto front of a network's selections over time, memory and accuracy.
 
-Block by block, partial selections are extended by every variant, and those are dropped that another one equals or beats
-in cost, seconds, weights and peak of activations: whatever follows, they stay behind. Sums are exact: as multiples of
-one power of two, floating-point numbers are integers.
+Dynamic programming: block by block, partial selections are extended by every variant, and those dominated in cost,
+seconds, weights and activation peak are dropped, since no extension makes up for it. Sums are exact: floating-point
+numbers are integers as multiples of one power of two.
 """
 
 from __future__ import annotations
@@ -27,29 +27,30 @@ Label = Tuple[int, int, int, int, int, int]
 Step = Tuple[int, int, int, int]
 
 _ROUNDING = 1e-12
+"""Accuracies nearer than this are compared by their exact predictions."""
 
 
 class Frontier:
-    """The selections of a network that no other one equals or beats in time, memory and accuracy at once.
+    """The non-dominated selections of a network, one for each combination of time, memory and accuracy.
 
-    ``seconds``, ``bytes`` and ``accuracy`` are tensors with a number for each of them.
+    ``seconds``, ``bytes`` and ``accuracy`` are float64 tensors (n,).
 
     Args:
         figures: the network's figures.
-        seconds: per inference, at most; what takes longer is left out. None is no limit.
-        accuracy: predicted, at least; what is predicted to be less accurate is left out. None is no limit.
+        seconds: the most per inference; None for no limit.
+        accuracy: the least predicted accuracy; None for no limit.
     """
 
     def __init__(self, figures: Figures, seconds: Optional[Fraction] = None, accuracy: Optional[float] = None) -> None:
         self.figures = figures
-        # Blocks that save time for few bytes come first: it keeps the number of partial selections down.
+        # Blocks that save time for few bytes come first, which keeps partial selections few.
         self._blocks = sorted(figures.blocks, key=_time_for_size)
         options = [o for _, row in self._blocks for o in row]
         self._cost_unit = _unit([figures.trunk_cost, *(o.cost for o in options)])
         self._time_unit = _unit([figures.base_seconds, *(o.seconds for o in options)])
         bound = most_cost(figures.manifest.predictor, accuracy) if accuracy is not None else None
         self._origins: List[Tuple[array[int], array[int]]] = []
-        ends = self._grow(
+        ends = self._extend(
             math.inf if bound is None else math.floor(bound * self._cost_unit),
             math.inf if seconds is None else math.floor(seconds * self._time_unit),
         )
@@ -61,10 +62,10 @@ class Frontier:
         self.bytes = _tensor([ends[i][2] + ends[i][3] for i in self._places])
         self.accuracy = _tensor([reached[i] for i in self._places])
 
-    def _grow(self, cost_limit: float, time_limit: float) -> List[Label]:
-        """The labels of whole selections that are not beaten and keep within limits.
+    def _extend(self, cost_limit: float, time_limit: float) -> List[Label]:
+        """The non-dominated labels of whole selections within limits.
 
-        Where they come from stays in ``_origins``: for every block, each label's option and what it extends.
+        ``_origins`` gets, for every block, each label's option and the label it extends.
         """
         figures, lowest = self.figures, self.figures.lowest_peak()
         start: Label = (
@@ -114,12 +115,12 @@ class Frontier:
     def _reaches(self, end: int, predicted: float, accuracy: float) -> bool:
         if abs(predicted - accuracy) > _ROUNDING:
             return predicted > accuracy
-        return self.figures.accuracy(self._trace(end)) >= accuracy  # as rounded as what is shown
+        return self.figures.accuracy(self._trace(end)) >= accuracy  # with the rounding of reported predictions
 
     def choices(self, power: Optional[Power]) -> List[Choice]:
         """All points, by seconds and then bytes; without measured latencies, by bytes."""
         choices = [self.figures.choice(self.selection(i), True, power) for i in range(len(self))]
-        # Predictions are rounded: what differed by less than that has become equal.
+        # Rounded predictions may have become equal.
         kept = unbeaten([(-c.accuracy, c.seconds or 0.0, c.memory_bytes, 0) for c in choices])
         return sorted((choices[i] for i in kept), key=lambda c: (c.seconds or 0.0, c.memory_bytes))
 
@@ -139,7 +140,7 @@ def _extended(labels: Sequence[Label], steps: Sequence[Step], cost_limit: float,
 
 
 def _survivors(labels: Sequence[Label], last: bool) -> List[Label]:
-    """The labels that none before them equals or beats; after the last block, weights and peak count as their sum."""
+    """The non-dominated labels; after the last block weights and peak count as their sum."""
     front = Front()
     if last:
         return [label for label in labels if front.takes(label[1], label[2] + label[3], 0)]
@@ -147,7 +148,7 @@ def _survivors(labels: Sequence[Label], last: bool) -> List[Label]:
 
 
 def _time_for_size(block: Tuple[str, Sequence[Option]]) -> float:
-    """How much time a block's variants differ in, for the bytes they differ in."""
+    """The range of seconds of a block's variants over their range of bytes."""
     seconds = [o.seconds for o in block[1]]
     sizes = [o.weight_bytes for o in block[1]]
     return (max(seconds) - min(seconds)) / (1 + max(sizes) - min(sizes))
@@ -158,7 +159,7 @@ def _tensor(numbers: Sequence[float]) -> Tensor:
 
 
 def _unit(values: Sequence[float]) -> int:
-    """The power of two by which all values are to be multiplied to be whole numbers."""
+    """The power of two that makes all values integers when they are multiplied by it."""
     return max((float(v).as_integer_ratio()[1] for v in values), default=1)
 
 

@@ -1,4 +1,4 @@
-"""What no other beats: the Pareto front of points with up to four numbers, the less the better in each."""
+"""The Pareto front of points with up to four coordinates, the less the better in each."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ Point = Tuple[float, float, float, float]
 
 
 class Staircase:
-    """The pairs of numbers seen so far that no other pair equals or beats: the first rising, the second falling."""
+    """The non-dominated pairs so far: the first coordinate rising, the second falling."""
 
     def __init__(self) -> None:
         self.first: List[float] = []
         self.second: List[float] = []
 
     def covers(self, first: float, second: float) -> bool:
-        """Whether a pair in it equals or beats this one."""
+        """Whether a pair in it equals or dominates this one."""
         place = bisect.bisect_right(self.first, first)
         return place > 0 and self.second[place - 1] <= second
 
     def add(self, first: float, second: float) -> None:
-        """Put in a pair that is not covered, and take out those that it covers."""
+        """Add a pair that is not covered, and remove those it covers."""
         start = end = bisect.bisect_left(self.first, first)
         while end < len(self.second) and self.second[end] >= second:
             end += 1
@@ -30,17 +30,17 @@ class Staircase:
 
 
 class Front:
-    """The points seen so far that none before them equals or beats, where points come sorted.
+    """The non-dominated points so far, where points come in sorted order.
 
-    The first number need not be told then: it is nowhere less than before. The fourth has few values, each of which
-    gets a staircase of the two between.
+    The first coordinate is then not needed, as it never falls. The fourth has few values, each with a staircase of the
+    second and third.
     """
 
     def __init__(self) -> None:
         self._levels: Dict[float, Staircase] = {}
 
     def takes(self, second: float, third: float, fourth: float) -> bool:
-        """Whether the next point is not equalled or beaten; it is in the front then."""
+        """Whether the next point is not equalled or dominated; it is then added."""
         for level, stairs in self._levels.items():
             if level <= fourth:
                 place = bisect.bisect_right(stairs.first, second)
@@ -51,6 +51,6 @@ class Front:
 
 
 def unbeaten(points: Sequence[Point]) -> List[int]:
-    """The places of the points that no other one equals or beats in all numbers, sorted; the first of equals."""
+    """The indices of the non-dominated points, in the points' sorted order; the first of equals."""
     front = Front()
     return [i for i in sorted(range(len(points)), key=lambda i: points[i]) if front.takes(*points[i][1:])]

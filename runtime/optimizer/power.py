@@ -1,4 +1,4 @@
-"""Energy, from the power figures a user has measured."""
+"""`Power`: energy, from power measured by the user."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from legodnn.shared.errors import UsageError
 
 @dataclass(frozen=True)
 class Power:
-    """What the device draws: watts while the network computes, and watts while nothing does.
+    """The device's power in watts while the network computes, and while it is idle.
 
-    Energy is counted beyond idling, since the device idles whatever is chosen; leave ``idle_watts`` at 0 to count all
-    of it. Raises `UsageError` unless computing draws more than idling.
+    Energy is counted beyond idling, which no choice changes; leave ``idle_watts`` at 0 to count all of it. Raises
+    `UsageError` unless computing draws more than idling.
     """
 
     computing_watts: float
@@ -31,19 +31,19 @@ class Power:
             )
 
     def joules(self, seconds: float) -> float:
-        """Joules that an inference of so many seconds takes beyond idling."""
+        """Joules beyond idling of an inference of ``seconds``."""
         return (self.computing_watts - self.idle_watts) * seconds
 
     def watts(self, utilisation: float) -> float:
-        """Average watts of the device while this share of its cores' time is spent computing."""
+        """Average watts of the device at a utilisation of its cores."""
         return self.idle_watts + (self.computing_watts - self.idle_watts) * utilisation
 
     def seconds(self, joules: float) -> Fraction:
-        """The longest inference that takes no more joules beyond idling, exactly."""
+        """The longest inference with at most these joules beyond idling, in seconds, exactly."""
         return Fraction(joules) / self._extra
 
     def utilisation(self, watts: float) -> Fraction:
-        """The share of the cores' time that can be spent at an average of so many watts, exactly; may be negative."""
+        """The largest utilisation at an average of so many watts, exactly; may be negative."""
         return (Fraction(watts) - Fraction(self.idle_watts)) / self._extra
 
     @property

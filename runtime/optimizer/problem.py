@@ -1,4 +1,4 @@
-"""What is asked for, of one network or of several, and whether an answer is one: in exact arithmetic."""
+"""`Problem`: bounds and objective for one network or several, checked in exact arithmetic."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Selections = Sequence[Selection]
 """One for each network."""
 
 _PRICES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Weights of time against memory tried by `Problem.economical`; not tuned."""
 
 
 @dataclass(frozen=True)
 class Demand:
-    """What is asked of one network.
+    """The bounds on one network.
 
-    Its inferences take at most ``seconds``, its predicted accuracy is at least ``accuracy``; ``weight`` is what its
-    accuracy counts in the sum over networks, ``load`` what share of all cores' time a second of its inference is, times
-    its inferences per second.
+    Its inferences take at most ``seconds``, its predicted accuracy is at least ``accuracy``; ``weight`` is that of its
+    accuracy in the sum over networks, ``load`` the utilisation per second of an inference.
     """
 
     figures: Figures
@@ -34,7 +34,7 @@ class Demand:
 
     @property
     def most_cost(self) -> Optional[Fraction]:
-        """The bound on the sum of costs that the required accuracy is."""
+        """The bound on the sum of costs for the required accuracy; None for no bound."""
         return most_cost(self.figures.manifest.predictor, self.accuracy) if self.accuracy is not None else None
 
     def meets(self, selection: Selection) -> bool:
@@ -46,11 +46,11 @@ class Demand:
 
 @dataclass(frozen=True)
 class Problem:
-    """Demands on networks that share memory and cores, and what makes one answer better than another.
+    """Bounds on networks that share memory and cores, and an objective.
 
     ``memory_bytes`` bounds the sum of the networks' bytes, ``utilisation`` the sum of load times seconds. The
-    ``objective`` is the weighted sum of accuracies (the largest), time (of the cores) or memory (the least), or none
-    but to miss the bounds by little.
+    ``objective`` is to maximise the weighted sum of accuracies, to minimise time (of the cores) or memory, or only to
+    exceed the bounds least (`NEAREST`).
     """
 
     demands: Tuple[Demand, ...]
@@ -60,11 +60,11 @@ class Problem:
 
     # ---- exact checks -----------------------------------------------------------------------------------------------
     def bytes(self, selections: Selections) -> int:
-        """Bytes that the networks need together: each its weights and, since they may run at once, its activations."""
+        """Bytes of the networks together: weights and activations of each, since they may run at the same time."""
         return sum(d.figures.bytes(s) for d, s in zip(self.demands, selections))
 
     def used(self, selections: Selections) -> Fraction:
-        """The share of all cores' time that is spent."""
+        """The utilisation."""
         return sum((d.load * d.figures.seconds(s) for d, s in zip(self.demands, selections)), Fraction(0))
 
     def met(self, selections: Selections) -> bool:
@@ -75,9 +75,9 @@ class Problem:
             and (self.utilisation is None or self.used(selections) <= self.utilisation)
         )
 
-    def nearly_met(self, selections: Selections, hair: float) -> bool:
-        """Whether no bound is overstepped by more than this share of the most that anything comes to."""
-        used, bytes_, share = Fraction(0), 0, Fraction(hair)
+    def nearly_met(self, selections: Selections, tolerance: float) -> bool:
+        """Whether no bound is exceeded by more than ``tolerance`` times the largest value of its sum."""
+        used, bytes_, share = Fraction(0), 0, Fraction(tolerance)
         for demand, selection in zip(self.demands, selections):
             figures, most_cost = demand.figures, demand.most_cost
             most = Fraction(figures.base_seconds) + Fraction(figures.most(lambda o: o.seconds))
@@ -94,7 +94,7 @@ class Problem:
 
     # ---- answers without a solver -----------------------------------------------------------------------------------
     def unbounded_best(self) -> List[Selection]:
-        """The best selections if there were no bounds; no other answer is needed where they are within them."""
+        """The best selections without bounds; the answer, if they are within the bounds."""
         figures = [d.figures for d in self.demands]
         if self.objective == ACCURACY:
             return [f.least(lambda o: o.cost) for f in figures]
@@ -103,7 +103,7 @@ class Problem:
         return [f.smallest() for f in figures]
 
     def economical(self) -> Iterator[List[Selection]]:
-        """Selections that need little: the best for some prices of time, memory and accuracy."""
+        """Selections with small needs: the best ones for some prices of time, memory and accuracy."""
         for of_cost in (0.0, 0.1, 0.5):
             for of_time in _PRICES:
                 yield [d.figures.least(_price(d.figures, of_time, of_cost)) for d in self.demands]

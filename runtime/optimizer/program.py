@@ -1,11 +1,11 @@
 """The integer program of a problem (Han et al., MobiCom 2021): a binary for every variant, exactly one per block.
 
-The bounds are rows. Unless it is known that they can be kept, a further binary lifts them at a price nothing can
-outweigh, so that a problem that cannot be solved is found, with the nearest selections, in the same single solve. Rows
-and objective are in units of the most anything comes to, so that whatever the budget, numbers stay between 0 and 1.
+The bounds are rows. Unless a feasible selection is known, a further binary relaxes them at a price above any gain, so
+that one solve also finds that a problem is infeasible, and the nearest selections. Rows and objective are scaled by the
+largest value of their sums, so that coefficients are between 0 and 1 for any budget.
 
-What cannot change the answer is left out beforehand: variants that another of their block beats or equals in all that
-matters, bounds that nothing exceeds, and peaks of activations below what no selection does without.
+Presolve drops what cannot change the answer: dominated variants, bounds that nothing exceeds, and activation peaks
+below the least one of any selection.
 """
 
 from __future__ import annotations
@@ -21,16 +21,23 @@ from legodnn.runtime.optimizer.problem import ACCURACY, MEMORY, NEAREST, TIME, D
 from legodnn.runtime.optimizer.solver import solve
 
 _LIFTING = 10.0
+"""Price of relaxing the bounds: above the objective, which is at most about 1."""
+
 _OVER = 100.0
+"""Price of the relative excess over a bound: outweighs the objective where bounds are relaxed."""
+
 _AGAIN = 1e4
+"""Price of repeating a forbidden answer: above all others."""
+
 _SLIGHTLY = 1e-6
+"""Weight of the second objective, which breaks ties only."""
 
 Terms = Dict[Any, float]
 """A linear expression: coefficients by variable."""
 
 
 class Member:
-    """The part of the program that is about one network: its columns, and what they come to."""
+    """One network's part of the program: its columns and their linear expressions."""
 
     def __init__(self, number: int, demand: Demand, timed: bool, sized: bool) -> None:
         self.demand, self.figures = demand, demand.figures
@@ -43,15 +50,15 @@ class Member:
             self.take.append((name, columns))
 
     def terms(self, measure: Measure, unit: float) -> Terms:
-        """What the selection comes to, in a unit."""
+        """A measure of the selection, in a unit."""
         return {x: measure(o) / unit for _, columns in self.take for o, x in columns}
 
     def most(self, measure: Measure) -> float:
-        """The most that the blocks come to."""
+        """The largest value of a measure over selections."""
         return float(sum(max(measure(o) for o, _ in columns) for _, columns in self.take))
 
     def selection(self) -> Optional[Selection]:
-        """What the solved columns say; None unless every block has exactly one variant."""
+        """The selection of the solved columns; None unless every block has exactly one variant."""
         chosen = {name: [o.variant for o, x in columns if is_taken(x)] for name, columns in self.take}
         if any(len(variants) != 1 for variants in chosen.values()):
             return None
@@ -66,8 +73,8 @@ class Program:
     """The program of a problem.
 
     Args:
-        problem: what is asked for.
-        feasible: whether it is known that the bounds can be kept.
+        problem: the bounds and the objective.
+        feasible: whether a selection within the bounds is known.
     """
 
     def __init__(self, problem: Problem, feasible: bool) -> None:
@@ -101,7 +108,7 @@ class Program:
         return [m.selection() or {} for m in self.members]
 
     def forbid(self) -> None:
-        """Leave the selections that were found out of what may be found, unless there is nothing else."""
+        """Exclude the selections that were found, unless there are no others."""
         taken = [x for member in self.members for x in member.taken()]
         terms = {x: 1.0 for x in taken}
         if self.elastic:
@@ -119,7 +126,7 @@ class Program:
         return variable
 
     def _bound(self, name: str, terms: Terms, fixed: Fraction, limit: Fraction, most: Fraction) -> None:
-        """Keep terms and what is fixed, which never exceed 1 in units of ``most``, within a limit."""
+        """Bound terms, in units of ``most``, plus a constant ``fixed`` by a limit."""
         limit = max(Fraction(0), limit)
         if most <= limit:
             return
@@ -132,7 +139,7 @@ class Program:
         self._row(terms, pulp.LpConstraintLE, float((limit - fixed) / most))
 
     def _bound_member(self, member: Member) -> None:
-        """A network's own bounds: on its seconds, and through its sum of costs on its accuracy."""
+        """A network's own bounds: on seconds, and on accuracy through its sum of costs."""
         demand, figures = member.demand, member.figures
         if demand.seconds is not None:
             base, measure = Fraction(figures.base_seconds), _seconds
@@ -146,7 +153,7 @@ class Program:
             self._bound(f"cost_{member.number}", terms, fixed, most_cost, most)
 
     def _bound_memory(self) -> None:
-        """The networks' bytes together."""
+        """The bound on the networks' bytes together, or the objective."""
         limit, wanted = self.problem.memory_bytes, self.problem.objective == MEMORY
         most = sum(m.figures.most_bytes() for m in self.members)
         if not wanted and (limit is None or limit >= most):
@@ -158,7 +165,7 @@ class Program:
         self._add_to_objective(terms, wanted)
 
     def _bound_time(self) -> None:
-        """The cores' time that the networks take together."""
+        """The bound on the networks' utilisation together, or the objective."""
         limit, wanted = self.problem.utilisation, self.problem.objective == TIME
         if not wanted and limit is None:
             return
@@ -175,7 +182,7 @@ class Program:
         self._add_to_objective(terms, wanted)
 
     def _sizes(self, most: int) -> Terms:
-        """Weights, and a variable for each network that no peak of its activations exceeds."""
+        """Weights, plus a variable per network that bounds its activation peak from above."""
         terms: Terms = {}
         for member in self.members:
             terms.update(member.terms(lambda o: o.weight_bytes, most))
@@ -194,13 +201,13 @@ class Program:
             self._pay(variable, price)
 
     def _price_costs(self) -> None:
-        """The predicted accuracy never rises with the sum of costs."""
+        """Minimise the sum of costs, since the predicted accuracy never rises with it."""
         total = sum(m.most(_cost) for m in self.members) or 1.0
         for member in self.members:
             self._add_to_objective(member.terms(_cost, total), True)
 
     def _price_ties(self) -> None:
-        """Of equal answers the smaller one, or where size or time was asked for, the more accurate one."""
+        """Break ties: by weights for the objective accuracy, by costs for the others."""
         by_size = self.problem.objective == ACCURACY
         measure: Measure = (lambda o: o.weight_bytes) if by_size else _cost
         total = sum(m.most(measure) for m in self.members) or 1.0
@@ -209,7 +216,8 @@ class Program:
 
 
 def undominated(options: Sequence[Option], lowest_peak: int, timed: bool, sized: bool) -> List[Option]:
-    """The options that no other one of the block beats or equals in all that matters; the smaller one of equals."""
+    """The options of a block that no other dominates or equals in the figures that matter; the smaller one of
+    equals."""
     figures = [
         (o.cost, o.seconds * timed, o.weight_bytes * sized, max(o.peak_bytes, lowest_peak) * sized) for o in options
     ]
@@ -219,7 +227,7 @@ def undominated(options: Sequence[Option], lowest_peak: int, timed: bool, sized:
 
 
 def add_row(lp: Any, terms: Terms, sense: int, limit: float) -> None:
-    """Bound a linear expression in a program of PuLP's; ``sense`` is PuLP's."""
+    """Add a row to a PuLP program; ``sense`` is PuLP's."""
     lp.addConstraint(pulp.LpConstraint(pulp.LpAffineExpression(terms), sense, rhs=limit))
 
 

@@ -1,6 +1,6 @@
 """`ScalingOptimizer`: the best selection of one network within budgets.
 
-What it searches with is imported at the first search, so that networks answer sooner.
+The solver is imported at the first search, so that the first inference is sooner.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class _Wish:
 
     @property
     def powered(self) -> bool:
-        """Whether it is about energy."""
+        """Whether power figures are needed."""
         return self.joules is not None or self.minimise == "energy"
 
     @property
     def timed(self) -> bool:
-        """Whether latencies matter."""
+        """Whether latencies are needed."""
         return self.powered or self.seconds is not None or self.minimise == "time"
 
 
@@ -56,10 +56,10 @@ class ScalingOptimizer:
     """Chooses selections for a network.
 
     Args:
-        network: what to choose for; `LatencyEstimator` must have measured it before time or energy can be asked for.
-        count_activations: whether memory means weights and peak activations, or weights alone.
-        closest: take the nearest selection for a budget that cannot be met instead of raising.
-        power: what the device draws; energy can be asked for where it is given.
+        network: the network; budgets of time or energy need its `LatencyEstimator` table.
+        count_activations: whether memory counts weights and peak activations, or weights alone.
+        closest: return the nearest selection for a budget that cannot be met instead of raising.
+        power: the device's power; required for energy.
     """
 
     def __init__(
@@ -86,14 +86,13 @@ class ScalingOptimizer:
         minimise: Optional[str] = None,
         wait: bool = True,
     ) -> Choice:
-        """Choose as `choose` does, and switch the network to the choice; inferences go on meanwhile.
+        """Choose as `choose` does, and switch the network to the choice while inferences run.
 
-        Returns when the choice serves; with ``wait=False`` at once, and the switch is made in the background:
-        ``network.switching.result()`` then waits for it and raises what failed, which is logged as well. It takes
-        up to a second for each block that changes then, since it lets inferences through that it would delay otherwise.
-        A variant that turns out not to work on this device is excluded and the choice made again. Whatever is raised,
-        the network runs on as before. With ``memory_bytes``, compositions kept for the way back are within it together
-        with what runs.
+        Returns when the choice runs; with ``wait=False`` at once, and the switch is made in the background:
+        ``network.switching.result()`` then waits for it and raises its error, which is also logged. In the background
+        each changed block takes up to a second, since the switch yields to inference. A variant that turns out not to
+        work on this device is excluded, and the choice made again. After any error the network runs as before. With
+        ``memory_bytes``, the current and the cached compositions together are bounded by it.
         """
 
         def choose() -> Choice:
@@ -109,7 +108,7 @@ class ScalingOptimizer:
                 self.network.select(choice.selection)
                 return choice
             except UnusableVariant:
-                choice = choose()  # which is without that variant
+                choice = choose()  # without that variant
 
     def choose(
         self,
@@ -120,13 +119,14 @@ class ScalingOptimizer:
         accuracy: Optional[float] = None,
         minimise: Optional[str] = None,
     ) -> Choice:
-        """The most accurate selection within budgets, or the one with the least of something for a required accuracy.
+        """The most accurate selection within budgets, or the one with the least of ``minimise`` for a required
+        accuracy.
 
         Args:
-            seconds: per inference, at most. None is no limit, here and below.
-            memory_bytes: of weights and peak activations, at most.
-            joules: per inference beyond idling, at most.
-            accuracy: predicted accuracy as a fraction, at least.
+            seconds: the most per inference; None for no limit, here and below.
+            memory_bytes: the most bytes of weights and peak activations.
+            joules: the most per inference beyond idling.
+            accuracy: the least predicted accuracy, as a fraction.
             minimise: ``"time"``, ``"memory"`` or ``"energy"``; the accuracy must then be given.
 
         Raises `UsageError` for budgets that are not positive numbers, and for time or energy where latencies or power
@@ -159,26 +159,27 @@ class ScalingOptimizer:
         return Problem(
             demands=(Demand(figures, seconds=min(limits) if limits else None, accuracy=wish.accuracy),),
             memory_bytes=Fraction(wish.memory_bytes) if wish.memory_bytes is not None else None,
-            # Energy grows with time and with nothing else.
+            # Energy depends on time alone.
             objective={None: ACCURACY, "memory": MEMORY}.get(wish.minimise, TIME),
         )
 
-    # ---- what can be had --------------------------------------------------------------------------------------------
+    # ---- achievable -------------------------------------------------------------------------------------------------
     def minimum_seconds(self) -> Optional[float]:
-        """The least time any selection needs; None where latencies have not been measured."""
+        """The least seconds of any selection; None where latencies have not been measured."""
         figures = Figures(self.network, self.count_activations)
         return rounded_up(figures.seconds(figures.fastest())) if figures.measured else None
 
     def minimum_bytes(self) -> int:
-        """The least memory any selection needs."""
+        """The least bytes of any selection."""
         figures = Figures(self.network, self.count_activations)
         return figures.bytes(figures.smallest())
 
     def frontier(self) -> List[Choice]:
-        """Every trade there is: the selections that no other one equals or beats in time, memory and accuracy at once.
+        """The Pareto front over time, memory and accuracy: all non-dominated selections.
 
-        Exact; each combination of the three once, sorted by time and then memory, or by memory alone where latencies
-        have not been measured. Ten blocks with five variants take a tenth of a second on a PC, twenty a few seconds.
+        Exact, with each combination of the three once; sorted by time and then memory, or by memory alone where
+        latencies have not been measured. Ten blocks with five variants take a tenth of a second on a PC, twenty a few
+        seconds.
         """
         from legodnn.runtime.optimizer.frontier import Frontier
 
@@ -205,7 +206,7 @@ class ScalingOptimizer:
             best.append(f"an accuracy of {most:.2%}")
             nearest = f"{nearest} for {choice.accuracy:.2%}"
         return InfeasibleBudget(
-            f"no selection fits {' and '.join(wanted)}: the best that can be had is {' or '.join(best)}"
+            f"no selection fits {' and '.join(wanted)}: the best achievable is {' or '.join(best)}"
             f"{', each taken alone' if len(best) > 1 else ''}; the nearest selection needs {nearest}",
             minimum_seconds=least_seconds,
             minimum_bytes=least_bytes,

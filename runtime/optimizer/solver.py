@@ -1,7 +1,7 @@
-"""Solving an integer program with whatever solver there is.
+"""Solves integer programs with any available solver.
 
-CBC as PuLP brings it comes first, then every other solver PuLP finds on this machine. Whatever goes wrong with one, the
-next is tried; what went wrong with all is one exception of one line.
+The CBC bundled with PuLP comes first, then every other solver that PuLP finds on this machine. After any failure the
+next one is tried; if all fail, one exception lists the reasons in one line.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ import pulp
 from legodnn.shared.errors import SolverError
 
 SOLVER_SECONDS = 30.0
-"""How long each solver may take."""
+"""The time limit of each solver: choosing for 50 networks takes 1 s (median, tests/benchmarks/README.md)."""
 
-_GRACE = 5.0  # CBC looks at the clock now and then only
+_GRACE = 5.0
+"""Seconds beyond the limit before CBC is killed, since it checks its clock only now and then; not tuned."""
 _FAST_FOLDER = "/dev/shm"
 
 
 def solve(program: Any, usable: Callable[[], bool], heuristics: bool = True) -> None:
-    """Solve a PuLP problem to proven optimality; its variables then have values.
+    """Solve a PuLP problem to proven optimality, and set its variables.
 
-    ``usable`` is asked whether these values are an answer; ``heuristics`` is whether CBC looks for answers before it
-    branches, which takes longer than branching where programs are small. Raises `SolverError` where no solver answers.
+    ``usable`` tells whether their values are an answer; ``heuristics`` is whether CBC runs its heuristics before it
+    branches, which takes longer than branching for small programs. Raises `SolverError` where no solver answers.
     """
     reasons: List[str] = []
     for name, make in _solvers(heuristics):
@@ -49,7 +50,7 @@ def _attempt(program: Any, make: Callable[[], Any], usable: Callable[[], bool]) 
     program.assignStatus(pulp.LpStatusNotSolved)
     try:
         program.solve(make())
-    except Exception as error:  # PuLP's interfaces raise whatever their makers thought of
+    except Exception as error:  # PuLP's interfaces raise exceptions of any type
         return f"failed ({' '.join(str(error).split()) or type(error).__name__})"
     if program.status == pulp.LpStatusOptimal and program.sol_status == pulp.LpSolutionOptimal:
         return None if usable() else "answered with something that is no selection"
@@ -79,7 +80,7 @@ def _other(name: str, heuristics: bool) -> Any:
 class Cbc(pulp.COIN_CMD):  # type: ignore[misc]
     """CBC at a path.
 
-    PuLP's own way of running it waits without a limit and has every column and row written out and read.
+    PuLP's own call of it waits without a limit, and writes and reads every column and row by name.
     """
 
     def __init__(self, path: str, heuristics: bool) -> None:
@@ -100,7 +101,7 @@ class Cbc(pulp.COIN_CMD):  # type: ignore[misc]
 
     def _run(self, source: str, result: str) -> None:
         command = [self.path, source, "-sec", f"{SOLVER_SECONDS:g}", "-timeMode", "elapsed"]
-        # What these save in branching they cost several times over in programs as small as ours.
+        # For programs this small these cost several times the branching they save.
         command += ["-preprocess", "off", "-cuts", "off", "-heuristics", self.heuristics]
         command += ["-solve", "-solution", result]
         nothing = subprocess.DEVNULL
@@ -124,7 +125,7 @@ class Cbc(pulp.COIN_CMD):  # type: ignore[misc]
 
 
 def _folder() -> "tempfile.TemporaryDirectory[str]":
-    """A folder for CBC's files: in memory where the system has a place for that, else where temporary files go."""
+    """A temporary folder for CBC's files, in memory if the system has `_FAST_FOLDER`."""
     with suppress(OSError):
         return tempfile.TemporaryDirectory(prefix="legodnn-", dir=_FAST_FOLDER)
     try:

@@ -1,4 +1,4 @@
-"""`Estimator`: what the measurements of a network on this device have in common."""
+"""`Estimator`: the base class of measurements on this device."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from legodnn.runtime.network import Network
 
 
 class Estimator:
-    """Measures what a network's variants take on this device.
+    """Measures a network's variants on this device.
 
     Args:
         network: the network, which gets the result.
-        seed: of the selections that are measured.
+        seed: of the random selections that are measured.
     """
 
     def __init__(self, network: Network, seed: int = 0) -> None:

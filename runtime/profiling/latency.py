@@ -1,9 +1,9 @@
-"""`LatencyEstimator`: how long every variant takes on this device, measured on whole compositions.
+"""`LatencyEstimator`: seconds of every variant on this device, measured on whole compositions.
 
-Blocks timed alone take longer than inside a network whose operators are fused across their borders, so whole
-compositions are timed: selections in which every variant of every block appears equally often. They are measured in
-small groups with the teacher, composed anew for each, as a reference. All members of a group take turns, and what is
-kept of a turn is the ratio to the reference, so that a disturbance or a throttling CPU meets all alike.
+A block timed alone takes longer than inside a network whose operators are fused across blocks, so whole compositions
+are timed: selections in which every variant of every block appears equally often. They are measured in small groups
+with the teacher, composed anew for each group, as the reference. The members of a group run in turns, and a turn's
+result is the ratio to the reference, so that a disturbance or a throttling CPU affects all alike.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from legodnn.runtime.engine.composer import Progress
 from legodnn.runtime.profiling.estimator import Estimator
 
 GROUP = 6
-"""Compositions that take turns with a reference."""
+"""Compositions per group, beside the reference: bounds the compositions in memory at a time; not tuned."""
 
 PER_UNKNOWN = 2.0
-"""Compositions measured for every number to be found, where that is not too much."""
+"""Compositions measured per unknown of the table, within `INFERENCES`: twice what a solution needs; not tuned."""
 
 INFERENCES = 2_750
-"""The most inferences for all of it but finding the way to run, which takes some 200."""
+"""The most inferences of a measurement: bounds its time; finding the backend takes about 200 more."""
 
 COMPOSING = WARM_UP + 1
-"""Inferences that making a composition takes: it is warmed up and compared with its segments."""
+"""Inferences for making a composition: its warm-up, and one through its segments for comparison."""
 
 FEWEST_TURNS, MOST_TURNS = 5, 41
 TURN_SECONDS = 2.0
-"""Time spent on the turns of a group, within the bounds above."""
+"""Seconds for the turns of a group, within the bounds above; not tuned."""
 
 COLD_SECONDS = 0.010
-"""A shorter inference depends on whether the one before was of the same network, as it is while frames flow."""
+"""Shorter inferences are repeated in their turn, as they depend on warm CPU caches; not tuned."""
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """How much is measured: compositions, turns of each, and inferences in a turn (only the last one counts)."""
+    """Compositions, turns of each, and inferences per turn, of which the last one counts."""
 
     compositions: int
     turns: int
@@ -58,9 +58,9 @@ class LatencyEstimator(Estimator):
     """
 
     def profile_all_blocks(self, progress: Optional[Progress] = None, again: bool = False) -> LatencyTable:
-        """Seconds of every variant; from this device's cache where they are known, unless ``again``.
+        """Return seconds of every variant, from this device's cache if it has them, unless ``again``.
 
-        Raises what composing raises: `BundleError`, `CompositionError`.
+        ``progress`` is called with the compositions measured and their total. Raises `BundleError`, `CompositionError`.
         """
         manifest = self.network.manifest
         table = None if again else read_table(self.network.cache.get("latency"), manifest)
@@ -71,7 +71,7 @@ class LatencyEstimator(Estimator):
         return table
 
     def predict(self, selection: Mapping[str, str]) -> float:
-        """Seconds per inference of a selection; measures first where that has not been done."""
+        """Predicted seconds per inference of a selection; measures first if the network has no table."""
         table = self.network.latency or self.profile_all_blocks()
         return table.predict(selection)
 
@@ -83,7 +83,7 @@ class LatencyEstimator(Estimator):
         ratios: List[float] = []
         references: List[float] = []
         for start in range(0, len(selections), GROUP):
-            if start:  # composed anew, as the members are: where weights lie in memory matters, too
+            if start:  # composed anew as the members are, since addresses of weights affect times
                 reference = self._reference()
             group = [reference, *(self.network.compose(s) for s in selections[start : start + GROUP])]
             turns = time_turns(group, inputs, plan.turns, plan.repeats)
@@ -97,7 +97,7 @@ class LatencyEstimator(Estimator):
         return self.network.compose(self.network.manifest.original_selection)
 
     def _plan(self, reference: Composition) -> _Plan:
-        """As many compositions as are wanted, or as fit into the inferences with the fewest turns."""
+        """`PER_UNKNOWN` compositions per unknown, or as many as fit into `INFERENCES` with the fewest turns."""
         inputs = self.network.sample_inputs()
         started = time.perf_counter()
         reference(*inputs)

@@ -1,9 +1,9 @@
-"""`MemoryEstimator`: what selections make a process grow by on this device, measured in processes of their own.
+"""`MemoryEstimator`: memory of selections on this device, profiled in fresh processes.
 
-Inside a process that has run before, or that does other things as well, growth cannot be told: memory that was freed is
-used again, and operators once compiled are kept. So a few selections, the largest and the smallest among them, are each
-run in a fresh process; a line through their sizes is the `MemoryTable`. Only Linux tells how much a process held at
-most; elsewhere nothing is measured, and the bundle's tables are all there is.
+A process that ran other things before cannot be profiled: freed memory is reused, and compiled operators are cached.
+So a few selections, the largest and the smallest among them, each run in a fresh process, and the `MemoryTable` is a
+line fitted to their sizes. Only Linux reports a process's peak; elsewhere nothing is measured and predictions use the
+manifest.
 """
 
 from __future__ import annotations
@@ -18,25 +18,27 @@ import torch
 from legodnn.runtime.device import child, footprint
 from legodnn.runtime.device.allocator import give_back
 from legodnn.runtime.device.memory_table import MemoryTable, fit_memory_table, lightest, read_memory_table
-from legodnn.runtime.engine import Composer, Way
+from legodnn.runtime.engine import Backend, Composer
 from legodnn.runtime.engine.composer import Progress
 from legodnn.runtime.engine.small import touch
 from legodnn.runtime.network import Network
 from legodnn.runtime.profiling.estimator import Estimator
 
 MIXED = 3
-"""Random selections that are measured beside the original and the smallest."""
+"""Random selections measured beside the original and the smallest; not tuned."""
 
 FRAMES = 20
+"""Inferences during which the peak is measured; not tuned."""
+
 PATIENCE = 600.0
-"""Seconds that a process may take."""
+"""Seconds after which a process is given up: a bound against hanging, far above the usual; not tuned."""
 
 _CHILD = "from legodnn.runtime.profiling.memory import answer; answer()"
 
 
-class Growth(NamedTuple):
-    """Bytes that a process has grown by: while frames flow at most, and when they have gone and memory is given back;
-    and at most while the selection was made to run."""
+class MemoryProfile(NamedTuple):
+    """Bytes over the process before it opened the bundle: the peak during inferences, what is resident after them, and
+    the peak while the composition was made."""
 
     peak: int
     resident: int
@@ -44,15 +46,16 @@ class Growth(NamedTuple):
 
 
 class MemoryEstimator(Estimator):
-    """Measures what a network's selections need on this device; the network's ``memory`` is set to the result.
+    """Measures the memory of a network's selections on this device; sets the network's ``memory`` to the result.
 
     See `Estimator` for the arguments.
     """
 
     def profile_all_blocks(self, progress: Optional[Progress] = None, again: bool = False) -> Optional[MemoryTable]:
-        """What selections need; from this device's cache where it is known, unless ``again``.
+        """Return the memory table, from this device's cache if it has one, unless ``again``.
 
-        None where it cannot be measured. Raises what composing raises, where the way to run has to be found first.
+        None where it cannot be measured. ``progress`` is called with the selections measured and their total. Raises
+        the errors of `Network.compose`, where the backend has to be found first.
         """
         network = self.network
         if network.way is None:
@@ -66,10 +69,10 @@ class MemoryEstimator(Estimator):
         return table
 
     def remembered(self) -> Optional[MemoryTable]:
-        """What was measured before on this device for the way the network runs; None where nothing was."""
+        """Return the cached table for the network's backend, and set ``memory`` to it; None where there is none."""
         network = self.network
-        way = network.way or Way.from_text(network.cache.get("way"))
-        network.memory = read_memory_table(network.cache.get("memory"), str(way))
+        backend = network.way or Backend.from_text(network.cache.get("way"))
+        network.memory = read_memory_table(network.cache.get("memory"), str(backend))
         return network.memory
 
     def selections(self) -> List[Dict[str, str]]:
@@ -79,47 +82,47 @@ class MemoryEstimator(Estimator):
         found = [self.network.manifest.original_selection, lightest(self.network.manifest), *mixed]
         return [s for i, s in enumerate(found) if s not in found[:i]]
 
-    def _measured(self, way: Way, progress: Optional[Progress]) -> Optional[MemoryTable]:
-        network, selections, grown = self.network, self.selections(), []
+    def _measured(self, backend: Backend, progress: Optional[Progress]) -> Optional[MemoryTable]:
+        network, selections, sizes = self.network, self.selections(), []
         for selection in selections:
-            growth = measure_growth(network.reader.path, way, selection, network.batch)
-            if growth is None:
+            profile = profile_memory(network.reader.path, backend, selection, network.batch)
+            if profile is None:
                 return None
-            grown.append(growth.peak)
+            sizes.append(profile.peak)
             if progress is not None:
-                progress(len(grown), len(selections))
-        apart = way.engine in ("compiled", "optimized")
-        return fit_memory_table(network.manifest, str(way), selections, grown, apart)
+                progress(len(sizes), len(selections))
+        apart = backend.engine in ("compiled", "optimized")
+        return fit_memory_table(network.manifest, str(backend), selections, sizes, apart)
 
 
-def measure_growth(path: Path, way: Way, selection: Mapping[str, str], batch: int) -> Optional[Growth]:
-    """What a fresh process grows by; None where it cannot be told."""
+def profile_memory(path: Path, backend: Backend, selection: Mapping[str, str], batch: int) -> Optional[MemoryProfile]:
+    """The memory profile of a selection in a fresh process; None where it cannot be measured."""
     if not footprint.can_be_told():
         return None
-    request = {"path": str(path), "way": str(way), "batch": batch, "threads": torch.get_num_threads()}
+    request = {"path": str(path), "backend": str(backend), "batch": batch, "threads": torch.get_num_threads()}
     answer = child.ask(_CHILD, {**request, "selection": dict(selection)}, PATIENCE)
-    return Growth(*answer) if isinstance(answer, list) and len(answer) == len(Growth._fields) else None
+    return MemoryProfile(*answer) if isinstance(answer, list) and len(answer) == len(MemoryProfile._fields) else None
 
 
 # ---- in the fresh process -------------------------------------------------------------------------------------------
 def answer() -> None:
-    """Read a request from standard input, print what this process grows by."""
-    child.answer(_grown)
+    """Read a request from standard input, print this process's memory profile as JSON."""
+    child.answer(_profile)
 
 
-def _grown(request: Mapping[str, Any]) -> Growth:
+def _profile(request: Mapping[str, Any]) -> MemoryProfile:
     torch.set_num_threads(request["threads"])
-    way = Way.from_text(request["way"])
-    if way is None:
-        sys.exit(f"'{request['way']}' is no way to run")
-    touch(way)
+    backend = Backend.from_text(request["backend"])
+    if backend is None:
+        sys.exit(f"'{request['backend']}' is no backend")
+    touch(backend)
     give_back()
     before = footprint.resident_bytes()
     footprint.forget_peak()
     with Network.open(request["path"], cache=False, batch=request["batch"]) as network:
         inputs = network.sample_inputs()
         composer = Composer(network.reader, inputs)
-        composer.way = way
+        composer.backend = backend
         composition = composer.compose(request["selection"])
         loading = footprint.peak_bytes()
         give_back()
@@ -128,4 +131,4 @@ def _grown(request: Mapping[str, Any]) -> Growth:
             composition(*inputs)
         peak = footprint.peak_bytes()
         give_back()
-        return Growth(peak - before, footprint.resident_bytes() - before, loading - before)
+        return MemoryProfile(peak - before, footprint.resident_bytes() - before, loading - before)

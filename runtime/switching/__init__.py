@@ -1,5 +1,5 @@
-"""Changing what runs while it runs.
+"""Switching between selections while inferences run.
 
-    switcher    Switcher: holds the composition that runs, puts others in its place, keeps some for the way back
-    background  Background: jobs in a thread of their own that stands back behind inferences
+    switcher    Switcher: the current composition, switches, and the cache of earlier compositions
+    background  Background: jobs in a thread of their own, at a low priority
 """

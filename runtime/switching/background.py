@@ -1,4 +1,4 @@
-"""`Background`: jobs in a thread of their own, of which only the latest matters, that make way for others."""
+"""`Background`: jobs in a thread of their own, at a low priority; only the latest request counts."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from contextlib import contextmanager
 from typing import Any, Callable, Iterator, Optional, Tuple
 
 NICENESS = 10
-"""How far a background thread stands back where threads outnumber cores: it gets a tenth of what another one gets. With
-more, it would hold Python's interpreter for long where other processes want all cores; with half as much, twice as many
-inferences were late while two networks were switched that keep two cores busy."""
+"""The nice value of the background thread: where threads outnumber cores, it gets a tenth of another thread's time.
+
+With a higher one it would hold Python's interpreter lock for long while other processes use all cores; with half of it,
+twice as many inferences were late while two networks were switched that keep two cores busy."""
 
 TURN_SECONDS = 1e-4
-"""How long a thread may keep Python's interpreter from others while something is made, where it can be stopped at all.
-Usually it is 5 ms, which is more than many an inference takes."""
+"""Python's switch interval in seconds while a composition is made. The default of 5 ms is longer than many
+inferences."""
 
 
 class Background:
-    """Runs jobs one after the other; one that has not begun is dropped for a later one.
+    """Runs jobs one after the other; a later one replaces one that has not begun.
 
-    There is a thread while there is something to do. ``name`` is its name.
+    The thread, called ``name``, exists while there are jobs.
     """
 
     def __init__(self, name: str) -> None:
@@ -33,11 +34,11 @@ class Background:
 
     @property
     def is_current(self) -> bool:
-        """Whether it is this one's thread that asks."""
+        """Whether the caller is this object's thread."""
         return threading.current_thread() is self._thread
 
     def submit(self, job: Callable[[], Any]) -> "Future[Any]":
-        """Ask for a job; the future has what it returns or raises."""
+        """Queue a job; the future has its result or exception."""
         future: "Future[Any]" = Future()
         with self._lock:
             self._drop_next()
@@ -49,7 +50,7 @@ class Background:
         return future
 
     def close(self) -> None:
-        """Drop what has not begun, and return when what has begun is done."""
+        """Cancel the job that has not begun, and return when the running one is done."""
         with self._lock:
             self._drop_next()
             thread = self._thread
@@ -63,7 +64,7 @@ class Background:
             self._next = None
 
     def _work(self) -> None:
-        _stand_back()
+        _lower_priority()
         while True:
             with self._lock:
                 if self._next is None:
@@ -72,7 +73,7 @@ class Background:
                 (future, job), self._next = self._next, None
             if future.set_running_or_notify_cancel():
                 _do(future, job)
-            del future, job  # whatever they hold must not outlive them here
+            del future, job  # else they would stay referenced until the next job
 
 
 def _do(future: "Future[Any]", job: Callable[[], Any]) -> None:
@@ -84,15 +85,15 @@ def _do(future: "Future[Any]", job: Callable[[], Any]) -> None:
         future.set_result(result)
 
 
-def _stand_back() -> None:
-    """Let the scheduler prefer other threads to this one."""
+def _lower_priority() -> None:
+    """Yield to inference: let the scheduler prefer other threads to this one."""
     if sys.platform == "linux":  # elsewhere it would be the whole process
         me = threading.get_native_id()
         os.setpriority(os.PRIO_PROCESS, me, max(NICENESS, os.getpriority(os.PRIO_PROCESS, me)))
 
 
 class _Turns:
-    """Python's switch interval, which is the process's: short while anybody asks for it, and then what it was."""
+    """Python's process-wide switch interval: short while any thread asks for it, then restored."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -101,7 +102,7 @@ class _Turns:
 
     @contextmanager
     def short(self) -> Iterator[None]:
-        """Within this, threads that wait for the interpreter get it soon."""
+        """A context in which threads waiting for the interpreter lock get it within `TURN_SECONDS`."""
         with self._lock:
             if self._asking == 0:
                 self._before = sys.getswitchinterval()

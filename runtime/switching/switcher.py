@@ -1,4 +1,4 @@
-"""Changing what runs: new compositions are made beside the running one, and those recently used are kept."""
+"""`Switcher`: makes new compositions beside the current one, and caches those used recently."""
 
 from __future__ import annotations
 
@@ -19,20 +19,23 @@ from legodnn.shared.errors import CompositionError, OutOfMemory, UnusableVariant
 
 Selection = Mapping[str, str]
 Again = Callable[[], Selection]
-"""What to switch to instead, after a variant turned out to be unusable."""
+"""Returns another selection, after a variant turned out to be unusable."""
 
 INFERENCES_BETWEEN = 1200
-"""Inferences let through between two segments, of which each delays five or six, or fewer where they take longer."""
+"""Inferences waited for between two segments, of which each delays five or six: so one in 200 or so is late; fewer
+where
+`LONGEST_PAUSE` ends first."""
 
 LONGEST_PAUSE = 1.0
-"""Seconds between two segments at most."""
+"""Seconds between two segments, at most: bounds the time of a switch; not tuned."""
 
 FEWEST_BETWEEN = 10
-"""Inferences. Those so long that fewer fit into a pause are not helped by it, and the switch would take long."""
+"""Inferences that must fit into `LONGEST_PAUSE` for a pause to be made: longer ones gain nothing by it, while the
+switch
+would take long. Not tuned."""
 
 _LITTLE = 0.01
-"""The share of what the teacher needs that variants may take in memory to stay loaded, whatever else there is: far less
-than predictions of memory are off by."""
+"""Share of the teacher's bytes that prefetched variants may always take: far below the error of memory predictions."""
 
 _Key = Tuple[Tuple[str, str], ...]
 
@@ -40,10 +43,10 @@ logger = logging.getLogger("legodnn.switching")
 
 
 class Switcher:
-    """Holds the composition that runs, and puts others in its place.
+    """Holds the current composition, and switches to others.
 
-    Whoever runs ``current`` never waits: a switch is one assignment. Compositions that ran before are kept for the way
-    back while all of them together need no more than the limit; those used longest ago go first.
+    Inferences never wait: a switch is one assignment to ``current``. Compositions that ran before are cached within a
+    limit of bytes for all of them together; the least recently used are evicted first.
 
     Args:
         workshop: makes compositions.
@@ -54,21 +57,22 @@ class Switcher:
         self.closed = False
         self.asked: "Optional[Future[Composition]]" = None
         self.memory: Optional[MemoryTable] = None
-        """What selections come to in memory on this device; None where that is known by the bundle's tables alone."""
+        """The measured memory table of this device; None where only the manifest's bytes are known."""
         self._workshop = workshop
         self._teacher_bytes = needed_bytes(workshop.manifest, workshop.manifest.original_selection)
         self._keep_within, self._bound = 2.0 * self._teacher_bytes, float("inf")
         self._kept: "OrderedDict[_Key, Composition]" = OrderedDict()
         self._switching = threading.RLock()  # held while a composition is made
-        self._changing = threading.Lock()  # held for moments, while what is kept changes
+        self._changing = threading.Lock()  # held briefly, while the cache changes
         self._background = Background("legodnn-switch")
-        self._let_stay_loaded()
+        self._share_spare()
 
     # ---- switching --------------------------------------------------------------------------------------------------
     def switch(self, selection: Selection) -> Composition:
-        """Make a selection the one that runs, and return its composition once it does.
+        """Switch to a selection and return its composition.
 
-        Where anything fails, what ran before runs on, and the failure is raised.
+        Where this fails, the current composition stays and the error is raised. Raises also `CompositionError` after
+        `close`.
         """
         key = _key(selection)
         with self._switching:
@@ -81,13 +85,13 @@ class Switcher:
                 new.recent.clear()
                 self.current = self._kept[key] = new
                 self._kept.move_to_end(key)
-        self._let_go()
+        self._evict()
         return new
 
     def switch_later(self, selection: Selection, again: Optional[Again] = None) -> "Future[Composition]":
-        """Ask for a switch that is made in the background; a request that has not begun yet is dropped for this one.
+        """Request a switch in the background; it replaces a request that has not begun.
 
-        ``again`` is asked for another selection where a variant of this one turns out to be unusable.
+        ``again`` is called for another selection where a variant of this one turns out to be unusable.
         """
         if self.closed:
             raise CompositionError("the network was closed; open it again")
@@ -108,8 +112,8 @@ class Switcher:
                 raise
 
     def _made(self, selection: Selection) -> Composition:
-        """A new composition; what is kept makes room for it first."""
-        self._let_go([selection])
+        """A new composition; cached ones are evicted for it first."""
+        self._evict([selection])
         with short_turns():
             try:
                 return self._compose(selection)
@@ -119,13 +123,12 @@ class Switcher:
                 return self._compose(selection)
 
     def _compose(self, selection: Selection) -> Composition:
-        return self._workshop.compose(selection, between=self._make_way)
+        return self._workshop.compose(selection, between=self._yield_to_inference)
 
-    def _make_way(self) -> None:
-        """Let inferences through, between two segments of a composition that is made in the background.
+    def _yield_to_inference(self) -> None:
+        """Pause between two segments of a composition made in the background, so that few inferences are late.
 
-        While torch loads a segment, no other thread gets Python's interpreter: the inference that waits for it is late.
-        There must be many that are not.
+        While torch loads a segment it holds Python's interpreter lock, and delays the inferences that wait for it.
         """
         current = self.current
         before = list(current.recent) if current is not None else []
@@ -138,56 +141,56 @@ class Switcher:
         if list(current.recent) != before:  # inferences are running
             time.sleep(min(INFERENCES_BETWEEN * usual, LONGEST_PAUSE))
 
-    # ---- what is kept -----------------------------------------------------------------------------------------------
+    # ---- the cache --------------------------------------------------------------------------------------------------
     @property
     def loaded(self) -> List[Dict[str, str]]:
-        """The selections whose compositions are in memory; the one that runs, if there is one, is the last."""
+        """The selections whose compositions are in memory; the current one, if there is one, is the last."""
         with self._changing:
             return [dict(c.selection) for c in self._kept.values()]
 
     @property
     def keep_within(self) -> float:
-        """Bytes that all compositions together may need, at first twice what the teacher needs.
+        """The cache limit in bytes for all compositions together, at first twice what the teacher needs.
 
-        What is above a new limit goes at once.
+        A lower limit evicts at once.
         """
         return self._keep_within
 
     @keep_within.setter
     def keep_within(self, limit: float) -> None:
         self._keep_within = limit
-        self._let_go()
+        self._evict()
 
     @property
     def spare(self) -> float:
-        """Bytes that compositions leave of the limits; negative where they are over them."""
+        """Bytes of the limits that compositions leave; negative where they exceed them."""
         return min(self._keep_within, self._bound) - self._together(self.loaded)
 
     def _together(self, selections: Iterable[Selection]) -> int:
-        """Bytes that compositions of some selections need when they are there at once."""
+        """Bytes of the compositions of some selections in memory together."""
         return needed_together(self._workshop.manifest, selections, self.memory)
 
     def bound(self, limit: Optional[float]) -> None:
-        """A further limit, which holds beside ``keep_within``; None for none."""
+        """Set a second limit in bytes beside ``keep_within``; None for none."""
         before, self._bound = self._bound, float("inf") if limit is None else limit
-        if self._bound != before:  # controllers set it at each look
-            self._let_go()
+        if self._bound != before:  # controllers set it in every iteration
+            self._evict()
 
     def release_kept(self) -> bool:
-        """Let go of all compositions but the one that runs; whether there were any."""
+        """Evict all compositions but the current one; returns whether there were any."""
         return self._drop(lambda kept: True)
 
-    def _let_go(self, coming: Iterable[Selection] = ()) -> None:
-        """Let go of what was used longest ago until the rest, and what is coming, are within the limits."""
+    def _evict(self, coming: Iterable[Selection] = ()) -> None:
+        """Evict the least recently used until the rest, and selections about to be composed, are within the limits."""
         limit, more = min(self._keep_within, self._bound), list(coming)
         self._drop(lambda kept: self._together([*(c.selection for c in kept), *more]) > limit)
-        if not more:  # while a composition is made, what it is made of had better stay
-            self._let_stay_loaded()
+        if not more:  # else variants that the new composition shares would be unloaded
+            self._share_spare()
 
-    def _let_stay_loaded(self) -> None:
-        """Variants stay loaded in what compositions leave of the limit, and always in very little.
+    def _share_spare(self) -> None:
+        """Let variants stay loaded in the bytes that compositions leave of the limits, and always in `_LITTLE`.
 
-        What is over its limit for a moment is about to switch, and then needs them.
+        A network that exceeds its limit for a moment is about to switch, and then needs them.
         """
         little = _LITTLE * self._teacher_bytes if self._keep_within > 0 else 0.0
         self._workshop.keep_loaded(max(self.spare, little))
@@ -206,10 +209,10 @@ class Switcher:
 
     # ---- the end ----------------------------------------------------------------------------------------------------
     def close(self) -> None:
-        """Begin no more switches, and return when the one that is being made has come to its end."""
+        """Refuse further switches, and return when the one in progress is done."""
         self.closed = True
         self._background.close()
-        with self._switching:  # held by whoever makes one in a thread of their own
+        with self._switching:  # held by a switch in another thread
             return
 
 

@@ -1,13 +1,13 @@
 """The ``.lgb`` bundle: one file with a network of interchangeable blocks. ``FORMAT.md`` specifies it.
 
-    format     its first bytes, its versions, what is bounded
-    manifest   Manifest: what a bundle says about its network
-    schema     dataclasses from plain values and back, checked
-    encoding   msgpack, deterministic on the way out and strict on the way in
+    format     the header, versions and bounds
+    manifest   Manifest: the description of the network
+    schema     dataclasses <-> plain values, checked
+    encoding   msgpack: deterministic encoding, strict decoding
     blobs      zstd and byte planes
     tensors    storages and sample tensors as blobs
-    archive    TorchScript archives taken apart and put together
-    canonical  programs without what depends on where and when they were made
+    archive    TorchScript archives split into programs and tensors, and joined
+    canonical  programs with names that do not depend on where and when they were made
     writer     write_bundle
     reader     BundleReader
 """

@@ -1,8 +1,8 @@
-"""TorchScript archives taken apart into program and tensors, and put together again in memory.
+"""TorchScript archives split into program and tensors, and joined again.
 
 An archive is a zip file: ``data.pkl`` and code describe the module, ``data/N`` and ``constants/N`` are raw storages.
-What depends on where and when it was made is dropped (debug records carry source paths, zip entries times) or made
-canonical.
+What depends on where and when it was made is dropped (source paths in debug records, times of zip entries) or made
+canonical, see `canonical`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _LOWERED_BELOW = (1, 12)
 
 
 def split_archive(data: bytes) -> Tuple[Dict[str, bytes], Dict[str, bytes]]:
-    """The program's files and the raw storages of an archive, by path without the archive's own folder."""
+    """The canonical files of the program and the raw storages, by path below the archive's folder."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         files = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
-    if _NEW_VERSION in files:  # where torch keeps it for programs that use operators whose meaning has changed
+    if _NEW_VERSION in files:  # written for programs with operators whose meaning has changed
         files["version"] = files[_NEW_VERSION]
     storages = {path: files[path] for path in sorted(files) if _STORAGE.match(path)}
     program = {path: content for path, content in files.items() if path not in storages and not _DROPPED.match(path)}
@@ -45,7 +45,7 @@ def pack_program(program: Mapping[str, bytes]) -> bytes:
 
 
 def unpack_program(data: Buffer) -> Dict[str, bytes]:
-    """The inverse of `pack_program`. Raises `BundleError` for anything but files with harmless paths."""
+    """The inverse of `pack_program`. Raises `BundleError` for anything but files with relative paths."""
     program = decode(data, "program")
     if not isinstance(program, dict) or not all(isinstance(content, bytes) for content in program.values()):
         raise BundleError("a program is not a table of files")
@@ -58,7 +58,7 @@ def unpack_program(data: Buffer) -> Dict[str, bytes]:
 
 
 def join_archive(program: Mapping[str, bytes], storages: Mapping[str, Buffer], torch_version: Tuple[int, int]) -> bytes:
-    """An archive that ``torch.jit.load`` of the given (major, minor) version reads."""
+    """An archive that ``torch.jit.load`` of a (major, minor) version reads. Raises as `write_archive` does."""
     buffer = io.BytesIO()
     write_archive(buffer, program, storages, torch_version)
     return buffer.getvalue()
@@ -67,7 +67,7 @@ def join_archive(program: Mapping[str, bytes], storages: Mapping[str, Buffer], t
 def write_archive(
     file: BinaryIO, program: Mapping[str, bytes], storages: Mapping[str, Buffer], torch_version: Tuple[int, int]
 ) -> None:
-    """The same into a file. Raises `BundleError` for a program that is not whole."""
+    """Write such an archive to a file. Raises `BundleError` for a program without its records."""
     files: Dict[str, Buffer] = {**program, **storages}
     if torch_version < _LOWERED_BELOW:
         files["version"] = _OLD_VERSION

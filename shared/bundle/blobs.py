@@ -1,4 +1,4 @@
-"""Blobs: zstd, and the byte planes that make floating-point numbers compressible."""
+"""Blobs: zstd, and byte planes, which make floating-point numbers compressible."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from legodnn.shared.bundle.manifest import BlobEntry
 from legodnn.shared.errors import BundleError
 
 Buffer = Union[bytes, bytearray, memoryview]
-"""Bytes that need not be copied to be passed on."""
+"""Types of bytes that are accepted without a copy."""
 
 SMALL_BYTES, SMALL_LEVEL, LARGE_LEVEL = 1 << 20, 19, 1
-"""Programs are small and repay effort. Weights do not: level 19 saves 0.1 % of them at a hundredth of the speed."""
+"""zstd's levels, and the largest blob for the higher one: programs are small and gain by it, weights do not: level 19
+saves 0.1 % of them at a hundredth of the speed."""
 
 
 def split_planes(data: bytes, size: int) -> bytes:
@@ -38,15 +39,15 @@ def join_planes(data: Buffer, size: int) -> Buffer:
 
 
 def compress(data: bytes) -> bytes:
-    """One zstd frame that declares its content's size."""
+    """One zstd frame with its content's size."""
     level = SMALL_LEVEL if len(data) <= SMALL_BYTES else LARGE_LEVEL
     return zstandard.ZstdCompressor(level=level, write_content_size=True, write_checksum=False).compress(data)
 
 
 def decompress(chunks: Iterable[bytes], size: int) -> bytearray:
-    """The content of one zstd frame of exactly ``size`` bytes; never keeps more. Raises `BundleError`.
+    """The content of one zstd frame of exactly ``size`` bytes; never allocates more. Raises `BundleError`.
 
-    The frame comes in pieces, the first of which has its header.
+    The frame comes in chunks, the first of which has its header.
     """
     try:
         return _decompressed(iter(chunks), size)
@@ -74,7 +75,7 @@ def _decompressed(chunks: Iterator[bytes], size: int) -> bytearray:
 
 @dataclass(frozen=True)
 class Packed:
-    """A blob as it lies in the file."""
+    """A blob as stored in the file."""
 
     data: bytes
     raw_length: int
@@ -82,14 +83,14 @@ class Packed:
 
 
 class BlobStore:
-    """Collects blobs for a bundle; the same content is stored once."""
+    """Collects blobs for a bundle; equal content is stored once."""
 
     def __init__(self) -> None:
         self.packed: List[Packed] = []
         self._numbers: Dict[bytes, int] = {}
 
     def add(self, data: bytes) -> int:
-        """Store ``data``, packed where that makes it smaller; returns the blob's number."""
+        """Store ``data``, compressed if that is smaller; returns the blob's number."""
         key = hashlib.sha256(data).digest()
         if key not in self._numbers:
             squeezed = compress(data)
@@ -99,7 +100,7 @@ class BlobStore:
         return self._numbers[key]
 
     def entries(self) -> List[BlobEntry]:
-        """The manifest's rows, blobs lying one after the other."""
+        """The manifest's entries, for blobs stored one after the other."""
         rows, offset = [], 0
         for blob in self.packed:
             digest = hashlib.sha256(blob.data).digest()

@@ -1,8 +1,8 @@
-"""Programs without what depends on where and when they were made.
+"""Canonical names in programs, which do not depend on where and when they were made.
 
-TorchScript names every class and function after the module of its source, and tells classes of one name apart by a
-counter of the process. Here everything but torch's own gets one module, ``__torch__.program``, and the counters are
-numbered anew, so that equal networks give equal bytes wherever their source lies.
+TorchScript names every class and function after the module of its source, and distinguishes classes of one name by a
+counter of the process. Here everything but torch's own moves to one module, ``__torch__.program``, and counters are
+renumbered, so that equal networks give equal bytes wherever their source is.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ def canonical(program: Mapping[str, bytes]) -> Dict[str, bytes]:
 
 # ---- modules --------------------------------------------------------------------------------------------------------
 def _in_one_module(program: Mapping[str, bytes]) -> Dict[str, bytes]:
-    """Move every definition that is not torch's into `_MODULE`, in the order of their names; where two modules have the
-    same name, the second one's goes into a module with a number."""
+    """Move every definition that is not torch's to `_MODULE`, in the order of their names; a second definition of a
+    name
+    moves to a module with a number."""
     files = dict(program)
     renamed: Dict[bytes, bytes] = {}
     gathered: Dict[str, Dict[bytes, bytes]] = {}
@@ -73,7 +74,7 @@ def _with_names(content: bytes, renamed: Mapping[bytes, bytes]) -> bytes:
         module, _, last = renamed.get(name, name).rpartition(b".")
         return b"c" + module + b"\n" + last + b"\n"
 
-    # In pickles names stand in newline-terminated records, so their length may change.
+    # In pickles names are newline-terminated, so their length may change.
     return _PICKLED_NAME.sub(in_pickle, _NAME.sub(in_source, content))
 
 
@@ -94,7 +95,7 @@ def _renumbered(program: Mapping[str, bytes]) -> Dict[str, bytes]:
 
 
 def _by_first_appearance(program: Mapping[str, bytes]) -> Iterator[str]:
-    """``data.pkl``, then code files in the order their types are first named, then the rest."""
+    """``data.pkl``, then code files in the order in which their types are first named, then the rest."""
     waiting = sorted(program, key=lambda path: (path != "data.pkl", path))
     seen: Dict[str, None] = {}
     queue = waiting[:1]
@@ -111,5 +112,5 @@ def _by_first_appearance(program: Mapping[str, bytes]) -> Iterator[str]:
                     queue.append(target)
                     break
     yield from seen
-    # Files nothing names come last, ordered by what does not depend on the counter.
+    # Files that nothing names come last, ordered by their names without counters.
     yield from sorted((p for p in waiting if p not in seen), key=lambda p: _MANGLED.sub(b"", p.encode()))

@@ -1,4 +1,4 @@
-"""The first bytes of a bundle, and what is bounded in it."""
+"""The header of a bundle, and its bounds."""
 
 from __future__ import annotations
 
@@ -14,3 +14,4 @@ DIGEST_BYTES = 32
 """Of SHA-256, over the header and the manifest."""
 
 MAX_MANIFEST_BYTES = 64 * 1024**2
+"""Bounds memory on damaged files: manifests have some kilobytes per segment; not tuned."""

@@ -1,13 +1,13 @@
-"""What a bundle says about its network: the content of the manifest, as frozen dataclasses.
+"""`Manifest`: the description of a network in a bundle, as frozen dataclasses.
 
-    Manifest ── InputSpec, TensorSpec      what goes in and comes out
-             ├─ AnswerSpec                 what that means
+    Manifest ── InputSpec, TensorSpec      shapes and types of inputs and outputs
+             ├─ AnswerSpec                 meaning of the outputs
              ├─ Segment ── Variant ── Archive ── StorageSpec
              ├─ Predictor                  sum of costs -> accuracy
              ├─ SelfTest ── SelfTestCase   sample inputs with expected outputs
-             └─ BlobEntry                  where the bytes are
+             └─ BlobEntry                  positions of blobs in the file
 
-Accuracies are fractions, sizes bytes, times seconds. ``check`` methods verify what types cannot say.
+Accuracies are fractions, sizes bytes, times seconds. ``check`` methods verify what types cannot express.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _require(condition: bool, reason: str) -> None:
 
 @dataclass(frozen=True)
 class TensorSpec(_Plain):
-    """A tensor: its value's name, its shape with the batch dimension, its dtype (``float32``)."""
+    """A tensor: its name, its shape with the batch dimension, its dtype (``float32``)."""
 
     name: str
     shape: Tuple[int, ...]
@@ -73,7 +73,9 @@ class TensorSpec(_Plain):
 
 @dataclass(frozen=True)
 class InputSpec(_Plain):
-    """The network's input; ``mean`` and ``std`` are what pixels in [0, 1] are normalised with, where known."""
+    """The network's input; ``mean`` and ``std`` normalise pixels in [0, 1], None where unknown; ``labels`` name classes
+    or
+    keypoints."""
 
     shape: Tuple[int, ...]
     dtype: str
@@ -84,7 +86,7 @@ class InputSpec(_Plain):
 
     def __post_init__(self) -> None:
         _require(len(self.shape) >= 1, "an input has at least a batch dimension")
-        self.frame  # noqa: B018  (its checks are this one's)
+        self.frame  # noqa: B018  (runs its checks)
 
     @property
     def frame(self) -> TensorSpec:
@@ -94,8 +96,9 @@ class InputSpec(_Plain):
 
 @dataclass(frozen=True)
 class AnswerSpec(_Plain):
-    """What the numbers in the output mean, beside the input's labels: the pairs of keypoints that are joined, and the
-    score above which an input is abnormal."""
+    """The meaning of outputs beside the input's labels: pairs of joined keypoints, and the score above which an input
+    is
+    abnormal."""
 
     skeleton: Tuple[Tuple[int, int], ...] = ()
     threshold: Optional[float] = None
@@ -103,7 +106,7 @@ class AnswerSpec(_Plain):
 
 @dataclass(frozen=True)
 class StorageSpec(_Plain):
-    """One storage of an archive: its path in it, elements and their type, and the type they have in the file."""
+    """One storage of an archive: its path, element type and count, and the element type in the file."""
 
     path: str
     dtype: str
@@ -135,8 +138,9 @@ class Archive(_Plain):
 class Variant(_Plain):
     """One implementation of a segment.
 
-    ``accuracy_loss`` is what the teacher loses with this variant alone (may be negative), ``cost`` the additive unit
-    the predictor reads, ``activation_bytes`` the peak while the segment runs, ``flops`` per inference.
+    ``accuracy_loss`` is the teacher's loss of accuracy with this variant alone (may be negative), ``cost`` its
+    distortion, whose sum the predictor takes, ``activation_bytes`` the peak while the segment runs, ``flops`` those of
+    one inference.
     """
 
     name: str
@@ -158,7 +162,7 @@ class Variant(_Plain):
 
 @dataclass(frozen=True)
 class Segment(_Plain):
-    """A piece of the network: value names in and out, its variants, the teacher's layers in it."""
+    """A piece of the network: names of its inputs and outputs, its variants, the teacher's layers in it."""
 
     name: str
     kind: str
@@ -187,7 +191,7 @@ class Segment(_Plain):
         return self.variant(ORIGINAL)
 
     def variant(self, name: str) -> Variant:
-        """The variant of this name. Raises `SelectionError` naming those there are."""
+        """The variant of this name. Raises `SelectionError` naming the variants."""
         for candidate in self.variants:
             if candidate.name == name:
                 return candidate
@@ -198,8 +202,8 @@ class Segment(_Plain):
 class Predictor(_Plain):
     """Predicts the accuracy of a selection from the sum of its variants' costs.
 
-    ``curve`` lists (sum of costs, accuracy loss), neither ever falling; between knots it is linear, and behind the
-    last it goes on with the last slope. The errors are those on compositions the curve was not fitted to.
+    ``curve`` lists (sum of costs, accuracy loss), neither ever falling; it is linear between knots and beyond the ends.
+    The errors are mean and largest absolute ones on compositions that the curve was not fitted to.
     """
 
     teacher_accuracy: float
@@ -230,7 +234,7 @@ class Predictor(_Plain):
 
 @dataclass(frozen=True)
 class SelfTestCase(_Plain):
-    """A selection and the blobs of the outputs it must give."""
+    """A selection and the blobs of its expected outputs."""
 
     selection: Dict[str, str]
     outputs: Tuple[int, ...]
@@ -238,8 +242,8 @@ class SelfTestCase(_Plain):
 
 @dataclass(frozen=True)
 class SelfTest(_Plain):
-    """Sample inputs (a blob for each input of the network), their labels, and what must come out, relative to
-    ``tolerance``."""
+    """Sample inputs (a blob per input of the network), their labels, and expected outputs of some selections;
+    ``tolerance`` is the largest relative error."""
 
     inputs: Tuple[int, ...]
     input_spec: TensorSpec
@@ -251,7 +255,8 @@ class SelfTest(_Plain):
 
 @dataclass(frozen=True)
 class BlobEntry(_Plain):
-    """Where a blob lies behind the manifest, how it is packed (``raw`` or ``zstd``) and its SHA-256 as stored."""
+    """A blob's offset after the manifest, its stored and unpacked length, codec (``raw`` or ``zstd``) and SHA-256 as
+    stored."""
 
     offset: int
     length: int
@@ -291,7 +296,7 @@ class Manifest(_Plain):
 
     @property
     def teacher_weight_bytes(self) -> int:
-        """Bytes of the weights of the network made of originals."""
+        """Bytes of the teacher's weights."""
         return sum(s.original.weight_bytes for s in self.segments)
 
     @property
@@ -300,7 +305,7 @@ class Manifest(_Plain):
         return {block.name: ORIGINAL for block in self.blocks}
 
     def segment(self, name: str) -> Segment:
-        """The segment of this name. Raises `SelectionError` naming those there are."""
+        """The segment of this name. Raises `SelectionError` naming the segments."""
         for segment in self.segments:
             if segment.name == name:
                 return segment
@@ -318,11 +323,11 @@ class Manifest(_Plain):
         return tuple(s.variant(selection[s.name]) if s.is_block else s.original for s in self.segments)
 
     def predicted_accuracy(self, selection: Mapping[str, str]) -> float:
-        """The accuracy a selection can be expected to have."""
+        """The predicted accuracy of a selection."""
         return self.predictor.accuracy(sum(v.cost for v in self.chosen(selection)))
 
     def check(self) -> None:
-        """Verify what crosses from part to part: wiring, blob numbers, self-test. Raises `BundleError`."""
+        """Verify references between parts: wiring, blob numbers, self-test. Raises `BundleError`."""
         names = [s.name for s in self.segments]
         _require(len(set(names)) == len(names), "two segments of the same name")
         _require(len(self.network_inputs) >= 1 and len(self.network_outputs) >= 1, "a network without input or output")
@@ -369,6 +374,6 @@ class Manifest(_Plain):
 
 
 def selection_text(manifest: Manifest, selection: Mapping[str, str]) -> str:
-    """A selection in one short line: per block the sparsity in percent, ``0`` for the original."""
+    """A selection in one line: the sparsity of each block in percent, ``0`` for the original."""
     values: Sequence[Variant] = [manifest.segment(b.name).variant(selection[b.name]) for b in manifest.blocks]
     return " ".join(f"{100 * v.sparsity:.0f}" for v in values)

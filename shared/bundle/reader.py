@@ -1,4 +1,4 @@
-"""Reading a bundle: everything is checked before it is used, and nothing is read before it is needed."""
+"""`BundleReader`: reads a bundle lazily, and checks everything before its use."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from legodnn.shared.bundle.manifest import Archive, BlobEntry, Manifest
 from legodnn.shared.errors import BundleError, BundleVersionError
 
 CHUNK_BYTES = 1 << 16
-"""What is read at a time: a blob as it lies in the file is never in memory as a whole. It is not mapped either, since
-pages of a mapping that were read count as memory of the process from then on."""
+"""Bytes read at a time, so that a stored blob is never in memory as a whole; not tuned. Files are not mapped, since
+pages
+once read count as the process's memory."""
 
 
 class BundleReader:
@@ -63,7 +64,7 @@ class BundleReader:
         return manifest, digest.hex(), start + length
 
     def _check_layout(self, size: int) -> None:
-        """Blobs follow each other without hole or overlap and end where the file ends."""
+        """Require blobs without gaps or overlaps that end at the end of the file."""
         offset = 0
         for number, entry in enumerate(self.manifest.blobs):
             if entry.offset != offset:
@@ -94,7 +95,7 @@ class BundleReader:
         self._trusted.add(number)
 
     def _chunks(self, entry: BlobEntry) -> Iterator[bytes]:
-        """A blob as it lies in the file, piece by piece."""
+        """A blob as stored in the file, in chunks."""
         for done in range(0, entry.length, CHUNK_BYTES):
             yield self._read(self._start + entry.offset + done, min(CHUNK_BYTES, entry.length - done))
 
@@ -102,7 +103,7 @@ class BundleReader:
         with self._reading:
             self._file.seek(begin)
             found = self._file.read(length)
-            while len(found) < length:  # a call may give less than it was asked for
+            while len(found) < length:  # a call may return less than requested
                 more = self._file.read(length - len(found))
                 if not more:
                     raise BundleError(f"{self.path}: it has become shorter since it was opened")
@@ -114,19 +115,19 @@ class BundleReader:
         return unpack_program(self.blob(archive.program))
 
     def archive(self, archive: Archive, torch_version: Tuple[int, int]) -> bytes:
-        """An archive put together for ``torch.jit.load`` of the given (major, minor) version."""
-        from legodnn.shared.bundle.tensors import decode_storages  # brings torch, which opening alone does not need
+        """An archive for ``torch.jit.load`` of a (major, minor) version."""
+        from legodnn.shared.bundle.tensors import decode_storages  # imports torch, which opening does not need
 
         storages = decode_storages(self.blob(archive.tensors), archive.storages)
         return join_archive(self.program(archive), storages, torch_version)
 
     def verify(self) -> None:
-        """Check the hash of every blob."""
+        """Check the hash of every blob. Raises `BundleError`."""
         for number in range(len(self.manifest.blobs)):
             self._require_hash(number)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
     def __enter__(self) -> "BundleReader":

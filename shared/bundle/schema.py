@@ -1,6 +1,6 @@
-"""Frozen dataclasses to plain values and back, every value checked against the type the field declares.
+"""Frozen dataclasses <-> plain values, every value checked against the type of its field.
 
-Plain values are what msgpack and JSON can hold: dicts with string keys, lists, strings, numbers, booleans, bytes, None.
+Plain values are those of msgpack and JSON: dicts with string keys, lists, strings, numbers, booleans, bytes, None.
 """
 
 from __future__ import annotations
@@ -56,8 +56,7 @@ def _read_dataclass(kind: Any, plain: Any, path: str) -> Any:
     missing = [f.name for f in fields if f.name not in plain and not _optional(f)]
     if missing:
         raise BundleError(f"{path or 'manifest'}: '{missing[0]}' is missing")
-    # Fields this version does not know are left to newer ones: minor versions may add some, and those an older one
-    # did not know have defaults.
+    # Unknown fields are ignored: newer minor versions may add some, which then have defaults.
     values: Dict[str, Any] = {
         f.name: _read(hints[f.name], plain[f.name], f"{path}.{f.name}" if path else f.name)
         for f in fields
@@ -71,7 +70,7 @@ def _read_dataclass(kind: Any, plain: Any, path: str) -> Any:
 
 @functools.lru_cache(maxsize=None)
 def _types(kind: Any) -> Dict[str, Any]:
-    """The types of a dataclass's fields. Finding them takes longer than reading a table."""
+    """The types of a dataclass's fields; cached, since finding them takes longer than reading a table."""
     return get_type_hints(kind)
 
 

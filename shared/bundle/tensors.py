@@ -1,4 +1,4 @@
-"""Tensors as blobs: storages of an archive, and sample tensors. No numpy, which devices may not have."""
+"""Tensors as blobs: storages of an archive, and sample tensors. Without numpy, which devices may lack."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from legodnn.shared.errors import BundleError
 
 
 def encode_storages(storages: Mapping[str, bytes], specs: Sequence[StorageSpec]) -> bytes:
-    """Storages in the specs' order; neighbours with elements of one size share their byte planes."""
+    """Storages in the specs' order; consecutive ones with elements of one size share byte planes."""
     parts = []
     for size, run in groupby(specs, key=_stored_size):
         parts.append(split_planes(b"".join(_as_stored(storages[s.path], s) for s in run), size))
@@ -23,9 +23,9 @@ def encode_storages(storages: Mapping[str, bytes], specs: Sequence[StorageSpec])
 
 
 def decode_storages(data: Buffer, specs: Sequence[StorageSpec]) -> Dict[str, Buffer]:
-    """The inverse of `encode_storages`; half-precision storages come back as single. Raises `BundleError`.
+    """The inverse of `encode_storages`; half-precision storages become single-precision. Raises `BundleError`.
 
-    What comes back are views where nothing needed to be converted.
+    The results are views where no conversion is needed.
     """
     if len(data) != sum(s.stored_bytes for s in specs):
         raise BundleError(f"{len(data)} bytes of tensors where the tables say {sum(s.stored_bytes for s in specs)}")

@@ -1,6 +1,6 @@
-"""Object detection: COCO's JSON, or VOC's XML, all of it or what one of its lists names.
+"""Object detection: COCO's JSON, or VOC's XML, whole or a subset by one of its lists.
 
-Boxes are cut off at the edges of the picture. Those of which nothing is left there are left out.
+Boxes are clipped to the picture; those outside it are skipped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ANNOTATIONS = "Annotations"
 Box = Tuple[float, float, float, float]
 
 Row = Tuple[str, Box, int, bool]
-"""An object: what it is called in remarks, its box in pixels of the file, its label, whether it is a crowd."""
+"""An object: its name in remarks, its box in pixels of the file, its label, whether it is a crowd."""
 
 
 def open_boxes(path: str, spec: InputSpec) -> Dataset:
@@ -44,8 +44,8 @@ def open_boxes(path: str, spec: InputSpec) -> Dataset:
 
 
 def box_names(path: str) -> Sequence[str]:
-    """The names of the classes in the data, behind that of the background, label 0; of a list those of all its data
-    set, since parts of it may lack some."""
+    """The names of the classes, after that of the background, label 0; for a list those of its whole data set, since a
+    subset may lack some."""
     root = root_of(path)
     if _is_voc(root):
         found, _ = _voc_images(root, files_in(os.path.join(root, _ANNOTATIONS), (".xml",)))
@@ -99,7 +99,7 @@ def _of_voc(path: str, fit: Fit, classes: Classes) -> Dataset:
         picture = Picture(os.path.basename(image.file), image.file, image.size, ())
         where = os.path.join(root, _ANNOTATIONS, name)
         rows: List[Row] = [
-            # What nobody has to find counts neither for nor against, as a crowd does.
+            # Difficult objects count neither for nor against, as crowds do.
             (f"object {i}", thing.box, classes.number(thing.name, where), thing.difficult)
             for i, thing in enumerate(image.objects)
         ]
@@ -131,6 +131,6 @@ def _loaded(picture: Picture, rows: Sequence[Row], fit: Fit) -> Loaded:
 
 
 def clipped(box: Box, width: int, height: int) -> Box:
-    """A box cut off at the edges of a picture; turned inside out where none of it is in there."""
+    """A box clipped to a picture; with negative width or height where it is outside."""
     left, top, right, bottom = box
     return max(left, 0.0), max(top, 0.0), min(right, float(width)), min(bottom, float(height))

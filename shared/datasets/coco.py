@@ -19,12 +19,12 @@ from legodnn.shared.errors import DataError, InputError
 from legodnn.shared.naming import few
 
 _LOOKED_AT = 20
-"""Images by which the folder they are in is known."""
+"""Images tried to find their folder: some may be missing; not tuned."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image: its name, its file, the width and height its annotations are for (None: not said), and these."""
+    """An image: name, file, (width, height) of its annotations (None if unknown), annotations."""
 
     name: str
     file: str
@@ -32,7 +32,7 @@ class Picture:
     annotations: Tuple[Mapping[str, Any], ...]
 
     def require_size(self, width: int, height: int) -> None:
-        """Raise `InputError` where the annotations are for an image of another size than the file has."""
+        """Raise `InputError` where the annotations are for another size than the file's."""
         if self.size not in (None, (width, height)):
             assert self.size is not None
             raise InputError(f"{self.file}: {width}x{height}, its annotations are for {self.size[0]}x{self.size[1]}")
@@ -40,7 +40,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Coco:
-    """The content of a file: categories by their ids, images that are there, and what was left out."""
+    """The content of a file: categories by id, existing images, and skipped items."""
 
     path: str
     categories: Mapping[int, Mapping[str, Any]]
@@ -52,7 +52,7 @@ class Coco:
         return [str(self.categories[number].get("name")) for number in sorted(self.categories)]
 
     def numbers(self, classes: Classes) -> Dict[int, int]:
-        """The network's number of every category that an annotation names. Raises `DataError` for one it lacks."""
+        """The network's class for every category in use. Raises `DataError` for one it lacks."""
         used = {a["category_id"] for picture in self.pictures for a in picture.annotations}
         return {n: classes.number(str(self.categories[n].get("name")), self.path) for n in sorted(used)}
 
@@ -72,7 +72,7 @@ def json_file(path: str) -> Optional[str]:
 
 
 def read_coco(path: str) -> Coco:
-    """Read a JSON file. Raises `DataError` for one that is no COCO, or whose images are not there."""
+    """Read a JSON file. Raises `DataError` for another format, or missing images."""
     content = _content(path)
     categories = {c["id"]: c for c in _rows(path, content, "categories") if isinstance(c.get("name"), str)}
     skipped: List[Skipped] = []
@@ -110,7 +110,7 @@ def numbers_of(annotation: Mapping[str, Any], key: str, count: int) -> Tuple[flo
 
 
 def is_crowd(annotation: Mapping[str, Any]) -> bool:
-    """Whether an annotation stands for any number of objects."""
+    """Whether an annotation is a crowd: any number of objects."""
     return annotation.get("iscrowd") in (1, True)
 
 

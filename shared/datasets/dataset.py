@@ -1,4 +1,4 @@
-"""What every data set is: examples by name, and what had to be left out."""
+"""`Dataset`: examples by name, and skipped items; `Classes`: names -> numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from legodnn.shared.naming import few
 class Loaded:
     """An example in memory: the network's input, a batch of one, and the truths as the application's meter takes them.
 
-    ``remarks`` say what of it was left out, or made up for.
+    ``remarks`` are texts about parts that were skipped or replaced.
     """
 
     inputs: Tensor
@@ -27,8 +27,9 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Example:
-    """One example; ``load`` reads it, and raises `InputError` where it is broken, `DataError` where it shows that the
-    data set is not for this network."""
+    """One example; ``load`` reads it, and raises `InputError` for a broken example, `DataError` where the data set does
+    not
+    fit the network."""
 
     name: str
     load: Callable[[], Loaded]
@@ -36,7 +37,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Skipped:
-    """Something that was left out, and why."""
+    """A skipped item, and the reason."""
 
     name: str
     reason: str
@@ -44,21 +45,21 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The examples at ``path``, and what was left out when it was opened."""
+    """The examples at ``path``, and items skipped when it was opened."""
 
     path: str
     examples: Tuple[Example, ...]
     skipped: Tuple[Skipped, ...] = ()
 
     def without(self, example: Example, error: InputError) -> Skipped:
-        """An example that is left out because loading it failed; its file is named once."""
+        """The skipped item for an example that could not be loaded, with its file named once."""
         reason = str(error).replace(self.path + os.sep, "")
         start = f"{example.name}: "
         return Skipped(example.name, reason[len(start) :] if reason.startswith(start) else reason)
 
 
 def collated(loaded: Sequence[Loaded]) -> Tuple[Any, ...]:
-    """A batch of all of them as loaders give it: the inputs, then the truths."""
+    """A batch of examples as loaders yield it: the inputs, then the truths."""
     parts = [(example.inputs, *example.truths) for example in loaded]
     return tuple(
         torch.cat(column) if isinstance(column[0], Tensor) else [item for items in column for item in items]
@@ -67,16 +68,16 @@ def collated(loaded: Sequence[Loaded]) -> Tuple[Any, ...]:
 
 
 class Classes:
-    """Numbers of classes by name, as a network knows them: places in its ``labels``, from ``first`` on.
+    """Numbers of classes by name: indices in the network's ``labels``, from ``first`` on.
 
-    Where a network has no labels, classes are known by their numbers alone: any other order might be the wrong one.
+    Without labels, names must be numbers, since any order of names might be wrong.
     """
 
     def __init__(self, labels: Sequence[str], first: int = 0) -> None:
         self.labels, self.first = tuple(labels), first
 
     def number(self, name: str, where: str) -> int:
-        """The number of a class that ``where`` names. Raises `DataError` for one that cannot be the network's."""
+        """The number of a class named in ``where``. Raises `DataError` for one the network does not have."""
         places = [i for i, label in enumerate(self.labels) if label == name and i >= self.first]
         if len(places) == 1:
             return places[0]

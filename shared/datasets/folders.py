@@ -1,7 +1,7 @@
 """Image classification and anomaly detection: a folder with a sub-folder for each class, or each kind.
 
-Classes are sub-folders by their names. Of kinds, `NORMAL` hold what is normal, all others what is not; a folder without
-sub-folders holds what nobody has sorted, to be learned from.
+For classification a sub-folder's name is the class. For anomaly detection `NORMAL` are sub-folders of normal images,
+all others are abnormal; a folder without sub-folders has unlabelled images for training.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def open_kinds(path: str, spec: InputSpec) -> Dataset:
     """Images in a folder with a sub-folder of normal ones, and others of abnormal ones; truths are int64 (1,), 1 for
     abnormal.
 
-    Where there are no sub-folders, no image is called abnormal: they can be learned from, and nothing judged by them.
+    Without sub-folders all images count as normal: they are for training, not for evaluation.
     """
     kinds = sub_folders(path)
     if not kinds and files_in(path, IMAGE_SUFFIXES):

@@ -1,8 +1,8 @@
 """Pose estimation: COCO's keypoints, one example for every annotation.
 
-The network sees the annotation's box, widened or heightened about its middle to the shape of the network's input, so
-that nothing is distorted; what lies outside the picture is black. Poses are measured in the longer side of the box, or,
-where the annotation has a ``size``, in so many pixels of the picture.
+The input is the annotation's box, extended about its centre to the aspect ratio of the network's input, so that nothing
+is distorted; pixels outside the picture are black. A pose's size is the longer side of the box, or the annotation's
+``size`` in pixels of the picture, if it has one.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def open_keypoints(path: str, spec: InputSpec) -> Dataset:
 
 
 def keypoint_names(path: str) -> Sequence[str]:
-    """The names of the keypoints, where the data say them."""
+    """The names of the keypoints; empty where the data have none."""
     names = _names(_read(path))
     return names if names is not None else ()
 
@@ -63,7 +63,7 @@ def _read(path: str) -> Coco:
 
 
 def _names(coco: Coco) -> Optional[Tuple[str, ...]]:
-    """The names of the keypoints of the categories that are annotated; None where nothing is said of them."""
+    """The names of the keypoints of the annotated categories; None where they have none."""
     used = {a["category_id"] for picture in coco.pictures for a in picture.annotations}
     lists = [coco.categories[number].get("keypoints") for number in used]
     named = {tuple(map(str, names)) for names in lists if isinstance(names, list)}
@@ -73,7 +73,7 @@ def _names(coco: Coco) -> Optional[Tuple[str, ...]]:
 
 
 def _count(coco: Coco, labels: Sequence[str]) -> int:
-    """How many keypoints a pose has. Raises `DataError` where they are others than the network's."""
+    """The number of keypoints of a pose. Raises `DataError` where they are not the network's."""
     names = _names(coco)
     if names is not None:
         if labels and tuple(labels) != names:
@@ -132,8 +132,9 @@ def _size(annotation: Mapping[str, Any]) -> float:
 
 
 def _crop(image: Tensor, box: Box, shape: float) -> Tuple[Tensor, Tuple[float, float]]:
-    """The part of an image that shows a box, ``shape`` times as high as wide, in whole pixels, and its left and upper
-    edge in the image."""
+    """The part of an image around a box, ``shape`` times as high as wide, in whole pixels, and its left and upper edge
+    in
+    the image."""
     left, top, right, bottom = box
     across = max(right - left, (bottom - top) / shape)
     middle_x, middle_y = (left + right) / 2, (top + bottom) / 2

@@ -1,7 +1,7 @@
-"""VOC's lists: the images that belong to a part of a data set, one name a line, without a suffix.
+"""VOC's lists: the images of a subset of a data set, one name per line, without a suffix.
 
-Everingham et al., *The PASCAL visual object classes (VOC) challenge*, IJCV 2010. They lie in ``ImageSets``; here any
-text file will do that is somewhere below the data set's folder. A data set of a list is named by the list's path.
+Everingham et al., *The PASCAL visual object classes (VOC) challenge*, IJCV 2010. VOC has them in
+``ImageSets``; here any text file below the data set's folder will do. The path of the list names the subset.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from legodnn.shared.datasets.paths import require_some
 from legodnn.shared.errors import DataError
 
 IMAGES = "JPEGImages"
-"""Where VOC has its images; the folder that this one is in is the data set's."""
+"""VOC's folder of images; its parent is the folder of the data set."""
 
 
 def root_of(path: str) -> str:
     """The folder of the data set that a list belongs to; any other path as it is.
 
-    Raises `DataError` for a list that lies below none.
+    Raises `DataError` for a list outside any data set.
     """
     if not _is_list(path):
         return path
@@ -34,9 +34,9 @@ def root_of(path: str) -> str:
 
 
 def listed(path: str) -> Optional[Tuple[List[str], List[Skipped]]]:
-    """The names in a list, each once and in its order, and those that come again; None for any other path.
+    """The distinct names in a list, in order, and its duplicates; None for any other path.
 
-    Raises `DataError` for a list that is no text, or empty.
+    Raises `DataError` for a list that is not text, or empty.
     """
     if not _is_list(path):
         return None

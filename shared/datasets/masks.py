@@ -1,8 +1,8 @@
 """Semantic segmentation: a mask of class numbers for each image.
 
-Masks are PNG files of the images' names, in a folder ``masks`` beside ``images`` or as VOC has them (all of them, or
-what one of its lists names), or they are drawn from COCO's regions: what belongs to none is class 0, and what belongs
-to several classes counts for none.
+Masks are PNG files with the images' names, in a folder ``masks`` beside ``images`` or as in VOC (all, or a subset by
+one of its lists), or they are drawn from COCO's regions: pixels in none are class 0, pixels in several classes are
+ignored.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from legodnn.shared.vision.images import IMAGE_SUFFIXES, read_mask, require_pill
 from legodnn.shared.vision.preprocess import Fit, file_image
 
 _FOLDERS = (("images", "masks"), (IMAGES, "SegmentationClass"))
-"""Where images and their masks are; the second pair is VOC's, where most images have no mask."""
+"""Folders of images and masks; the second pair is VOC's, where most images have no mask."""
 
 
 def open_masks(path: str, spec: InputSpec) -> Dataset:
-    """Images with masks; truths are int64 (1, h, w) at the network's size, `IGNORED` where nothing is said."""
+    """Images with masks; truths are int64 (1, h, w) at the network's size, `IGNORED` where unlabelled."""
     require_pillow()
     fit = Fit(spec)
     for images, masks in _FOLDERS:
@@ -44,7 +44,7 @@ def open_masks(path: str, spec: InputSpec) -> Dataset:
 
 
 def mask_names(path: str) -> Sequence[str]:
-    """The names of the classes, where the data say them: COCO's do, behind a background."""
+    """The names of the classes, after a background, from COCO's data; empty for others."""
     masks = any(os.path.isdir(os.path.join(root_of(path), name)) for _, name in _FOLDERS)
     file = None if masks else json_file(path)
     return () if file is None else ("background", *read_coco(file).names())
@@ -85,7 +85,7 @@ def _of_files(path: str, images: str, masks: str, fit: Fit, labels: Sequence[str
 
 
 def _by_stem(folder: str) -> Dict[str, str]:
-    """Names of image files by what is before their suffix. Raises `DataError` where two have that in common."""
+    """Names of image files by stem. Raises `DataError` for two of one stem."""
     found: Dict[str, str] = {}
     for name in files_in(folder, IMAGE_SUFFIXES):
         other = found.setdefault(os.path.splitext(name)[0], name)
@@ -108,7 +108,7 @@ def _load(image_file: str, mask_file: str, fit: Fit, classes: int) -> Loaded:
 
 
 def _resized(mask: Tensor, fit: Fit) -> Tensor:
-    """A mask (h, w) at the network's size: each pixel that of the original its middle falls into."""
+    """A mask (h, w) at the network's size, by nearest neighbours."""
     rows, columns = (
         ((torch.arange(wanted, dtype=torch.float64) + 0.5) * there / wanted).long()
         for there, wanted in zip(mask.shape, fit.size)
@@ -141,7 +141,7 @@ def _regions(picture: Picture, numbers: Mapping[int, int], height: int, width: i
         try:
             region = region_mask(annotation.get("segmentation"), height, width)
         except InputError as error:
-            # Without it, its pixels would be called background.
+            # Skipped alone, its pixels would count as background.
             raise InputError(f"{picture.file}: annotation {annotation['id']}: {error}") from None
         found.append((numbers[annotation["category_id"]], region))
     return found

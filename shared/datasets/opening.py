@@ -1,4 +1,4 @@
-"""The right reader for an application and a path."""
+"""`open_dataset`: the reader for an application and a path."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from legodnn.shared.errors import DataError, InputError
 
 @dataclass(frozen=True)
 class _Reader:
-    """How an application's data sets are opened, and what names of classes or keypoints are in them; ``file`` says that
-    a path may be that of a file."""
+    """Opens an application's data sets, and returns the names of classes or keypoints in them; ``file``: whether a path
+    may
+    be a file."""
 
     open: Callable[[str, InputSpec], Dataset]
     names: Optional[Callable[[str], Sequence[str]]]
@@ -39,7 +40,7 @@ _READERS: Mapping[str, _Reader] = {
 def open_dataset(task_name: str, path: str, spec: InputSpec) -> Dataset:
     """The data set of an application at a path, for a network that takes ``spec`` and knows its labels.
 
-    No example is loaded yet. Raises `DataError` for a path where there is none, or one that this network cannot take,
+    Examples are loaded later. Raises `DataError` for a path without a data set, or one that does not fit the network,
     `MissingExtra` where Pillow or PyAV is needed and not installed.
     """
     reader = _reader(task_name, path)
@@ -50,8 +51,8 @@ def open_dataset(task_name: str, path: str, spec: InputSpec) -> Dataset:
 
 
 def labels_in(task_name: str, path: str) -> Tuple[str, ...]:
-    """What labels a network of the data set at a path should have: names of classes, or of keypoints; none where the
-    data say none. Raises as `open_dataset` does."""
+    """Labels for a network trained on the data set at a path: names of classes or keypoints; empty where the data have
+    none. Raises as `open_dataset` does."""
     names = _reader(task_name, path).names
     return tuple(names(path)) if names is not None else ()
 

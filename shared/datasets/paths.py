@@ -1,4 +1,4 @@
-"""Files in folders, and names in annotations that must not lead out of them."""
+"""Files in folders; names in annotations, kept inside their folder."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from legodnn.shared.errors import DataError, InputError
 
 
 def inside(folder: str, name: object) -> str:
-    """The path of the file that an annotation calls ``name``, in ``folder`` or below it.
+    """The path of an annotation's file ``name`` in ``folder`` or below it.
 
-    Raises `InputError` for a name that is none, or leads elsewhere.
+    Raises `InputError` for anything but a relative path inside it.
     """
     if not isinstance(name, str) or not name or "\0" in name:
         raise InputError(f"{name!r} is no file's name")
@@ -35,7 +35,7 @@ def files_in(path: str, suffixes: Sequence[str]) -> List[str]:
 
 
 def files_below(path: str, suffixes: Sequence[str]) -> List[str]:
-    """As `files_in`, also those in folders further down, by their paths from here."""
+    """As `files_in`, recursively; paths are relative to ``path``."""
     found: List[str] = []
     for folder, below, names in os.walk(path):
         below[:] = [name for name in below if not name.startswith(".")]
@@ -44,12 +44,12 @@ def files_below(path: str, suffixes: Sequence[str]) -> List[str]:
 
 
 def is_file_of(name: str, suffixes: Sequence[str]) -> bool:
-    """Whether a file's name ends in one of the suffixes, in any case, and is not hidden."""
+    """Whether a file's name ends in one of the suffixes, ignoring case, and is not hidden."""
     return name.lower().endswith(tuple(suffixes)) and not name.startswith(".")
 
 
 def in_order(names: Sequence[str]) -> List[str]:
-    """Names sorted as people count: ``frame2`` before ``frame10``."""
+    """Names in natural order: ``frame2`` before ``frame10``."""
     return sorted(names, key=_counted)
 
 
@@ -61,5 +61,5 @@ def require_some(found: Sequence[object], path: str, what: str) -> None:
 
 def _counted(name: str) -> Tuple[List[Tuple[bool, Union[int, str]]], str]:
     parts = [part for part in re.split(r"([0-9]+)", name) if part]
-    # Numbers sort before text, so that the two are never compared; the name itself decides between 1 and 01.
+    # Numbers sort before text, so that the two are never compared; the whole name breaks ties of 1 and 01.
     return [(not part.isdigit(), int(part) if part.isdigit() else part) for part in parts], name

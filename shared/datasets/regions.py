@@ -1,4 +1,4 @@
-"""Regions of a picture as masks: polygons, and run lengths as COCO writes them."""
+"""Regions of a picture as masks: polygons, and COCO's run lengths."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from legodnn.shared.errors import InputError
 
 
 def region_mask(segmentation: Any, height: int, width: int) -> Tensor:
-    """The mask, bool (height, width), of an annotation's ``segmentation``: a list of polygons, all of which belong to
-    it, or run lengths. Raises `InputError` for anything else."""
+    """The mask, bool (height, width), of an annotation's ``segmentation``: the union of a list of polygons, or run
+    lengths.
+    Raises `InputError` for anything else."""
     if isinstance(segmentation, dict):
         return _of_runs(segmentation, height, width)
     if not isinstance(segmentation, list) or not segmentation:
@@ -25,8 +26,8 @@ def region_mask(segmentation: Any, height: int, width: int) -> Tensor:
 
 
 def polygon_mask(polygon: Any, height: int, width: int) -> Tensor:
-    """The pixels, bool (height, width), whose middle lies in a polygon [x, y, x, y, ...]; where its lines cross each
-    other, those enclosed an odd number of times. Raises `InputError` for one of fewer than three corners."""
+    """The pixels, bool (height, width), whose centre is in a polygon [x, y, x, y, ...], by the even-odd rule. Raises
+    `InputError` for one of fewer than three corners."""
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2 or not all(map(finite, polygon)):
         raise InputError("a polygon that is no list of at least three corners")
     corners = torch.tensor(polygon, dtype=torch.float64).view(-1, 2)
@@ -36,7 +37,7 @@ def polygon_mask(polygon: Any, height: int, width: int) -> Tensor:
     row, edge = ((y0 <= rows) != (y1 <= rows)).nonzero().unbind(1)
     share = (rows[row, 0] - y0[edge]) / (y1 - y0)[edge]
     crossing = x0[edge] + share * (x1 - x0)[edge]
-    # Right of a crossing it is inside after outside, or the other way round.
+    # Each crossing changes inside and outside for the pixels right of it.
     first = (crossing - 0.5).ceil().clamp(0, width).long()
     turns = torch.zeros(height, width + 1, dtype=torch.int32)
     turns.index_put_((row, first), torch.ones_like(first, dtype=torch.int32), accumulate=True)
@@ -56,7 +57,7 @@ def _of_runs(runs: Any, height: int, width: int) -> Tensor:
 
 
 def _unpacked(text: str) -> List[int]:
-    """The lengths in COCO's text: five bits a character, the lowest first, from the third on as differences."""
+    """The lengths in COCO's text: five bits per character, the lowest first; from the third on as differences."""
     lengths: List[int] = []
     value = shift = 0
     for character in text:
@@ -77,5 +78,5 @@ def _unpacked(text: str) -> List[int]:
 
 
 def finite(value: Any) -> bool:
-    """Whether a value from a file is a number that can be computed with."""
+    """Whether a value from a file is a finite number below 1e9."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9 and math.isfinite(value)

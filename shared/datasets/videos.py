@@ -1,8 +1,7 @@
-"""Action recognition: a folder with a sub-folder for each class, holding clips: folders of frames, or video files.
+"""Action recognition: a folder with a sub-folder for each class, with clips: folders of frames, or video files.
 
-A network of few frames sees them spread evenly over the clip: the clip is divided into as many stretches of equal
-length, and the frame in the middle of each is taken. In a clip of fewer frames than the network takes some come more
-than once, in order, as if it were slower.
+The network's frames are spread evenly over the clip: it is divided into parts of equal length, and the middle frame of
+each is taken. In a clip of fewer frames than the network takes, some are repeated in order.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ class Clip:
         self._truth = truth
 
     def of_folder(self, path: str) -> Loaded:
-        """The clip whose frames are the image files in a folder, by their names. Raises `InputError`."""
+        """The clip of the image files in a folder, in natural order. Raises `InputError`."""
         names = in_order(files_in(path, IMAGE_SUFFIXES))
         if not names:
             raise InputError(f"{path}: no frames ({', '.join(IMAGE_SUFFIXES)})")

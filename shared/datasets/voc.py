@@ -1,4 +1,4 @@
-"""VOC's XML: a file for each image with the objects in it.
+"""VOC's XML: a file per image with its objects.
 
 Everingham et al., *The PASCAL visual object classes (VOC) challenge*, IJCV 2010. Boxes are in pixels counted from 1,
 the last one included.
@@ -18,8 +18,8 @@ from legodnn.shared.errors import InputError
 
 @dataclass(frozen=True)
 class VocObject:
-    """An object: its class, its box (left, top, right, bottom) with the first pixel at 0, and whether it is one that
-    nobody has to find."""
+    """An object: its class, its box (left, top, right, bottom) with the first pixel at 0, and whether it is difficult,
+    that is, not counted."""
 
     name: str
     box: Tuple[float, float, float, float]
@@ -28,7 +28,7 @@ class VocObject:
 
 @dataclass(frozen=True)
 class VocImage:
-    """An image: its file, the width and height its boxes are for (None: not said), its objects."""
+    """An image: its file, (width, height) of its boxes (None if unknown), its objects."""
 
     file: str
     size: Optional[Tuple[int, int]]
@@ -54,7 +54,7 @@ def _root(path: str) -> ElementTree.Element:
         raise InputError(f"{path}: no such file")
     with open(path, "rb") as file:
         data = file.read()
-    # Nothing of VOC's declares types or entities; what does might be made to grow without end.
+    # VOC declares no types or entities; in other files, entities might expand without end.
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
         raise InputError(f"{path}: it declares a document type, as no VOC annotation does")
     try:

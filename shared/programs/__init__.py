@@ -1,4 +1,4 @@
-"""What a program in a bundle may contain; the device asks when it opens one.
+"""What a program in a bundle may contain; checked when it is loaded.
 
-    operators   the list of allowed operators, and the checks before and after a program is loaded
+    operators   the allowed operators, and the checks before and after loading
 """

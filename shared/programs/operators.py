@@ -1,4 +1,4 @@
-"""The operators a bundle's programs may use: a bundle is data, not a program that can do as it likes."""
+"""The operators that programs in bundles may use: a bundle is data, so its programs only compute."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ requires_grad min max
 """.split()
 
 ALLOWED: FrozenSet[str] = frozenset([f"aten::{n}" for n in _COMPUTE] + [f"prim::{n}" for n in _STRUCTURE])
-"""Everything a program may do."""
+"""The allowed operators."""
 
 _LOADING_CODE: Tuple[bytes, ...] = (b"__setstate__", b"__getstate__", b"__torch__.torch.classes")
 

@@ -1,13 +1,13 @@
-"""The applications: what a network's outputs mean, and how right they are.
+"""The applications: the meaning of outputs, and their metrics.
 
-    task            Task and Meter: what every application has
-    trivial         Trivial: an answer that never looks at the input
+    task            Task, Meter: the base classes
+    chance          Chance: the chance level, a constant answer's metrics
     classification  image classification, and action recognition
     segmentation    semantic segmentation
     detection       object detection; average_precision: its metric
     anomaly         anomaly detection
     pose            pose estimation
-    known           all of them by name
+    known           all applications by name
 
-Both halves read this: the builder measures what it made, a device checks the promise and prints results.
+The builder measures networks with them, the runtime evaluates and prints results.
 """

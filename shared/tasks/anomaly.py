@@ -1,4 +1,4 @@
-"""Anomaly detection: one score per input, higher for what is unusual; truths are int64 (n,), 1 for abnormal."""
+"""Anomaly detection: one score per input, higher for abnormal ones; truths are int64 (n,), 1 for abnormal."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import torch
 from torch import Tensor
 
 from legodnn.shared.errors import DataError
+from legodnn.shared.tasks.chance import Chance
 from legodnn.shared.tasks.task import Meaning, Meter, Task
-from legodnn.shared.tasks.trivial import Trivial
 
 
-class OneScore(Trivial):
+class OneScore(Chance):
     """The same score for every input."""
 
     def __init__(self) -> None:
         self._truths: List[Tensor] = []
 
     def add(self, truths: Sequence[Any]) -> None:
-        """See `Trivial.add`."""
+        """See `Chance.add`."""
         self._truths.append(truths[0].flatten().cpu() != 0)
 
     def figures(self) -> Dict[str, float]:
-        """See `Trivial.figures`."""
+        """See `Chance.figures`."""
         return _figures([torch.zeros(len(part), dtype=torch.float64) for part in self._truths], self._truths)
 
 
@@ -56,7 +56,7 @@ def _figures(scores_of: Sequence[Tensor], truths: Sequence[Tensor]) -> Dict[str,
 
 
 def auroc(scores: Tensor, abnormal: Tensor) -> float:
-    """The chance that an abnormal input (bool (n,)) scores higher than a normal one, equal scores counting half."""
+    """The probability that an abnormal input (bool (n,)) scores higher than a normal one; ties count half."""
     ordered = scores[~abnormal].sort()[0]
     asked = scores[abnormal]
     below = torch.searchsorted(ordered, asked, right=False).double()
@@ -83,24 +83,24 @@ class Anomaly(Task):
         """See `Task.meter`."""
         return AnomalyMeter()
 
-    def trivial(self) -> OneScore:
-        """See `Task.trivial`."""
+    def chance(self) -> OneScore:
+        """See `Task.chance`."""
         return OneScore()
 
     def reads(self, outputs: Sequence[Tensor]) -> bool:
         """See `Task.reads`."""
         return len(outputs) == 1 and outputs[0].numel() == outputs[0].shape[0]
 
-    def facts(self, outputs: Sequence[Tensor], meaning: Meaning) -> Dict[str, Any]:
-        """The ``score``, and whether it is ``abnormal`` where the bundle says from which score on one is."""
+    def results(self, outputs: Sequence[Tensor], meaning: Meaning) -> Dict[str, Any]:
+        """The ``score``; with a ``threshold`` in the bundle also that, and whether the input is ``abnormal``."""
         score = float(outputs[0].flatten()[0])
         if meaning.threshold is None:
             return {"score": score}
         return {"score": score, "threshold": meaning.threshold, "abnormal": score > meaning.threshold}
 
-    def text(self, facts: Mapping[str, Any]) -> str:
+    def text(self, results: Mapping[str, Any]) -> str:
         """See `Task.text`."""
-        if "abnormal" not in facts:
-            return f"score {facts['score']:.4g}"
-        kind = "abnormal" if facts["abnormal"] else "normal"
-        return f"{kind} (score {facts['score']:.4g}, abnormal above {facts['threshold']:.4g})"
+        if "abnormal" not in results:
+            return f"score {results['score']:.4g}"
+        kind = "abnormal" if results["abnormal"] else "normal"
+        return f"{kind} (score {results['score']:.4g}, abnormal above {results['threshold']:.4g})"

@@ -1,8 +1,8 @@
 """Mean average precision of detections, as the COCO evaluation defines it.
 
-Lin et al., *Microsoft COCO: common objects in context*, ECCV 2014. Per class, detections of all images go from the
-highest score down; each is right if it overlaps an object nobody has claimed yet by enough. Precision, made to fall
-only, is averaged over 101 steps of recall; at most 100 detections of a class count in an image.
+Lin et al., *Microsoft COCO: common objects in context*, ECCV 2014. Per class, detections of all images are taken from
+the highest score down; each is right if it overlaps an unmatched object enough. Precision, made non-increasing, is
+averaged over 101 steps of recall; at most 100 detections of a class count in an image.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 OVERLAPS = tuple(0.5 + 0.05 * i for i in range(10))
 MOST = 100
 STEPS = 101
+"""Overlaps, detections per class and image, and steps of recall, as COCO defines them."""
 
 
 def overlaps(found: Tensor, there: Tensor, crowd: Tensor) -> Tensor:
@@ -62,7 +63,7 @@ class AveragePrecision:
 
 
 def _claims(overlap: Tensor, crowd: Tensor) -> Tuple[Tensor, Tensor]:
-    """Which detections are right, and which count at all: both bool (overlaps, d)."""
+    """Which detections are right, and which count: both bool (overlaps, d)."""
     limits = torch.tensor(OVERLAPS, dtype=torch.float64).clamp(max=1 - 1e-10).unsqueeze(1)
     right = torch.zeros(len(OVERLAPS), overlap.shape[0], dtype=torch.bool)
     counts = torch.ones_like(right)
@@ -70,7 +71,7 @@ def _claims(overlap: Tensor, crowd: Tensor) -> Tuple[Tensor, Tensor]:
         return right, counts
     free = (~crowd).unsqueeze(0).repeat(len(OVERLAPS), 1)
     for d, row in enumerate(overlap):
-        # Of equal overlaps the last object is taken, as the reference implementation does.
+        # Of equal overlaps the last object is taken, as in the reference implementation.
         candidates = torch.where(free, row.unsqueeze(0), torch.full((1, 1), -1.0, dtype=torch.float64)).flip(1)
         best, place = candidates.max(1)
         hit = best >= limits.squeeze(1)

@@ -7,28 +7,28 @@ from typing import Any, Dict, Mapping, Sequence
 from torch import Tensor
 
 from legodnn.shared.errors import DataError
+from legodnn.shared.tasks.chance import Chance, Frequencies
 from legodnn.shared.tasks.task import Meaning, Meter, Task
-from legodnn.shared.tasks.trivial import Frequencies, Trivial
 
 TOP = 5
-"""How many of the highest scores the second figure looks at."""
+"""Highest scores that count for the second metric, as is usual."""
 
 NOTHING = "nothing to judge: no inputs with labels"
 
 
-class MostFrequent(Trivial):
-    """The most frequent class for every input, the next most frequent in the places behind it."""
+class MostFrequent(Chance):
+    """The chance level: classes in the order of their frequency for every input."""
 
     def __init__(self, metric: str, second: str) -> None:
         self._metric, self._second = metric, second
         self._labels = Frequencies()
 
     def add(self, truths: Sequence[Any]) -> None:
-        """See `Trivial.add`."""
+        """See `Chance.add`."""
         self._labels.add(truths[0])
 
     def figures(self) -> Dict[str, float]:
-        """See `Trivial.figures`."""
+        """See `Chance.figures`."""
         total = self._labels.total
         if not total:
             raise DataError(NOTHING)
@@ -37,7 +37,7 @@ class MostFrequent(Trivial):
 
 
 class ClassificationMeter(Meter):
-    """The share of inputs whose label has the highest score (of equals the first), or one of the five highest."""
+    """The share of inputs whose label has the highest score (of ties the first), or one of the five highest."""
 
     def __init__(self, metric: str, second: str) -> None:
         self._metric, self._second = metric, second
@@ -71,23 +71,23 @@ class Classification(Task):
         """See `Task.meter`."""
         return ClassificationMeter(self.metric, self._second)
 
-    def trivial(self) -> MostFrequent:
-        """See `Task.trivial`."""
+    def chance(self) -> MostFrequent:
+        """See `Task.chance`."""
         return MostFrequent(self.metric, self._second)
 
     def reads(self, outputs: Sequence[Tensor]) -> bool:
         """See `Task.reads`."""
         return len(outputs) == 1 and outputs[0].dim() == 2
 
-    def facts(self, outputs: Sequence[Tensor], meaning: Meaning) -> Dict[str, Any]:
+    def results(self, outputs: Sequence[Tensor], meaning: Meaning) -> Dict[str, Any]:
         """``class``, ``label`` and ``probability`` of the highest score."""
         scores = outputs[0][0]
         best = int(scores.argmax())
         return {"class": best, "label": meaning.name(best), "probability": float(scores.softmax(0)[best])}
 
-    def text(self, facts: Mapping[str, Any]) -> str:
+    def text(self, results: Mapping[str, Any]) -> str:
         """See `Task.text`."""
-        return f"{facts['label']} ({facts['probability']:.1%})"
+        return f"{results['label']} ({results['probability']:.1%})"
 
 
 IMAGES = Classification("image classification", "top-1 accuracy", "top-5 accuracy")

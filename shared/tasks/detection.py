@@ -1,7 +1,7 @@
 """Object detection: boxes, their scores and labels.
 
 Outputs are boxes (n, d, 4) in pixels of the input (left, top, right, bottom), scores (n, d) and labels (n, d), int64;
-label 0 is padding behind the last detection. Truths are one list of n `Boxes`.
+label 0 is padding after the last detection. Truths are one list of n `Boxes`.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ from torch import Tensor
 
 from legodnn.shared.errors import DataError
 from legodnn.shared.tasks.average_precision import AveragePrecision
+from legodnn.shared.tasks.chance import Chance
 from legodnn.shared.tasks.task import Meaning, Meter, Task
-from legodnn.shared.tasks.trivial import Trivial
 
 SHOWN = 0.5
-"""The score from which on an object is worth a word."""
+"""The least score of an object in texts and pictures; not tuned."""
 
 
 @dataclass(frozen=True)
 class Boxes:
     """The objects in an image: boxes (k, 4), float32, in pixels; labels (k,), int64, from 1 on.
 
-    ``crowd`` (k,), bool, marks boxes that stand for any number of objects: what is found in them counts neither for
-    nor against.
+    ``crowd`` (k,), bool, marks boxes of any number of objects: detections in them count neither for nor against.
     """
 
     boxes: Tensor
@@ -39,18 +38,18 @@ class Boxes:
         return Boxes(boxes, labels, torch.zeros(len(labels), dtype=torch.bool))
 
 
-class MeanBox(Trivial):
-    """In every image one object of the most frequent class, where those of the class are on average."""
+class MeanBox(Chance):
+    """The chance level: in every image one object of the most frequent class, at the mean box of that class."""
 
     def __init__(self) -> None:
         self._truths: List[Boxes] = []
 
     def add(self, truths: Sequence[Any]) -> None:
-        """See `Trivial.add`."""
+        """See `Chance.add`."""
         self._truths += truths[0]
 
     def figures(self) -> Dict[str, float]:
-        """See `Trivial.figures`."""
+        """See `Chance.figures`."""
         boxes = torch.cat([torch.zeros(0, 4), *(truth.boxes[~truth.crowd] for truth in self._truths)])
         labels = torch.cat([torch.zeros(0, dtype=torch.long), *(truth.labels[~truth.crowd] for truth in self._truths)])
         precision = AveragePrecision()
@@ -98,15 +97,15 @@ class Detection(Task):
         """See `Task.meter`."""
         return DetectionMeter()
 
-    def trivial(self) -> MeanBox:
-        """See `Task.trivial`."""
+    def chance(self) -> MeanBox:
+        """See `Task.chance`."""
         return MeanBox()
 
     def reads(self, outputs: Sequence[Tensor]) -> bool:
         """See `Task.reads`."""
         return [output.dim() for output in outputs[:3]] == [3, 2, 2] and outputs[0].shape[2] == 4
 
-    def facts(self, outputs: Sequence[Tensor], meaning: Meaning) -> Dict[str, Any]:
+    def results(self, outputs: Sequence[Tensor], meaning: Meaning) -> Dict[str, Any]:
         """``objects``: a label, a score and a box for each, the highest score first."""
         rows = zip(outputs[0][0].tolist(), outputs[1][0].tolist(), outputs[2][0].tolist())
         return {
@@ -117,10 +116,10 @@ class Detection(Task):
             ]
         }
 
-    def text(self, facts: Mapping[str, Any]) -> str:
+    def text(self, results: Mapping[str, Any]) -> str:
         """See `Task.text`."""
         shown: List[str] = []
-        for row in facts["objects"]:
+        for row in results["objects"]:
             if row["score"] >= SHOWN:
                 left, top, right, bottom = row["box"]
                 place = f"{right - left:.0f}x{bottom - top:.0f} at {left:.0f},{top:.0f}"

@@ -1,4 +1,4 @@
-"""All applications by the names bundles call them."""
+"""All applications by their names in bundles."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ TASKS: Mapping[str, Task] = {
 
 
 def task_named(name: str) -> Optional[Task]:
-    """The application of this name; None for one that only the bundle's maker knows."""
+    """The application of this name; None for an unknown one."""
     return TASKS.get(name)

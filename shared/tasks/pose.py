@@ -1,8 +1,7 @@
-"""Pose estimation: places of keypoints.
+"""Pose estimation: positions of keypoints.
 
 Outputs are (n, k, 3): x, y in pixels of the input, and a score. Truths are keypoints (n, k, 3), float32: x, y and
-whether the keypoint is visible (above 0), and the size (n,) of what the pose is of, in pixels: errors are measured in
-it.
+whether the keypoint is visible (above 0), and the size (n,) of the subject in pixels, the unit of errors.
 """
 
 from __future__ import annotations
@@ -13,28 +12,28 @@ import torch
 from torch import Tensor
 
 from legodnn.shared.errors import DataError
+from legodnn.shared.tasks.chance import Chance
 from legodnn.shared.tasks.task import Meaning, Meter, Task
-from legodnn.shared.tasks.trivial import Trivial
 
 NEAR, VERY_NEAR = 0.1, 0.05
-"""Distances, in sizes of what the pose is of, within which a keypoint is found (PCK: Yang, Ramanan, 2013)."""
+"""Distances, in sizes of the subject, within which a keypoint is found (PCK: Yang, Ramanan, 2013)."""
 
 
-class MeanPose(Trivial):
-    """Every keypoint where it is on average of the times it is visible."""
+class MeanPose(Chance):
+    """The chance level: every keypoint at the mean of its visible positions."""
 
     def __init__(self) -> None:
         self._keypoints: List[Tensor] = []
         self._sizes: List[Tensor] = []
 
     def add(self, truths: Sequence[Any]) -> None:
-        """See `Trivial.add`."""
+        """See `Chance.add`."""
         keypoints, sizes = truths
         self._keypoints.append(keypoints.cpu().float())
         self._sizes.append(sizes.cpu().float())
 
     def figures(self) -> Dict[str, float]:
-        """See `Trivial.figures`."""
+        """See `Chance.figures`."""
         if not self._keypoints:
             return _figures(torch.zeros(0))
         keypoints, sizes = torch.cat(self._keypoints), torch.cat(self._sizes)
@@ -60,12 +59,12 @@ class PoseMeter(Meter):
         self._distances.append(_distances(found[..., :2], wanted, sizes))
 
     def figures(self) -> Dict[str, float]:
-        """See `Meter.figures`; the error is in sizes of what the poses are of."""
+        """See `Meter.figures`; the error is in sizes of the subjects."""
         return _figures(torch.cat([torch.zeros(0), *self._distances]))
 
 
 def _distances(found: Tensor, wanted: Tensor, sizes: Tensor) -> Tensor:
-    """How far places (n, k, 2) are from the visible ones of keypoints (n, k, 3), in sizes (n,), as one list."""
+    """Distances of positions (n, k, 2) from visible keypoints (n, k, 3), in sizes (n,), as (visible,)."""
     distances: Tensor = (found - wanted[..., :2]).norm(dim=2) / sizes.unsqueeze(1)
     return distances[wanted[..., 2] > 0]
 
@@ -81,7 +80,7 @@ def _figures(distances: Tensor) -> Dict[str, float]:
 
 
 class Pose(Task):
-    """Networks whose output is a place and a score for every keypoint (n, k, 3)."""
+    """Networks whose output is a position and a score for every keypoint (n, k, 3)."""
 
     name, metric = "pose estimation", "PCK@0.1"
 
@@ -89,21 +88,21 @@ class Pose(Task):
         """See `Task.meter`."""
         return PoseMeter()
 
-    def trivial(self) -> MeanPose:
-        """See `Task.trivial`."""
+    def chance(self) -> MeanPose:
+        """See `Task.chance`."""
         return MeanPose()
 
     def reads(self, outputs: Sequence[Tensor]) -> bool:
         """See `Task.reads`."""
         return outputs[0].dim() == 3 and outputs[0].shape[2] == 3
 
-    def facts(self, outputs: Sequence[Tensor], meaning: Meaning) -> Dict[str, Any]:
+    def results(self, outputs: Sequence[Tensor], meaning: Meaning) -> Dict[str, Any]:
         """``keypoints``: a name, x, y and a score for each."""
         rows = outputs[0][0].tolist()
         return {
             "keypoints": [{"label": meaning.name(i), "x": x, "y": y, "score": s} for i, (x, y, s) in enumerate(rows)]
         }
 
-    def text(self, facts: Mapping[str, Any]) -> str:
+    def text(self, results: Mapping[str, Any]) -> str:
         """See `Task.text`."""
-        return ", ".join(f"{row['label']} ({row['x']:.0f}, {row['y']:.0f})" for row in facts["keypoints"])
+        return ", ".join(f"{row['label']} ({row['x']:.0f}, {row['y']:.0f})" for row in results["keypoints"])

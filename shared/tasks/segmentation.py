@@ -8,28 +8,28 @@ import torch
 from torch import Tensor
 
 from legodnn.shared.errors import DataError
+from legodnn.shared.tasks.chance import Chance, Frequencies
 from legodnn.shared.tasks.task import Meaning, Meter, Task
-from legodnn.shared.tasks.trivial import Frequencies, Trivial
 
 IGNORED = 255
-"""The label of pixels that nothing is said about."""
+"""The label of unlabelled pixels, as in VOC."""
 
 LEAST_SHARE = 0.005
-"""Share of the image from which on a class is worth a word."""
+"""The least share of the image of a class in results; not tuned."""
 
 
-class MostFrequentEverywhere(Trivial):
-    """The most frequent class at every pixel."""
+class MostFrequentEverywhere(Chance):
+    """The chance level: the most frequent class at every pixel."""
 
     def __init__(self) -> None:
         self._pixels = Frequencies()
 
     def add(self, truths: Sequence[Any]) -> None:
-        """See `Trivial.add`."""
+        """See `Chance.add`."""
         self._pixels.add(truths[0][truths[0] != IGNORED])
 
     def figures(self) -> Dict[str, float]:
-        """See `Trivial.figures`."""
+        """See `Chance.figures`."""
         counts = self._pixels.counts
         confusion = torch.zeros(len(counts), len(counts), dtype=torch.long)
         if len(counts):
@@ -38,7 +38,7 @@ class MostFrequentEverywhere(Trivial):
 
 
 class SegmentationMeter(Meter):
-    """Mean intersection over union of all classes that are there or were found, and the share of right pixels."""
+    """Mean intersection over union of all classes in truths or outputs, and the share of right pixels."""
 
     def __init__(self) -> None:
         self._confusion: Optional[Tensor] = None
@@ -82,22 +82,22 @@ class Segmentation(Task):
         """See `Task.meter`."""
         return SegmentationMeter()
 
-    def trivial(self) -> MostFrequentEverywhere:
-        """See `Task.trivial`."""
+    def chance(self) -> MostFrequentEverywhere:
+        """See `Task.chance`."""
         return MostFrequentEverywhere()
 
     def reads(self, outputs: Sequence[Tensor]) -> bool:
         """See `Task.reads`."""
         return outputs[0].dim() == 4
 
-    def facts(self, outputs: Sequence[Tensor], meaning: Meaning) -> Dict[str, Any]:
-        """``classes``: what was found, each with its share of the image, the largest first."""
+    def results(self, outputs: Sequence[Tensor], meaning: Meaning) -> Dict[str, Any]:
+        """``classes``: those found, each with its share of the image, the largest first."""
         found = outputs[0][0].argmax(0)
         shares = torch.bincount(found.flatten(), minlength=outputs[0].shape[1]).double() / found.numel()
         order = shares.sort(descending=True, stable=True)[1].tolist()
         rows = [{"class": i, "label": meaning.name(i), "share": float(shares[i])} for i in order]
         return {"classes": [row for row in rows if row["share"] >= LEAST_SHARE]}
 
-    def text(self, facts: Mapping[str, Any]) -> str:
+    def text(self, results: Mapping[str, Any]) -> str:
         """See `Task.text`."""
-        return ", ".join(f"{row['label']} {row['share']:.0%}" for row in facts["classes"])
+        return ", ".join(f"{row['label']} {row['share']:.0%}" for row in results["classes"])

@@ -1,4 +1,4 @@
-"""What every application has: a way to read outputs, and a metric."""
+"""`Task`: an application; `Meter`: its metrics; `Meaning`: labels and thresholds."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 from torch import Tensor
 
 from legodnn.shared.bundle.manifest import Manifest
-from legodnn.shared.tasks.trivial import Trivial
+from legodnn.shared.tasks.chance import Chance
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a bundle says about its network's answers.
+    """The meaning of a network's outputs, from its bundle.
 
     ``labels`` are the names of classes or keypoints, ``skeleton`` the pairs of keypoints that are joined, ``threshold``
-    the score above which an image is abnormal; empty or None where nothing is said.
+    the score above which an image is abnormal; empty or None where unknown.
     """
 
     labels: Sequence[str] = ()
@@ -26,7 +26,7 @@ class Meaning:
 
     @staticmethod
     def of(manifest: Manifest) -> "Meaning":
-        """What a bundle's manifest says."""
+        """The meaning in a manifest."""
         return Meaning(manifest.input.labels, manifest.answer.skeleton, manifest.answer.threshold)
 
     def name(self, number: int) -> str:
@@ -35,42 +35,42 @@ class Meaning:
 
 
 class Meter(ABC):
-    """A metric over any number of batches."""
+    """The metrics of an application over any number of batches."""
 
     @abstractmethod
     def add(self, outputs: Sequence[Tensor], truths: Sequence[Any]) -> None:
-        """Count a batch: the network's outputs, and what a batch of the loader holds behind the inputs.
+        """Count a batch: the network's outputs, and the truths, which follow the inputs in a loader's batch.
 
-        Raises `DataError` where the truths are not what the application needs.
+        Raises `DataError` for truths that are not the application's.
         """
 
     @abstractmethod
     def figures(self) -> Dict[str, float]:
-        """The metrics by name, the application's own first. Raises `DataError` where nothing can be said."""
+        """The metrics by name, the application's own first. Raises `DataError` where they are undefined."""
 
 
 class Task(ABC):
-    """An application. ``name`` is what bundles call it, ``metric`` the figure its networks are judged by."""
+    """An application; ``name`` is its name in bundles, ``metric`` that of its networks' accuracy."""
 
     name: str
     metric: str
 
     @abstractmethod
     def meter(self) -> Meter:
-        """A new metric that has counted nothing."""
+        """A new meter."""
 
     @abstractmethod
-    def trivial(self) -> Trivial:
-        """A new trivial answer that has counted nothing."""
+    def chance(self) -> Chance:
+        """A new chance level."""
 
     @abstractmethod
     def reads(self, outputs: Sequence[Tensor]) -> bool:
-        """Whether a network's outputs have the shapes of this application's."""
+        """Whether outputs have the shapes of this application."""
 
     @abstractmethod
-    def facts(self, outputs: Sequence[Tensor], meaning: Meaning) -> Dict[str, Any]:
-        """The answer to a batch of one, as plain values."""
+    def results(self, outputs: Sequence[Tensor], meaning: Meaning) -> Dict[str, Any]:
+        """The results for a batch of one, as plain values."""
 
     @abstractmethod
-    def text(self, facts: Mapping[str, Any]) -> str:
-        """`facts` for people."""
+    def text(self, results: Mapping[str, Any]) -> str:
+        """`results` as text."""

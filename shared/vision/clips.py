@@ -1,10 +1,10 @@
-"""Clips, and the layouts of inputs: which dimension of an input is what.
+"""Clips, and the layouts of inputs, that is, the meaning of their dimensions.
 
     NCHW    images: channels, height, width
     NTCHW   clips, frame after frame: frames, channels, height, width
     NCTHW   clips, channel after channel, as 3-D convolutions take them: channels, frames, height, width
 
-Both halves read this, so that a device makes clips as the network was trained and judged on.
+Builder and runtime share this, so that a device makes clips like those of training and evaluation.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.vision.preprocess import Fit
 
 LAYOUTS: Mapping[str, int] = {"NCHW": 4, "NTCHW": 5, "NCTHW": 5}
-"""The layouts, and how many dimensions an input has in them."""
+"""The layouts, and the number of dimensions of an input."""
 
 IMAGE_CHANNELS = (1, 3)
-"""How many channels gray and coloured images have."""
+"""Channels of gray and of coloured images."""
 
 
 def usual_layout(shape: Sequence[int]) -> str:
@@ -36,15 +36,15 @@ def usual_layout(shape: Sequence[int]) -> str:
 
 
 def channels(layout: str, shape: Sequence[int]) -> int:
-    """How many channels an input of this shape has; 0 for one without such a dimension."""
+    """The channels of an input of this shape; 0 for one without that dimension."""
     place = layout.find("C")
     return shape[place] if 0 <= place < len(shape) else 0
 
 
 def spread(count: int, wanted: int) -> List[int]:
-    """Numbers of ``wanted`` frames spread evenly over ``count``: each from the middle of its share of them.
+    """Indices of ``wanted`` frames spread evenly over ``count``: the middle of each of ``wanted`` equal parts.
 
-    Where there are fewer than wanted, some come more than once.
+    With fewer frames than wanted, some are repeated.
     """
     return [(2 * i + 1) * count // (2 * wanted) for i in range(wanted)]
 
@@ -57,8 +57,8 @@ def takes_clips(spec: InputSpec) -> bool:
 class ClipFit:
     """Turns the frames of a clip into the input of a network that takes clips.
 
-    ``length`` is how many frames a clip has, and ``fit`` makes each of them fit. Raises `InputError` for a network
-    whose frames are no images of one or three channels.
+    ``length`` is the number of frames of a clip, ``fit`` fits each of them. Raises `InputError` for a network whose
+    frames are not images of one or three channels.
     """
 
     def __init__(self, spec: InputSpec) -> None:
@@ -68,7 +68,7 @@ class ClipFit:
         self.fit = Fit(dataclasses.replace(spec, layout="NCHW", shape=shape))
 
     def join(self, frames: Sequence[Tensor]) -> Tensor:
-        """``length`` frames that fit, each a batch of one, as one clip, a batch of one."""
+        """``length`` fitted frames, each a batch of one, as one clip, a batch of one."""
         return torch.stack(list(frames), self._dimension).contiguous()
 
     def split(self, clip: Tensor) -> List[Tensor]:

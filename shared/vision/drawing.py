@@ -1,6 +1,6 @@
-"""Pictures that are drawn on; with `images` the only home of Pillow, which is imported when the first one is made.
+"""`Canvas`: drawing into pictures; with `images` the only module that imports Pillow, at its first use.
 
-Places are in pixels from the upper left corner. What reaches beyond the picture is cut off there.
+Positions are in pixels from the upper left corner. Shapes are clipped to the picture.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ Colour = Tuple[int, int, int]
 """Red, green and blue, from 0 to 255."""
 
 Item = Tuple[Optional[Colour], str]
-"""A text in a bar, with a patch of this colour before it."""
+"""A text in a bar, with a patch of this colour before it; None for no patch."""
 
 _DARK, _LIGHT = (24, 24, 24), (245, 245, 245)
 _SMALLEST_TEXT, _LARGEST_TEXT = 14, 32
+"""Colours of bars and texts, and points of texts; chosen by eye."""
 
 
 def require_drawing() -> None:
-    """Raise `MissingExtra` where there is no Pillow to draw with."""
+    """Raise `MissingExtra` without Pillow, or with one too old to draw with."""
     require_pillow("drawing pictures")
     import PIL
     from PIL import ImageFont
@@ -35,7 +36,7 @@ def require_drawing() -> None:
 
 
 class Canvas:
-    """A picture that is drawn on."""
+    """A picture to draw on."""
 
     def __init__(self, width: int, height: int, pixels: bytes) -> None:
         """``pixels`` are row by row, a byte each of red, green and blue. Raises `MissingExtra`."""
@@ -56,7 +57,7 @@ class Canvas:
 
     @property
     def stroke(self) -> int:
-        """How thick a line is that can be seen and hides little."""
+        """Pixels of a line's width, by the size of the picture; chosen by eye."""
         return max(3, max(self.width, self.height) // 160)
 
     def _show(self, image: "Image.Image") -> None:
@@ -68,7 +69,8 @@ class Canvas:
 
     # ---- size -------------------------------------------------------------------------------------------------------
     def resize_within(self, least: int, most: int) -> None:
-        """Enlarge by the whole factor that brings the longer side nearest to ``least``; shrink to at most ``most``."""
+        """Enlarge by the integer factor that brings the longer side nearest to ``least``; shrink to at most
+        ``most``."""
         from PIL import Image
 
         longer = max(self.width, self.height)
@@ -101,12 +103,12 @@ class Canvas:
             self._draw.rectangle((x, y, x + width - 1, y + height - 1), outline=colour, width=stroke)
 
     def line(self, start: Tuple[float, float], end: Tuple[float, float], colour: Colour, opacity: float) -> None:
-        """A straight line with dark edges; ``opacity`` from 0, not seen, to 1."""
+        """A straight line with dark edges; ``opacity`` from 0, invisible, to 1."""
         self._draw.line((*start, *end), fill=_translucent(_DARK, opacity), width=self.stroke + 2)
         self._draw.line((*start, *end), fill=_translucent(colour, opacity), width=self.stroke)
 
     def dot(self, x: float, y: float, colour: Colour, opacity: float) -> None:
-        """A disc with a dark edge; ``opacity`` from 0, not seen, to 1."""
+        """A disc with a dark edge; ``opacity`` from 0, invisible, to 1."""
         radius = 2 * self.stroke
         place = (x - radius, y - radius, x + radius, y + radius)
         self._draw.ellipse(place, fill=_translucent(colour, opacity), outline=_translucent(_DARK, opacity))
@@ -116,7 +118,7 @@ class Canvas:
         self._draw.rectangle((0, 0, self.width - 1, self.height - 1), outline=colour, width=3 * self.stroke)
 
     def blend(self, width: int, height: int, numbers: bytes, palette: Sequence[Colour], opacity: float) -> None:
-        """Colours over the whole picture: ``numbers`` (a byte each, row by row) are places in the ``palette``."""
+        """Colours over the whole picture: ``numbers`` (a byte each, row by row) are indices in the ``palette``."""
         from PIL import Image
 
         mask = Image.frombytes("P", (width, height), numbers)
@@ -126,7 +128,7 @@ class Canvas:
 
     # ---- text -------------------------------------------------------------------------------------------------------
     def tag(self, left: float, bottom: float, text: str, colour: Colour) -> None:
-        """A text on a patch of ``colour``, its lower left corner here, moved so far that it can be read."""
+        """A text on a patch of ``colour`` with its lower left corner here, moved into the picture."""
         writing = _Writing(self._image.size)
         text = writing.shortened(text, self.width)
         width, height = writing.width(text) + 2 * writing.margin, writing.height
@@ -139,7 +141,7 @@ class Canvas:
         self._bar([(None, word) for word in text.split()], above=True)
 
     def legend(self, items: Sequence[Item]) -> None:
-        """What colours mean, in a bar below the picture."""
+        """A legend of colours, in a bar below the picture."""
         self._bar(items, above=False)
 
     def _bar(self, items: Sequence[Item], above: bool) -> None:
@@ -166,7 +168,7 @@ class Canvas:
 
 
 class _Writing:
-    """Texts in a size that suits a picture."""
+    """Texts in a size that fits a picture."""
 
     def __init__(self, size: Tuple[int, int]) -> None:
         points = max(_SMALLEST_TEXT, min(_LARGEST_TEXT, max(size) // 32))
@@ -179,12 +181,12 @@ class _Writing:
         """Pixels from the first letter to the last."""
         return int(self._font.getbbox(self._written(text))[2])
 
-    def shortened(self, text: str, room: int) -> str:
-        """The text, or its beginning where ``room`` pixels do not hold it with a margin at both ends."""
-        if self.width(text) + 2 * self.margin <= room:
+    def shortened(self, text: str, limit: int) -> str:
+        """The text, cut where it does not fit into ``limit`` pixels with a margin at both ends."""
+        if self.width(text) + 2 * self.margin <= limit:
             return text
-        text = text[:room]  # a letter takes a pixel at the least
-        while text and self.width(text + "...") + 2 * self.margin > room:
+        text = text[:limit]  # a letter takes a pixel at the least
+        while text and self.width(text + "...") + 2 * self.margin > limit:
             text = text[:-1]
         return text + "..."
 
@@ -192,15 +194,15 @@ class _Writing:
         """A text whose line begins here."""
         draw.text((x, y + self.margin // 2 - self._top), self._written(text), fill=colour, font=self._font)
 
-    def lines(self, items: Sequence[Item], room: int) -> List[List[Item]]:
-        """The items in as many lines as it takes, those that are too long for one shortened."""
+    def lines(self, items: Sequence[Item], limit: int) -> List[List[Item]]:
+        """The items in lines of at most ``limit`` pixels; items too long for a line are shortened."""
         made: List[List[Item]] = []
-        used = room
+        used = limit
         for colour, text in items:
             patch = self._patch(colour)
-            text = self.shortened(text, room - patch)
+            text = self.shortened(text, limit - patch)
             needed = patch + self.width(text) + self._gap(colour)
-            if used + needed > room - self.margin:
+            if used + needed > limit - self.margin:
                 made.append([])
                 used = self.margin
             made[-1].append((colour, text))
@@ -230,7 +232,7 @@ class _Writing:
 
 
 def _font(points: int) -> Tuple[Any, bool]:
-    """Pillow's own font, and whether it takes every letter: an old Pillow, or one without FreeType, has a small one."""
+    """Pillow's own font, and whether it has all letters: without FreeType, or in an old Pillow, it has Latin-1 only."""
     from PIL import ImageFont
 
     try:

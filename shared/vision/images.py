@@ -1,8 +1,7 @@
-"""Image files as pixels; with `drawing` the only home of Pillow.
+"""Image files as pixels; with `drawing` the only module that imports Pillow.
 
-Pillow is imported when the first image is read: it is optional, for a camera's raw frames need none, and devices should
-not have to install what they do not use. It has its home here, beside the other libraries that are not ours, so that
-the runtime's own imports stay torch, pulp and the standard library.
+Pillow is imported when the first image is read. It is optional, since raw frames of a camera do not need it. It is
+imported in `shared`, so that the runtime's own imports are torch, pulp and the standard library.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from typing import Any, Callable, Tuple
 from legodnn.shared.errors import InputError, MissingExtra
 
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""What names of image files end in, in lower case."""
+"""Suffixes of image files, in lower case."""
 
 _DEPTH_AT = 24
-"""Where a PNG says how many bits a pixel has."""
+"""The offset of the bit depth in a PNG."""
 
 
 def require_pillow(what: str = "a folder of images") -> None:
-    """Raise `MissingExtra`, naming ``what`` needs it, where Pillow is not installed."""
+    """Raise `MissingExtra`, naming ``what`` needs Pillow, where it is not installed."""
     try:
         import PIL  # noqa: F401
     except ImportError:
@@ -28,7 +27,7 @@ def require_pillow(what: str = "a folder of images") -> None:
 
 
 def read_image(path: str) -> Tuple[int, int, bytes]:
-    """Width, height and pixels of an image file, the right way up.
+    """Width, height and pixels of an image file, turned upright by its EXIF orientation.
 
     Pixels are row by row, a byte each of red, green and blue; of an animation the first picture is taken. Raises
     `InputError` naming the file for one that cannot be read, is cut off or damaged, or has more than 8 bits per colour,
@@ -70,7 +69,7 @@ def _opened(path: str, read: Callable[[Any, str], Tuple[int, int, bytes]]) -> Tu
     from PIL import Image
 
     try:
-        # Odd metadata, or very many pixels, are no reason to say more than the results.
+        # Warnings about odd metadata or very many pixels do not help.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
@@ -102,7 +101,7 @@ def _numbers(image: Any, path: str) -> Tuple[int, int, bytes]:
     values = image.convert("L").tobytes()
     with open(path, "rb") as file:
         depth = file.read(_DEPTH_AT + 1)[_DEPTH_AT]
-    # Gray of fewer than 8 bits has been stretched to 0..255 for the eye.
+    # Pillow scales gray of fewer than 8 bits to 0..255.
     stretch = 255 // (2**depth - 1)
     return width, height, values.translate(bytes(value // stretch for value in range(256)))
 
@@ -113,5 +112,5 @@ def _require_bytes(image: Any, path: str) -> None:
 
 
 def _shade(number: int, channel: int) -> int:
-    """A number's colour: its bits shared out among red, green and blue, the lowest ones brightest, as VOC has them."""
+    """VOC's colour of a number: its bits distributed over red, green and blue, the lowest as the highest bits."""
     return sum(((number >> (3 * i + channel)) & 1) << (7 - i) for i in range(3))

@@ -1,4 +1,4 @@
-"""Images made to fit a network: its channels, its height and width, its normalisation.
+"""`Fit`: images -> inputs of a network: its channels, size and normalisation.
 
 An image here is a float32 tensor (channels, height, width) with values in [0, 1]; three channels are red, green, blue.
 """
@@ -16,18 +16,18 @@ from legodnn.shared.errors import InputError
 from legodnn.shared.vision.images import read_image
 
 LUMA = (0.299, 0.587, 0.114)
-"""What red, green and blue weigh in brightness (ITU-R BT.601)."""
+"""Weights of red, green and blue in brightness (ITU-R BT.601)."""
 
 _FLOATING = ("float32", "float64", "float16", "bfloat16")
 
 
 def rgb_image(data: Tensor, width: int, height: int) -> Tensor:
-    """The image in pixels, uint8 (height * width * 3,), that lie row by row, a byte each of red, green and blue."""
+    """The image of pixels, uint8 (height * width * 3,), row by row, a byte each of red, green and blue."""
     return data.view(height, width, 3).permute(2, 0, 1).float() / 255
 
 
 def file_image(path: str) -> Tensor:
-    """The image (3, height, width) in a file; raises what `read_image` raises."""
+    """The image (3, height, width) in a file. Raises as `read_image` does."""
     width, height, data = read_image(path)
     return rgb_image(torch.frombuffer(bytearray(data), dtype=torch.uint8), width, height)
 
@@ -62,7 +62,7 @@ class Fit:
         return ((batch - self._mean) / self._std).to(self._dtype).contiguous()
 
     def undo(self, batch: Tensor) -> Tensor:
-        """What the network sees: an input, a batch of one, as an image with values in [0, 1]."""
+        """The inverse of normalisation: an input, a batch of one, as an image with values in [0, 1]."""
         return (batch[0].float() * self._std + self._mean).nan_to_num(0.0).clamp(0, 1)
 
     def _coloured(self, image: Tensor) -> Tensor:

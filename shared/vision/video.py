@@ -1,4 +1,4 @@
-"""Video files as frames; the only home of PyAV.
+"""Video files as frames; the only module that imports PyAV.
 
 PyAV is imported when the first video is read: it is optional, as Pillow is.
 """
@@ -10,7 +10,7 @@ from typing import Any, Iterator, List, Sequence, Tuple
 from legodnn.shared.errors import InputError, MissingExtra
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
-"""What names of video files end in, in lower case."""
+"""Suffixes of video files, in lower case."""
 
 
 def require_pyav() -> None:
@@ -22,7 +22,7 @@ def require_pyav() -> None:
 
 
 def count_frames(path: str) -> int:
-    """How many frames a video file has, found by decoding it: what files say of themselves is often wrong.
+    """The number of frames of a video file, counted by decoding it, since the count in files is often wrong.
 
     Raises `InputError` naming the file for one that cannot be read, `MissingExtra` where PyAV is not installed.
     """
@@ -30,7 +30,7 @@ def count_frames(path: str) -> int:
 
 
 def read_frames(path: str, numbers: Sequence[int]) -> List[Tuple[int, int, bytes]]:
-    """Width, height and pixels of the frames with these numbers, from 0 on and never falling; one may come repeatedly.
+    """Width, height and pixels of the frames with these indices, which never fall; repeated ones are allowed.
 
     Pixels are row by row, a byte each of red, green and blue. Raises as `count_frames` does, and `InputError` where the
     file has fewer frames.
@@ -64,5 +64,5 @@ def _pixels(frame: Any) -> Tuple[int, int, bytes]:
     plane = frame.reformat(format="rgb24").planes[0]
     width, height, row = frame.width, frame.height, plane.line_size
     data = bytes(plane)
-    # Decoders pad rows to sizes they like.
+    # Decoders pad rows.
     return width, height, b"".join(data[y * row : y * row + 3 * width] for y in range(height))

@@ -3,7 +3,7 @@
 Each recipe is built as `legodnn-build NAME` does it, in a process of its own, with the networks of the table in their
 turns. The bundle is then judged by the runtime on held-out data that no stage has seen: the teacher, the best selection
 within 80, 60, 40 and 25 % of the teacher's parameter bytes, and beside it the mildest single sparsity that fits. Rows
-show beside the teacher's metric what an answer gets that never looks at the input (`legodnn.shared.tasks.trivial`);
+show beside the teacher's metric the chance level (`legodnn.shared.tasks.chance`);
 `--json` has all the application's metrics of both.
 """
 
@@ -202,7 +202,7 @@ def judged(network: Network, loader: Sequence[Any]) -> dict[str, Any]:
     name = network.manifest.metric
     task = task_named(network.manifest.task)
     assert task is not None, "built-in recipes have applications LegoDNN knows"
-    constant = task.trivial()
+    constant = task.chance()
     for _, *truths in loader:
         constant.add(truths)
     trivial = constant.figures()

@@ -110,7 +110,7 @@ def with_torch(name: str) -> dict[str, Any]:
     """Median seconds of the whole network and of the composition in every way, and which way the runtime chose."""
     from legodnn.builder import AutoBlockManager, CommonModelManager
     from legodnn.runtime import Network
-    from legodnn.runtime.engine import WAYS, time_turns
+    from legodnn.runtime.engine import BACKENDS, time_turns
     from legodnn.shared.errors import CompositionError
     from tests.benchmarks.untrained import untrained_bundle
 
@@ -124,8 +124,8 @@ def with_torch(name: str) -> dict[str, Any]:
     ) as opened:
         opened(x)
         composer, originals = opened._workshop.ready_composer(), opened.manifest.original_selection
-        chosen = str(composer.way)
-        for way in WAYS:
+        chosen = str(composer.backend)
+        for way in BACKENDS:
             try:
                 runs[f"composed {way}"] = composer.compose(originals, way)
             except CompositionError as error:

@@ -100,7 +100,7 @@ class Stream:
         self.network.select = noticed  # type: ignore[method-assign]
 
     @property
-    def duty(self) -> Duty:
+    def workload(self) -> Duty:
         """What it has to do, on one of two cores."""
         return Duty(self.network, 1 / self.period, SLACK * self.period, share=0.5)
 
@@ -182,8 +182,8 @@ def main() -> int:
         full = [s.network.manifest.original_selection for s in ready]
         rows[ALONE] = run(ready, memory, options.seconds / 3, full, loads=[0.0])
     for name, row in rows.items():
-        facts = f"missed {row['missed']:6.1%}   accuracy {row['accuracy']:.4f}   {row['selections']} selections"
-        print(f"{name:24} {facts}")
+        figures = f"missed {row['missed']:6.1%}   accuracy {row['accuracy']:.4f}   {row['selections']} selections"
+        print(f"{name:24} {figures}")
     mine = rows["controller"]
     beside = f"{mine['missed_beside_composing']:.1%} of the {mine['beside_composing']} beside a composition being made"
     print(f"of the controller's {mine['frames']} frames missed: {beside}, {mine['missed_otherwise']:.1%} of the others")
@@ -215,7 +215,7 @@ def fixed(streams: Sequence[Stream], memory: Memory) -> dict[str, list[dict[str,
     """Selections that never change, by name."""
     smallest = [{b.name: min(b.variants, key=lambda v: v.flops).name for b in s.network.blocks} for s in streams]
     found = {"full": [s.network.manifest.original_selection for s in streams], "smallest": smallest}
-    optimizer = JointOptimizer([s.duty for s in streams])
+    optimizer = JointOptimizer([s.workload for s in streams])
     for cores in CORES:
         try:
             best = optimizer.choose(memory.within(min(MEMORY_SHARES)), cores=cores)
@@ -234,8 +234,8 @@ def controlled(streams: Sequence[Stream], memory: Memory, seconds: float) -> dic
         return Budget(memory_bytes=memory.limit(max(0.0, time.perf_counter() - started)))
 
     source = Tightest(Callback(budget), Processor(len(streams), worst=True))
-    duties = [s.duty for s in streams]
-    with JointController(duties, source, cores=MOST_CORES, interval=0.05, dwell=1.5, worth=0.05):
+    workloads = [s.workload for s in streams]
+    with JointController(workloads, source, cores=MOST_CORES, interval=0.05, dwell=1.5, worth=0.05):
         return run(streams, memory, seconds, None, started)
 
 

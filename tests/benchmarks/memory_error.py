@@ -36,7 +36,7 @@ def main() -> int:
     about = __doc__.splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.memory_error", description=about)
     parser.add_argument("--models", metavar="REGEX", default=".", help="only networks whose name matches")
-    parser.add_argument("--ways", metavar="REGEX", help="ways to run; by default the one this device chooses")
+    parser.add_argument("--ways", metavar="REGEX", help="backends; by default the one this device chooses")
     parser.add_argument("--selections", metavar="N", type=int, default=4, help="random selections (default 4)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the rows there as well")
     options = parser.parse_args()
@@ -67,12 +67,12 @@ def made(name: str, folder: Path) -> Path:
     return untrained_bundle(AutoBlockManager(SPARSITIES, model, CommonModelManager(), tuple(x.shape)), folder)
 
 
-def examine(name: str, path: Path, ways: str | None, count: int) -> list[dict[str, Any]]:
+def examine(name: str, path: Path, backends: str | None, count: int) -> list[dict[str, Any]]:
     """A row for every selection and way."""
     from legodnn.runtime import Network
     from legodnn.runtime.device.memory_table import needed_bytes
-    from legodnn.runtime.engine import WAYS, Way
-    from legodnn.runtime.profiling.memory import MemoryEstimator, measure_growth
+    from legodnn.runtime.engine import BACKENDS, Backend
+    from legodnn.runtime.profiling.memory import MemoryEstimator, profile_memory
 
     rows: list[dict[str, Any]] = []
     with Network.open(path, cache=False) as network:
@@ -81,22 +81,22 @@ def examine(name: str, path: Path, ways: str | None, count: int) -> list[dict[st
         wanted_selections = [("original", original), ("smallest", smallest)]
         for _ in range(count):
             wanted_selections.append(("mixed", {b.name: choose.choice(b.variants).name for b in network.blocks}))
-        if ways is None:
+        if backends is None:
             network.compose(original)
-        wanted = [network.way] if ways is None else [way for way in WAYS if re.search(ways, str(way))]
-        for way in filter(None, wanted):
-            network._workshop.ready_composer().way = Way.from_text(str(way))
+        wanted = [network.way] if backends is None else [b for b in BACKENDS if re.search(backends, str(b))]
+        for backend in filter(None, wanted):
+            network._workshop.ready_composer().backend = Backend.from_text(str(backend))
             table = estimator.profile_all_blocks(again=True)
             for kind, selection in wanted_selections:
-                growth = measure_growth(path, way, selection, network.batch)
-                if table is None or growth is None:
+                profile = profile_memory(path, backend, selection, network.batch)
+                if table is None or profile is None:
                     sys.exit(f"{name}: this system does not tell how much a process grows")
                 predicted = needed_bytes(network.manifest, selection, table)
-                off = predicted - growth.peak
+                off = predicted - profile.peak
                 rows.append({
-                    "name": name, "way": str(way), "kind": kind, "selection": selection,
-                    "tables": needed_bytes(network.manifest, selection), "predicted": predicted, **growth._asdict(),
-                    "error": off / growth.peak, "within": abs(off) <= max(LIMIT_BYTES, LIMIT_SHARE * growth.peak),
+                    "name": name, "way": str(backend), "kind": kind, "selection": selection,
+                    "tables": needed_bytes(network.manifest, selection), "predicted": predicted, **profile._asdict(),
+                    "error": off / profile.peak, "within": abs(off) <= max(LIMIT_BYTES, LIMIT_SHARE * profile.peak),
                     "base": table.base, "factor": table.factor, "worst_error": table.worst_error,
                 })  # fmt: skip
     return rows

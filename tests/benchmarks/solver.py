@@ -69,19 +69,19 @@ def one(generator: random.Random, times: Times) -> None:
 
 def several(count: int, generator: random.Random, times: Times) -> None:
     """A choice for several networks with rates, deadlines, weights and shares of the cores of their own."""
-    duties, load, size = [], 0.0, 0
+    workloads, load, size = [], 0.0, 0
     for _ in range(count):
         network = realistic(generator)
         whole = ScalingOptimizer(network).choose()
         seconds, share = whole.seconds or 0.0, generator.uniform(0.25, 1.0)
         rate = generator.uniform(0.5, 1.5) / (count * share * seconds)
         deadline = generator.uniform(0.5, 1.2) * seconds
-        duties.append(Duty(network, rate, deadline, weight=generator.uniform(0.5, 2), share=share))
+        workloads.append(Duty(network, rate, deadline, weight=generator.uniform(0.5, 2), share=share))
         load += rate * share * seconds
         size += whole.memory_bytes
     memory, cores = generator.uniform(0.4, 0.9) * size, min(1.0, generator.uniform(0.4, 0.9) * load)
     started = time.perf_counter()
-    optimizer = JointOptimizer(duties)
+    optimizer = JointOptimizer(workloads)
     made = time.perf_counter()
     try:
         optimizer.choose(memory, cores=cores)

@@ -1,10 +1,10 @@
-"""A live view on a terminal: one screen that shows what runs, what it needs, and what was decided.
+"""A live view on a terminal: one screen with selections, resources and decisions.
 
-    reporter  Live: what is said while frames run goes onto the screen
-    facts     what is shown
-    screen    the facts as lines of text
+    reporter  Live: a reporter that shows the screen while frames run
+    view      View: the values on the screen
+    screen    Screen: a view as lines of text
     glyphs    characters for heights and bars, widths of text, colours
-    terminal  the alternate screen, drawn again and again by a thread, and left whatever happens; suspension: Ctrl-Z
+    terminal  Terminal: the alternate screen, redrawn by a thread and always left; suspension: Ctrl-Z
 
-Nothing but the reporter knows networks or controllers.
+Only the reporter knows networks and controllers.
 """

@@ -1,4 +1,4 @@
-"""What a screen is made of: characters for heights and bars, text that fits, colours."""
+"""Characters for heights and bars, text cut to a width, colours."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import List, Sequence, Tuple
 
 PLAIN, BOLD, DIM, GREEN, YELLOW, RED = "", "1", "2", "32", "33", "31"
-"""Colours and the like, as ANSI's SGR has them."""
+"""Parameters of ANSI's SGR."""
 
 Span = Tuple[str, str]
-"""A piece of text and how it looks."""
+"""A text and its SGR parameter."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ ASCII = Glyphs(".:-=+*%#", "#", ".", "~")
 
 
 def glyphs_for(encoding: str) -> Glyphs:
-    """Those that a terminal of this encoding can show."""
+    """The glyphs that an encoding can represent."""
     try:
         "".join((UNICODE.heights, UNICODE.empty, UNICODE.cut)).encode(encoding)
     except (UnicodeEncodeError, LookupError):
@@ -37,24 +37,24 @@ def glyphs_for(encoding: str) -> Glyphs:
 
 
 def height(glyphs: Glyphs, kept: float) -> str:
-    """The character for a share that is kept, above 0 and at most 1."""
+    """The character for a share of kept channels, above 0 and at most 1."""
     top = len(glyphs.heights) - 1
     return glyphs.heights[max(0, min(top, round(kept * (top + 1)) - 1))]
 
 
 def bar(glyphs: Glyphs, share: float, width: int) -> str:
-    """A bar of so many columns, filled up to a share; what is more than nothing shows."""
+    """A bar of ``width`` columns, filled up to a share; a share above 0 fills at least one."""
     filled = min(width, max(1 if share > 0 else 0, round(share * width)))
     return glyphs.full * filled + glyphs.empty * (width - filled)
 
 
 def columns(text: str) -> int:
-    """How many columns of a terminal a text takes."""
+    """The columns of a text on a terminal."""
     return sum(_columns(c) for c in text)
 
 
 def line(spans: Sequence[Span], width: int, glyphs: Glyphs, colours: bool) -> str:
-    """Pieces of text in a row, cut to a width, without characters that would do anything but show."""
+    """A line of spans, cut to a width, without control characters."""
     parts: List[str] = []
     left = width
     for text, look in spans:
@@ -68,14 +68,14 @@ def line(spans: Sequence[Span], width: int, glyphs: Glyphs, colours: bool) -> st
 
 
 def printable(text: str) -> str:
-    """The text with a question mark for each character that controls a terminal or shows nothing of its own."""
+    """The text with a question mark for each unprintable character."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _cut(text: str, width: int, glyphs: Glyphs) -> str:
     if width <= 0:
         return ""
-    kept, used = "", 1  # one column is for the mark
+    kept, used = "", 1  # one column for the mark
     for c in text:
         if used + _columns(c) > width:
             break

@@ -11,26 +11,28 @@ from typing import Any, Callable, Deque, Dict, Iterator, List, Mapping, Optional
 
 from legodnn.runtime.command.choosing import SecondsLimit, present
 from legodnn.runtime.command.feed import Feed
-from legodnn.runtime.command.live.facts import Facts, NetworkFacts
 from legodnn.runtime.command.live.glyphs import glyphs_for
 from legodnn.runtime.command.live.screen import Screen
 from legodnn.runtime.command.live.terminal import Terminal
+from legodnn.runtime.command.live.view import NetworkView, View
 from legodnn.runtime.command.report import Reporter, named
 from legodnn.runtime.command.stopping import Stopping
 from legodnn.runtime.controller import Budget
 
 _REMEMBERED_DECISIONS = 50
+"""Decisions the screen can show: more than the rows of most terminals; not tuned."""
+
 _LAST_LINES = 20
-"""What would have been printed last is, once the screen is gone: answers to a few frames must not be lost."""
+"""Lines printed after the screen is left, so that answers to a few frames are not lost; not tuned."""
 
 _RATE_SECONDS = 3.0
-"""How far back the frames per second are counted."""
+"""The window for frames per second; not tuned."""
 
 
 class Live(Reporter):
-    """Says everything as text: while `showing`, on a screen, where the latest frame replaces the one before.
+    """Reports as text: while `showing`, on a screen, where the latest frame replaces the one before.
 
-    Afterwards the last lines are printed, which is all of them where there are few.
+    Afterwards the last `_LAST_LINES` lines are printed.
     """
 
     def __init__(self, stream: TextIO, colours: bool) -> None:
@@ -49,19 +51,19 @@ class Live(Reporter):
     def showing(
         self, subjects: "Sequence[Subject]", budget: Callable[[], Budget], stopping: Stopping
     ) -> Iterator[None]:
-        """Inside, the screen shows these networks and the budget there is. Raises what drawing raised."""
+        """A context in which the screen shows these networks and the budget. Raises the errors of drawing."""
         started = time.monotonic()
 
         def draw(width: int, rows: int) -> List[str]:
-            there_is = budget()
-            facts = Facts(
-                networks=tuple(s.facts(there_is, self._latest.get(s.feed.name, "")) for s in subjects),
-                memory_limit=there_is.memory_bytes,
-                slowdown=there_is.slowdown,
+            now = budget()
+            view = View(
+                networks=tuple(s.view(now, self._latest.get(s.feed.name, "")) for s in subjects),
+                memory_limit=now.memory_bytes,
+                slowdown=now.slowdown,
                 seconds=time.monotonic() - started,
                 decisions=tuple(self._decisions),
             )
-            return self._screen.draw(facts, width, rows)
+            return self._screen.draw(view, width, rows)
 
         terminal = Terminal(self._stream, draw)
         try:
@@ -72,19 +74,19 @@ class Live(Reporter):
                 finally:
                     stopping.when_asked = None
         finally:
-            if terminal.error is None:  # else there is nothing to print to
+            if terminal.error is None:  # else the stream cannot be written
                 with stopping.finishing():
                     self._print_last_lines()
 
-    def say(self, kind: str, facts: Mapping[str, Any], text: str, network: Optional[str] = None) -> None:
-        """See `Reporter.say`. Raises what drawing raised, as printing would."""
+    def say(self, kind: str, values: Mapping[str, Any], text: str, network: Optional[str] = None) -> None:
+        """See `Reporter.say`. Raises the errors of drawing, as printing would."""
         if self._terminal is None:
-            super().say(kind, facts, text, network)
+            super().say(kind, values, text, network)
             return
         if self._terminal.error is not None:
             raise self._terminal.error
         if self._over:
-            super().say(kind, facts, text, network)
+            super().say(kind, values, text, network)
         elif text:
             with self._noting:
                 self._lines.append(named(network, text))
@@ -113,19 +115,19 @@ class Live(Reporter):
 
 
 class Subject:
-    """One network on the screen; ``limit`` says the most an inference may take."""
+    """One network on the screen; ``limit`` returns the most seconds of an inference under a budget."""
 
     def __init__(self, title: str, feed: Feed, limit: SecondsLimit) -> None:
         self.feed = feed
         self._title, self._limit = title, limit
         self._counts: Deque[Tuple[float, int]] = deque()
 
-    def facts(self, budget: Budget, latest: str) -> NetworkFacts:
-        """How it is doing now."""
+    def view(self, budget: Budget, latest: str) -> NetworkView:
+        """The network's current values."""
         network, choice = self.feed.network, present(self.feed.network)
         recent = network.recent_seconds()
         blocks = network.blocks
-        return NetworkFacts(
+        return NetworkView(
             name=self._title,
             sparsities=tuple(block.variant(choice.selection[block.name]).sparsity for block in blocks),
             predicted_seconds=choice.seconds,

@@ -1,11 +1,10 @@
-"""A frame of the live view: facts as lines of text."""
+"""`Screen`: a view as lines of text."""
 
 from __future__ import annotations
 
 import textwrap
 from typing import Callable, List, Optional, Sequence
 
-from legodnn.runtime.command.live.facts import Facts, NetworkFacts
 from legodnn.runtime.command.live.glyphs import (
     BOLD,
     DIM,
@@ -20,77 +19,82 @@ from legodnn.runtime.command.live.glyphs import (
     height,
     line,
 )
-from legodnn.shared.units import format_bytes, format_seconds
+from legodnn.runtime.command.live.view import NetworkView, View
+from legodnn.shared.units import format_bytes, format_seconds, plus_minus
 
 _LABEL = 12
+"""Columns of labels: the longest, "% gone" and "accuracy", with their indent."""
+
 _WIDEST_CELL = 6
 _LONGEST_BAR = 30
 _FIGURES = 30
+"""Columns of a block's cell and of a gauge's bar at most, and of its text; not tuned."""
+
 _DECISIONS = 4
-"""Lines that decisions get before networks are shown in full."""
+"""Lines reserved for decisions before networks are shown in full; not tuned."""
 
 Line = List[Span]
 
 
 class Screen:
-    """Draws facts.
+    """Draws views.
 
     Args:
         glyphs: the characters to draw with.
-        colours: whether the terminal is to show colours.
+        colours: whether to use colours.
     """
 
     def __init__(self, glyphs: Glyphs, colours: bool) -> None:
         self._glyphs, self._colours = glyphs, colours
 
-    def draw(self, facts: Facts, width: int, rows: int) -> List[str]:
-        """At most ``rows`` lines of at most ``width`` columns; what there is no room for is left out."""
-        head = [self._head(facts, width)]
-        full = [row for network in facts.networks for row in self._network(facts, network, width)]
-        short = [row for network in facts.networks for row in self._short(network, width)]
-        common = self._memory(facts, width) if len(facts.networks) > 1 else []
-        spared = _DECISIONS if facts.decisions else 0
+    def draw(self, view: View, width: int, rows: int) -> List[str]:
+        """At most ``rows`` lines of at most ``width`` columns; what does not fit is left out."""
+        head = [self._head(view, width)]
+        full = [row for network in view.networks for row in self._network(view, network, width)]
+        short = [row for network in view.networks for row in self._short(network, width)]
+        common = self._memory(view, width) if len(view.networks) > 1 else []
+        spared = _DECISIONS if view.decisions else 0
         fits = len(head) + len(full) + len(common) + spared <= rows
         lines = [*head, *(full if fits else short), *common]
-        lines.extend(_decisions(facts.decisions, width, rows - len(lines)))
+        lines.extend(_decisions(view.decisions, width, rows - len(lines)))
         return [line(spans, width, self._glyphs, self._colours) for spans in lines[:rows]]
 
     # ---- parts ------------------------------------------------------------------------------------------------------
-    def _head(self, facts: Facts, width: int) -> Line:
-        title, clock = "LegoDNN", _clock(facts.seconds)
-        if facts.slowdown >= 1.05:
-            title = f"{title}   the device is {facts.slowdown:.2g} times slower than when it was measured"
+    def _head(self, view: View, width: int) -> Line:
+        title, clock = "LegoDNN", _clock(view.seconds)
+        if view.slowdown >= 1.05:
+            title = f"{title}   the device is {view.slowdown:.2g} times slower than when it was measured"
         gap = " " * max(1, width - columns(title) - columns(clock))
         return [(title, BOLD), (gap, PLAIN), (clock, DIM)]
 
-    def _network(self, facts: Facts, network: NetworkFacts, width: int) -> List[Line]:
+    def _network(self, view: View, network: NetworkView, width: int) -> List[Line]:
         rows: List[Line] = [[], self._title(network), *self._blocks(network, width), self._time(network, width)]
-        if len(facts.networks) == 1:
-            rows.extend(self._memory(facts, width))
+        if len(view.networks) == 1:
+            rows.extend(self._memory(view, width))
         else:
             rows.append(_row("memory", (format_bytes(network.memory_bytes), PLAIN)))
         rows.append(_row("accuracy", (_accuracy(network), PLAIN)))
         rows.append(_row("latest", (network.latest or "no frame yet", PLAIN)))
         return rows
 
-    def _short(self, network: NetworkFacts, width: int) -> List[Line]:
+    def _short(self, network: NetworkView, width: int) -> List[Line]:
         figures = f"{_time(network)}, {format_bytes(network.memory_bytes)}, {network.accuracy:.1%}"
         return [[*self._title(network), ("  ", PLAIN), (figures, PLAIN)], *self._blocks(network, width)[:1]]
 
-    def _title(self, network: NetworkFacts) -> Line:
+    def _title(self, network: NetworkView) -> Line:
         counts = f"{network.frames} frames, {network.per_second:.3g} a second"
         if network.dropped is not None:
             counts = f"{counts}, {network.dropped} dropped"
         return [(network.name, BOLD), ("  ", PLAIN), (counts, DIM)]
 
-    def _blocks(self, network: NetworkFacts, width: int) -> List[Line]:
-        """A group of cells for every block, the higher the more of its channels are left, and what is gone below."""
-        count, room = len(network.sparsities), max(1, width - _LABEL)
-        cell = min(_WIDEST_CELL, room // max(1, count) - 1)
+    def _blocks(self, network: NetworkView, width: int) -> List[Line]:
+        """A cell for every block, whose height is the share of channels left, and below it the sparsity in percent."""
+        count, available = len(network.sparsities), max(1, width - _LABEL)
+        cell = min(_WIDEST_CELL, available // max(1, count) - 1)
         gap = " " if cell >= 1 else ""
         cell = max(1, cell)
         rows: List[Line] = []
-        a_row = max(1, room // (cell + len(gap)))
+        a_row = max(1, available // (cell + len(gap)))
         for start in range(0, count, a_row):
             row = _row("blocks" if start == 0 else "")
             for sparsity in network.sparsities[start : start + a_row]:
@@ -101,23 +105,23 @@ class Screen:
             rows.append(_row("% gone", (gap.join(percent), DIM)))
         return rows
 
-    def _time(self, network: NetworkFacts, width: int) -> Line:
+    def _time(self, network: NetworkView, width: int) -> Line:
         needed = network.measured_seconds or network.predicted_seconds
         after = ""
         if network.measured_seconds is not None and network.predicted_seconds is not None:
             after = f"predicted {format_seconds(network.predicted_seconds)}"
         return self._gauge("time", _time(network), needed, network.seconds_limit, width, after)
 
-    def _memory(self, facts: Facts, width: int) -> List[Line]:
-        needed = sum(network.memory_bytes for network in facts.networks)
-        text = _of(format_bytes, needed, facts.memory_limit)
-        row = self._gauge("memory", text, needed, facts.memory_limit, width)
-        return [row] if len(facts.networks) == 1 else [[], [("together", BOLD)], row]
+    def _memory(self, view: View, width: int) -> List[Line]:
+        needed = sum(network.memory_bytes for network in view.networks)
+        text = _of(format_bytes, needed, view.memory_limit)
+        row = self._gauge("memory", text, needed, view.memory_limit, width)
+        return [row] if len(view.networks) == 1 else [[], [("together", BOLD)], row]
 
     def _gauge(
         self, label: str, text: str, needed: Optional[float], limit: Optional[float], width: int, after: str = ""
     ) -> Line:
-        """A line with a bar that says how much of what there is is needed."""
+        """A line with a bar for the share of the limit that is needed."""
         row = _row(label, (text.ljust(_FIGURES), PLAIN))
         length = min(_LONGEST_BAR, width - _LABEL - _FIGURES - (len(after) + 2 if after else 0))
         if needed is not None and limit is not None and length >= 5:
@@ -128,13 +132,13 @@ class Screen:
         return row
 
 
-def _decisions(decisions: Sequence[str], width: int, room: int) -> List[Line]:
-    """As many of the latest as there is room for."""
+def _decisions(decisions: Sequence[str], width: int, available: int) -> List[Line]:
+    """As many of the latest decisions as fit into ``available`` lines."""
     title: List[Line] = [[], [("decisions", BOLD)]]
     rows: List[Line] = []
     for text in reversed(decisions):
         wrapped = textwrap.wrap(text, max(1, width), subsequent_indent=" " * min(_LABEL, width // 2)) or [""]
-        if len(title) + len(rows) + len(wrapped) > room:
+        if len(title) + len(rows) + len(wrapped) > available:
             break
         rows = [[(part, PLAIN)] for part in wrapped] + rows
     return title + rows if rows else []
@@ -144,7 +148,7 @@ def _row(label: str, *spans: Span) -> Line:
     return [(f"  {label}".ljust(_LABEL), DIM), *spans]
 
 
-def _time(network: NetworkFacts) -> str:
+def _time(network: NetworkView) -> str:
     seconds = network.measured_seconds or network.predicted_seconds
     return _of(format_seconds, seconds, network.seconds_limit)
 
@@ -154,8 +158,8 @@ def _of(text: Callable[[float], str], needed: Optional[float], limit: Optional[f
     return f"{shown} of {text(limit)}" if limit is not None else shown
 
 
-def _accuracy(network: NetworkFacts) -> str:
-    return f"{network.accuracy:.2%} predicted, give or take {network.accuracy_error:.2%}"
+def _accuracy(network: NetworkView) -> str:
+    return f"{network.accuracy:.2%} predicted, {plus_minus(network.accuracy_error)}"
 
 
 def _colour(sparsity: float) -> str:
@@ -169,5 +173,5 @@ def _clock(seconds: float) -> str:
 
 
 def text_of(lines: Sequence[str]) -> str:
-    """What makes a terminal show these lines and nothing else, from its upper left corner on."""
+    """The text that clears a terminal and shows these lines from its upper left corner on."""
     return "\x1b[H" + "".join(f"{text}\x1b[K\r\n" for text in lines[:-1]) + "".join(lines[-1:]) + "\x1b[K\x1b[J"

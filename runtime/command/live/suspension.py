@@ -1,4 +1,4 @@
-"""Ctrl-Z: the terminal is given back while the process is stopped, and taken again when it goes on."""
+"""Ctrl-Z: gives the terminal back while the process is stopped, and takes it again when it continues."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Callable, Iterator, Optional
 
 @contextmanager
 def suspended_by(give: Callable[[], None], take: Callable[[], None]) -> Iterator[None]:
-    """Inside, ``give`` is called before Ctrl-Z stops the process, and ``take`` once it goes on.
+    """A context in which ``give`` is called before Ctrl-Z stops the process, and ``take`` when it continues.
 
-    Does nothing where there is no such signal, it is ignored, or this is not the main thread.
+    Does nothing where the system has no such signal, it is ignored, or outside the main thread.
     """
     number: Optional[int] = getattr(signal, "SIGTSTP", None)
     if (
@@ -27,7 +27,7 @@ def suspended_by(give: Callable[[], None], take: Callable[[], None]) -> Iterator
 
     def stop(received: int, frame: Optional[FrameType]) -> None:
         give()
-        # By the system's own rules, which let a process nobody could wake go on.
+        # By the default action, which does not stop a process that nothing could continue.
         signal.signal(received, signal.SIG_DFL)
         os.kill(os.getpid(), received)
         signal.signal(received, stop)

@@ -1,4 +1,4 @@
-"""The alternate screen of a terminal, drawn again and again, and left whatever happens."""
+"""`Terminal`: the alternate screen of a terminal, redrawn by a thread and left in any case."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from legodnn.runtime.command.live.screen import text_of
 from legodnn.runtime.command.live.suspension import suspended_by
 
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[0m\x1b[?25h\x1b[?1049l"
-"""To the alternate screen, without a cursor; and back to what was there before."""
+"""Enter the alternate screen and hide the cursor; restore both."""
 
 INTERVAL = 0.2
-"""Seconds between two frames."""
+"""Seconds between two redraws; not tuned."""
 
 Draw = Callable[[int, int], List[str]]
-"""Lines for a terminal of so many columns and rows."""
+"""Returns the lines for a terminal of so many columns and rows."""
 
 
 def usable(stream: TextIO, environment: Mapping[str, str]) -> bool:
-    """Whether a stream is a terminal that understands what is written here."""
+    """Whether a stream is a terminal that understands escape sequences."""
     return stream.isatty() and environment.get("TERM", "xterm" if os.name == "nt" else "dumb") != "dumb"
 
 
 class Terminal:
     """A context in which a thread draws on the alternate screen of a terminal.
 
-    Whoever wants the terminal back early calls `leave`, also from a signal handler. Where drawing or writing fails,
-    ``error`` is why; leaving the context raises it unless something else is being raised. Ctrl-Z gives the terminal
-    back for as long as the process is stopped.
+    `leave` restores the terminal early, also from a signal handler. An exception of drawing or writing is in ``error``;
+    leaving the context raises it unless another one is being raised. Ctrl-Z restores the terminal while the process is
+    stopped.
     """
 
     def __init__(self, stream: TextIO, draw: Draw, interval: float = INTERVAL) -> None:
         self.error: Optional[BaseException] = None
         self._stream, self._draw, self._interval = stream, draw, interval
-        # Reentrant: a signal handler runs in the middle of what the main thread is doing.
+        # Reentrant: a signal handler may interrupt the main thread while it holds the lock.
         self._writing = threading.RLock()
         self._left = self._given = False
         self._suspension = suspended_by(self._give, self._take)
@@ -46,7 +46,7 @@ class Terminal:
 
     @property
     def shown(self) -> bool:
-        """Whether the alternate screen is there, and nothing else may be written to the terminal."""
+        """Whether the alternate screen is shown, so that nothing else may be written to the terminal."""
         return self._thread.ident is not None and not self._left
 
     def __enter__(self) -> "Terminal":
@@ -72,7 +72,7 @@ class Terminal:
             raise self.error
 
     def leave(self) -> None:
-        """Go back to the screen that was there before; a second time changes nothing."""
+        """Restore the original screen; a second call does nothing."""
         self._ended.set()
         with self._writing:
             if not self._left:
@@ -107,11 +107,11 @@ class Terminal:
     def _try(self, action: Callable[[], None]) -> None:
         try:
             action()
-        except Exception as error:  # it belongs to whoever leaves the context
+        except Exception as error:  # raised where the context is left
             self.error = self.error or error
 
     def _write(self, text: str) -> None:
-        # Past the stream, whose buffer a signal handler must not write to in the middle of a write.
+        # Bypasses the stream: a signal handler must not write to its buffer during another write.
         data = memoryview(text.encode(self._stream.encoding or "ascii", "replace"))
         while data:
             data = data[os.write(self._stream.fileno(), data) :]

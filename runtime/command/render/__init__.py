@@ -1,11 +1,11 @@
-"""Rendering: answers drawn into the pictures they are about, one file for every frame.
+"""Rendering: answers drawn into pictures, one file per frame.
 
-    renderer   Renderer: the file for a frame, and which of the drawings belongs into it
-    ground     what is drawn on: the frame's image, or what the network saw, in a size at which labels can be read
+    renderer   Renderer: writes the file of a frame with the drawing of its application
+    ground     Ground: the picture to draw on, in a size at which labels are legible
     colours    the colour of every class
 
     objects    boxes with labels and scores
     masks      classes, pixel by pixel
-    poses      keypoints, and what joins them
-    scores     how unusual a frame is
+    poses      keypoints and the lines between them
+    scores     anomaly scores
 """

@@ -1,4 +1,4 @@
-"""Colours by number that people with any kind of colour vision can tell apart.
+"""Colours by number, distinguishable with any colour vision.
 
 Okabe, Ito, *Color universal design*, 2008; further numbers get the same hues darker, then lighter.
 """
@@ -24,11 +24,11 @@ def _shade(colour: Colour, towards: int, share: float) -> Colour:
 PALETTE: Tuple[Colour, ...] = (
     (96, 96, 96), *_HUES, *(_shade(c, 0, 0.45) for c in _HUES), *(_shade(c, 255, 0.55) for c in _HUES),
 )  # fmt: skip
-"""The colour of number 0, which is mostly the background, then those of the others, over and over."""
+"""The colour of number 0, mostly the background, then those of the other numbers, repeated cyclically."""
 
 
 def place(number: int) -> int:
-    """Where in the `PALETTE` a number's colour is."""
+    """The index of a number's colour in the `PALETTE`."""
     return number if number <= 0 else (number - 1) % (len(PALETTE) - 1) + 1
 
 

@@ -1,4 +1,4 @@
-"""What answers are drawn on: the image a frame was made of, or else what the network saw of it."""
+"""`Ground`: the picture to draw on: a frame's image, or else the network's input as an image."""
 
 from __future__ import annotations
 
@@ -18,29 +18,31 @@ from legodnn.shared.vision.drawing import Canvas
 from legodnn.shared.vision.preprocess import Fit
 
 LEAST, MOST = 384, 1280
-"""Pixels on the longer side: smaller pictures are enlarged to about as many, larger ones shrunk to at most as many."""
+"""Pixels of the longer side: smaller pictures are enlarged to about the first, larger ones shrunk to at most the
+second;
+chosen by eye."""
 
 SHEET = 768
-"""What a clip's frames are enlarged to side by side."""
+"""Pixels of the longer side of a clip's sheet of frames; chosen by eye."""
 
 GAP = 4
-"""Pixels between the frames of a clip."""
+"""Pixels between the frames of a clip; chosen by eye."""
 
 
 @dataclass(frozen=True)
 class Ground:
-    """A picture, and how many of its pixels a pixel of the input is, to the right and downwards."""
+    """A picture, and its pixels per pixel of the input, (horizontal, vertical)."""
 
     canvas: Canvas
     scale: Tuple[float, float]
 
     def place(self, x: float, y: float) -> Tuple[float, float]:
-        """Where in the picture a place in the input is."""
+        """The position in the picture of a position in the input, in pixels."""
         return x * self.scale[0], y * self.scale[1]
 
 
 class Grounds:
-    """Makes pictures of frames. Raises `InputError` for a network that takes neither images nor clips."""
+    """Makes pictures of frames. Raises `InputError` for a network whose input is neither an image nor a clip."""
 
     def __init__(self, spec: InputSpec) -> None:
         try:
@@ -51,11 +53,11 @@ class Grounds:
 
     @property
     def clips(self) -> bool:
-        """Whether pictures are sheets of a clip's frames, on which places in the input mean nothing."""
+        """Whether pictures are sheets of a clip's frames, which have no positions of the input."""
         return self._clip is not None
 
     def of(self, frame: Frame, given: Tensor) -> Ground:
-        """The picture of a frame that became the input ``given``; raises what loading the frame's image raises."""
+        """The picture of a frame whose input is ``given``. Raises the errors of loading the frame's image."""
         if self._clip is not None:
             return Ground(self._sheet(self._clip, given), (1.0, 1.0))
         canvas = _canvas(frame.image() if frame.image is not None else self._fit.undo(given))
@@ -78,6 +80,6 @@ def _canvas(image: Tensor) -> Canvas:
 
 
 def _columns(count: int) -> int:
-    """Columns of a sheet about as high as wide, without a hole at its end where that can be."""
+    """Columns of a sheet about as high as wide, with a full last row if possible."""
     least = math.ceil(math.sqrt(count))
     return next((columns for columns in range(least, 2 * least - 1) if count % columns == 0), least)

@@ -1,4 +1,4 @@
-"""Segmentations: the classes' colours over the picture, and a legend of them."""
+"""Segmentations: the classes' colours over the picture, and a legend."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from legodnn.shared.bundle.tensors import tensor_to_bytes
 from legodnn.shared.tasks.task import Meaning
 
 OPACITY = 0.5
-"""How much of a pixel's colour is its class's."""
+"""Of a class's colour over the picture; chosen by eye."""
 
 
-def draw_masks(ground: Ground, facts: Mapping[str, Any], outputs: Sequence[Tensor], meaning: Meaning) -> None:
+def draw_masks(ground: Ground, results: Mapping[str, Any], outputs: Sequence[Tensor], meaning: Meaning) -> None:
     """Every pixel in the colour of the class with the highest score there."""
     scores = outputs[0][0]
     places = torch.tensor([place(number) for number in range(len(scores))], dtype=torch.uint8)
     found = places[scores.argmax(0).cpu()]
     height, width = found.shape
     ground.canvas.blend(width, height, tensor_to_bytes(found), PALETTE, OPACITY)
-    ground.canvas.legend([(colour(row["class"]), f"{row['label']} {row['share']:.0%}") for row in facts["classes"]])
+    ground.canvas.legend([(colour(row["class"]), f"{row['label']} {row['share']:.0%}") for row in results["classes"]])

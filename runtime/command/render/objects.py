@@ -12,12 +12,12 @@ from legodnn.shared.tasks.detection import SHOWN
 from legodnn.shared.tasks.task import Meaning
 
 
-def draw_objects(ground: Ground, facts: Mapping[str, Any], outputs: Sequence[Tensor], meaning: Meaning) -> None:
-    """The boxes that are worth a word, the highest score on top."""
-    for row in reversed([row for row in facts["objects"] if row["score"] >= SHOWN]):
+def draw_objects(ground: Ground, results: Mapping[str, Any], outputs: Sequence[Tensor], meaning: Meaning) -> None:
+    """Draw the boxes with a score of at least `SHOWN`, the highest on top."""
+    for row in reversed([row for row in results["objects"] if row["score"] >= SHOWN]):
         left, top, right, bottom = row["box"]
         corner, other = ground.place(left, top), ground.place(right, bottom)
-        if all(a < b for a, b in zip(corner, other)):  # which is not so of a side that is no number
+        if all(a < b for a, b in zip(corner, other)):  # False for a NaN
             shade = colour(row["class"])
             ground.canvas.box(*corner, *other, shade)
             ground.canvas.tag(*corner, f"{row['label']} {row['score']:.0%}", shade)

@@ -1,4 +1,4 @@
-"""Poses: keypoints and the lines that join them, the fainter the less sure."""
+"""Poses: keypoints and the lines between them, with their scores as opacity."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from legodnn.runtime.command.render.ground import Ground
 from legodnn.shared.tasks.task import Meaning
 
 FAINTEST = 0.15
-"""The opacity of keypoints without any certainty."""
+"""The opacity at a score of 0; chosen by eye."""
 
 
-def draw_pose(ground: Ground, facts: Mapping[str, Any], outputs: Sequence[Tensor], meaning: Meaning) -> None:
-    """The joints under the keypoints, whose names are in a legend; what is far outside the picture is left out."""
-    rows = facts["keypoints"]
+def draw_pose(ground: Ground, results: Mapping[str, Any], outputs: Sequence[Tensor], meaning: Meaning) -> None:
+    """Draw lines, keypoints over them, and a legend of their names, without keypoints far outside the picture."""
+    rows = results["keypoints"]
     places = _places(ground, rows)
     opacities = [FAINTEST + (1 - FAINTEST) * min(1.0, max(0.0, row["score"])) for row in rows]
     for first, second in meaning.skeleton:
@@ -29,7 +29,7 @@ def draw_pose(ground: Ground, facts: Mapping[str, Any], outputs: Sequence[Tensor
 
 
 def _places(ground: Ground, rows: Sequence[Mapping[str, Any]]) -> Dict[int, Tuple[float, float]]:
-    """Keypoints by number with their places in the picture, but for those farther out than the picture is large."""
+    """Positions of keypoints in the picture by number, without those farther outside than its size."""
     width, height = ground.canvas.width, ground.canvas.height
     places = {number: ground.place(row["x"], row["y"]) for number, row in enumerate(rows)}
     return {n: (x, y) for n, (x, y) in places.items() if -width <= x <= 2 * width and -height <= y <= 2 * height}

@@ -1,4 +1,4 @@
-"""`Renderer`: a picture file for every frame, with the answer drawn into it."""
+"""`Renderer`: a picture file per frame, with the answer drawn into it."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from legodnn.shared.vision.images import IMAGE_SUFFIXES
 Drawing = Callable[[Ground, Mapping[str, Any], Sequence[Tensor], Meaning], None]
 
 _PLACED: Mapping[str, Drawing] = {"objects": draw_objects, "classes": draw_masks, "keypoints": draw_pose}
-"""What draws answers that are about places in the image, by the fact that holds them."""
+"""Drawings of answers with positions in the image, by the key of the results that has them."""
 
 _LONGEST_NAME = 150
-"""Bytes of a frame's name that go into a file's: file systems allow 255 in all."""
+"""Bytes of a frame's name in its file's name: file systems allow 255 in all, temporary files add to them."""
 
 
 class Renderer:
-    """Writes pictures of a network's frames into a folder, which is made.
+    """Writes pictures of a network's frames into a folder, which is created.
 
-    Raises `MissingExtra` where there is no Pillow to draw with, `InputError` for a network that takes no images,
-    `OSError` for a folder that cannot be made or written to.
+    Raises `MissingExtra` without Pillow, `InputError` for a network that takes no images, `OSError` for a folder that
+    cannot be created or written.
     """
 
     def __init__(self, folder: str, manifest: Manifest) -> None:
@@ -45,19 +45,19 @@ class Renderer:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
 
     def __call__(
-        self, frame: Frame, inputs: Sequence[Tensor], outputs: Sequence[Tensor], facts: Mapping[str, Any], text: str
+        self, frame: Frame, inputs: Sequence[Tensor], outputs: Sequence[Tensor], results: Mapping[str, Any], text: str
     ) -> str:
         """Draw the answer to a frame and return the file's path.
 
-        ``facts`` and ``text`` are what is reported of the ``outputs``. Raises `OSError` naming the file where it cannot
-        be written, and what loading the frame's image raises.
+        ``results`` and ``text`` are the ``outputs`` as `Task.results` and `Task.text` give them. Raises `OSError` with
+        the file where it cannot be written, and the errors of loading the frame's image.
         """
         ground = self._grounds.of(frame, inputs[0])
-        placed = next((draw for fact, draw in _PLACED.items() if fact in facts), None)
+        placed = next((draw for key, draw in _PLACED.items() if key in results), None)
         if placed is not None and not self._grounds.clips:
-            placed(ground, facts, outputs, self._meaning)
+            placed(ground, results, outputs, self._meaning)
         else:
-            draw_border(ground, facts, outputs, self._meaning)
+            draw_border(ground, results, outputs, self._meaning)
             ground.canvas.caption(text)
         path = os.path.join(self._folder, file_name(frame))
         try:
@@ -68,7 +68,7 @@ class Renderer:
 
 
 def file_name(frame: Frame) -> str:
-    """The name of a frame's picture: its number, and its own name where it has one."""
+    """The file name of a frame's picture: its number, and the frame's name if it has one."""
     if frame.name is None:
         return f"{frame.number:06d}.png"
     stem, suffix = os.path.splitext(frame.name)

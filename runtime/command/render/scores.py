@@ -1,4 +1,4 @@
-"""Anomalies: the score against the threshold."""
+"""Anomalies: a border by the score and the threshold."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from legodnn.runtime.command.render.ground import Ground
 from legodnn.shared.tasks.task import Meaning
 
 
-def draw_border(ground: Ground, facts: Mapping[str, Any], outputs: Sequence[Tensor], meaning: Meaning) -> None:
-    """A red border around what is abnormal, a green one around what is normal, none where nobody can tell."""
-    if "abnormal" in facts:
-        ground.canvas.border(RED if facts["abnormal"] else GREEN)
+def draw_border(ground: Ground, results: Mapping[str, Any], outputs: Sequence[Tensor], meaning: Meaning) -> None:
+    """Draw a red border for abnormal frames, a green one for normal ones, none without a threshold."""
+    if "abnormal" in results:
+        ground.canvas.border(RED if results["abnormal"] else GREEN)

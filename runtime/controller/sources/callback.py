@@ -1,4 +1,4 @@
-"""`Callback`: budgets from a function of the user's, whatever it does."""
+"""`Callback`: budgets from a user's function, which may raise or hang."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from legodnn.runtime.optimizer.arguments import check_number
 
 
 class _Call:
-    """One call of the function, in a thread of its own."""
+    """One call of the function in a thread of its own."""
 
     def __init__(self, function: Callable[[], Budget]) -> None:
         self._function = function
@@ -28,33 +28,34 @@ class _Call:
     def _run(self) -> None:
         try:
             self.budget = self._function()
-        except BaseException as error:  # also SystemExit: it must not pass for an answer
+        except BaseException as error:  # also SystemExit, which would otherwise look like no result
             self.error = error
         self._done.set()
 
 
 class Callback(Source):
-    """Budgets from a function that is called at every look, in another thread.
+    """Budgets from a function that is called once per iteration, in another thread.
 
-    A call that does not return within ``timeout`` seconds is waited for no longer, and no other one is made before it
-    ends: a look is delayed once, and there is never more than one thread. Where the function raises, returns anything
-    but a `Budget`, or does not return, its last answer holds; there is no limit before its first.
+    A call that does not return within ``timeout`` seconds (0.2 by default, not tuned) is no longer waited for, and no
+    other call is made before it ends: one iteration is delayed, and there is never more than one thread. Where the
+    function raises, returns anything but a `Budget`, or does not return, its last budget holds; before the first there
+    is no limit.
     """
 
     def __init__(self, function: Callable[[], Budget], timeout: float = 0.2) -> None:
         check_number("the timeout", timeout, "seconds")
         self._function, self._timeout = function, timeout
         self._last = Budget()
-        self._trouble: Optional[str] = None
+        self._error: Optional[str] = None
         self._overdue: Optional[_Call] = None
 
     @property
     def trouble(self) -> Optional[str]:
-        """What is wrong with the function."""
-        return self._trouble
+        """The error of the last call; None for none."""
+        return self._error
 
     def read(self) -> Budget:
-        """What the function says, or said last."""
+        """The function's budget, or its last one."""
         call = self._overdue
         if call is not None and not call.ended(within=0.0):
             return self._last
@@ -65,16 +66,16 @@ class Callback(Source):
             self._take(call)
         else:
             self._overdue = call
-            self._trouble = f"{self._name()} has not returned within {self._timeout:g} s; its last answer holds"
+            self._error = f"{self._name()} has not returned within {self._timeout:g} s; its last answer holds"
         return self._last
 
     def _take(self, call: _Call) -> None:
         if isinstance(call.budget, Budget):
-            self._last, self._trouble = call.budget, None
+            self._last, self._error = call.budget, None
         elif call.error is not None:
-            self._trouble = f"{complaint(self, call.error)} (from {self._name()}); its last answer holds"
+            self._error = f"{complaint(self, call.error)} (from {self._name()}); its last answer holds"
         else:
-            self._trouble = f"{self._name()} returned {type(call.budget).__name__}, not Budget; its last answer holds"
+            self._error = f"{self._name()} returned {type(call.budget).__name__}, not Budget; its last answer holds"
 
     def _name(self) -> str:
         return str(getattr(self._function, "__qualname__", type(self._function).__name__))

@@ -1,4 +1,4 @@
-"""`FreeMemory` and `SharedMemory`: the memory that is free on the machine, or in the control group this runs in."""
+"""`FreeMemory` and `SharedMemory`: the free memory of the machine, or of this process's control group."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from legodnn.shared.host import free_memory
 
 
 class SharedMemory(Source):
-    """A share of the memory that is free or used by the networks already, so that a switch changes nothing about it.
+    """A share of the memory that is free or already used by the networks, so that a switch does not change it.
 
     Args:
-        networks: the networks. Their weights count as used; their activations do not, since between inferences they are
-            free, and neither do compositions they keep for the way back.
-        share: above 0 and at most 1. Leave room for what else may come: the rest of the process, other processes.
-        root: where the file system begins, for files about control groups.
+        networks: the networks. Their current weights count as used; activations, which are free between inferences, and
+            cached compositions do not.
+        share: above 0 and at most 1; the rest is left to other processes and to the rest of this one. By default 0.5,
+            not tuned.
+        root: where the file system begins, for the files of control groups.
 
-    Raises `UsageError` for a share that cannot be.
+    Raises `UsageError` for a share out of range.
     """
 
     def __init__(self, networks: Sequence[Network], share: float = 0.5, root: Union[str, Path] = "/") -> None:
@@ -30,7 +31,7 @@ class SharedMemory(Source):
         self._networks, self._share, self._root = tuple(networks), share, root
 
     def read(self) -> Budget:
-        """The bytes there are for the networks, 1 at least."""
+        """The bytes available to the networks, at least 1."""
         used = sum(weight_bytes(n.manifest, n.selection) for n in self._networks if n.loaded)
         return Budget(memory_bytes=max(1.0, self._share * (free_memory(self._root) + used)))
 

@@ -1,4 +1,4 @@
-"""`Processor`: how much of the processor there is for a network, and how fast it runs."""
+"""`Processor`: the slowdown by load, quota and frequency of the cores."""
 
 from __future__ import annotations
 
@@ -15,35 +15,34 @@ from legodnn.shared.cgroups import cpu_quota
 from legodnn.shared.host import CpuSeconds, cpu_cores, cpu_frequency, cpu_seconds
 
 _WINDOW = 0.3
-"""Seconds for which the machine is watched before its load is believed: the kernel counts in ticks, and most processes
-come and go in less."""
+"""Seconds over which load is averaged: the kernel counts in ticks of 1 to 10 ms, and most processes are shorter."""
 
 _LEAST, _ENOUGH = 0.1, 0.2
-"""Cores' worth of others that are not noticed, and that the slowest inferences meet as if it were a whole core's. What
-is between is taken for what it was before: a slowdown that comes bit by bit would be answered by a switch for each."""
+"""Load of other processes in cores: below the first it is ignored, from the second on it counts as a whole core for the
+slowest inferences. In between the last state holds, so that a gradual rise does not cause a switch at each step. Not
+tuned."""
 
 _GREEDY = 0.9
-"""Others that get this share of what is theirs in fairness may want more than they get."""
+"""Share of their fair share from which on other processes are assumed to want more than they get; not tuned."""
 
 _READINGS = 5
-"""Governors lower the frequency of an idle core, which says nothing; one that stays low for this many looks does."""
+"""Readings of which the highest frequency counts: governors lower that of an idle core for a while; not tuned."""
 
 
 class Processor(Source):
-    """How many times slower the device computes than when its cores were idle and at their highest frequency.
+    """The slowdown over idle cores at their highest frequency.
 
-    An inference ends with the thread that has the least of its core, so what counts is how many threads there are on
-    the fullest core, the network's and those of other processes. A quota of the control group is another bound. A quota
-    that holds already when this is made is taken to have held when latencies were measured. The rest is found by the
-    controller, which corrects predictions by what it measures.
+    An inference ends with its slowest thread, so the number of threads on the fullest core counts: the network's and
+    those of other processes. A CPU quota of the control group is a second bound; the quota at construction is assumed
+    to have held when latencies were measured. Controllers correct the rest by measured inferences.
 
     Args:
-        threads: with which the network runs, or all networks together; None for as many as torch uses now.
-        cores: of the machine; None for as many as there are.
-        worst: how inferences are slowed down that meet the others, as is fit where deadlines are to be met: those who
-            are there now and then are taken to be there. Otherwise how inferences are slowed down in the mean.
-        root: where the file system begins, for files about control groups and frequencies.
-        clock: what the cores have done, for tests.
+        threads: of the network, or of all networks together; None for as many as torch uses now.
+        cores: of the machine; None for as many as it has.
+        worst: return the slowdown of inferences that meet other processes, for deadlines: occasional load counts as
+            permanent. Otherwise the mean slowdown.
+        root: where the file system begins, for files of control groups and frequencies.
+        clock: returns the cores' `CpuSeconds`, for tests.
     """
 
     def __init__(
@@ -61,19 +60,19 @@ class Processor(Source):
         self._root, self._clock = root, clock
         self._seen: Deque[CpuSeconds] = deque([clock()])
         self._others = 0.0
-        self._met = False  # whether the slowest inferences meet one more than those who are always there
+        self._met = False  # whether occasional load counts as one more process
         self._frequencies: Deque[float] = deque(maxlen=_READINGS)
         self._usual = self._usable(cpu_quota(root))
 
     def read(self) -> Budget:
-        """The slowdown now."""
+        """A budget with the current slowdown."""
         self._watch()
         self._frequencies.append(cpu_frequency(self._root))
         usable = min(self._usable(None) / self._crowd(), self._usable(cpu_quota(self._root)))
         return Budget(slowdown=max(1.0, self._usual / usable) / max(self._frequencies))
 
     def _crowd(self) -> float:
-        """Threads on the fullest core; between whole numbers of others, what is between."""
+        """Threads on the fullest core; linear between whole numbers of other threads."""
         threads, others = self._usable(None), self._others
         whole = math.ceil(others)
         if whole and others >= _GREEDY * self._cores * whole / (threads + whole):
@@ -84,11 +83,11 @@ class Processor(Source):
         return fewer + (more - fewer) * (others - math.floor(others))
 
     def _usable(self, quota: Optional[float]) -> float:
-        """How many cores the network's threads can keep busy."""
+        """Cores that the network's threads can keep busy, within a quota in cores."""
         return min(self._threads, self._cores, self._threads if quota is None else quota)
 
     def _watch(self) -> None:
-        """What the machine has done since the last time that is long enough ago."""
+        """Update the load of other processes, averaged over at least `_WINDOW`."""
         now, seen = self._clock(), self._seen
         seen.append(now)
         while len(seen) > 2 and now.total - seen[1].total >= _WINDOW * self._cores:

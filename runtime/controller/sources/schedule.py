@@ -22,22 +22,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Entry:
-    """From ``at`` seconds after the start on, this is the budget."""
+    """The budget from ``at`` seconds after the start on."""
 
     at: float
     budget: Budget
 
 
 class Schedule(Source):
-    """Budgets that follow each other, each until the next begins; there is no limit before the first.
+    """Budgets at given times, each until the next; there is no limit before the first.
 
-    The schedule starts when it is read for the first time, as a controller does when it starts.
+    The schedule starts when it is first read, that is, when a controller starts.
 
     Args:
         entries: in the order of their times.
-        clock: monotonic seconds.
+        clock: returns monotonic seconds.
 
-    Raises `UsageError` for no entries or for times that do not rise.
+    Raises `UsageError` for no entries, and for times that do not increase.
     """
 
     def __init__(self, entries: Sequence[Entry], clock: Callable[[], float] = time.monotonic) -> None:
@@ -58,7 +58,7 @@ class Schedule(Source):
         return cls(_Reader(path).entries(), clock)
 
     def read(self) -> Budget:
-        """The budget of the present entry."""
+        """The budget of the current entry."""
         now = self._clock()
         if self._started is None:
             self._started = now
@@ -67,7 +67,7 @@ class Schedule(Source):
 
 
 class _Reader:
-    """Reads one file and collects its mistakes."""
+    """Reads one file and collects its errors."""
 
     def __init__(self, path: Union[str, Path]) -> None:
         self._path = path
@@ -123,10 +123,10 @@ class _Reader:
 
 
 def _moment(text: str) -> float:
-    """Seconds as everywhere, and zero, with a unit or without."""
+    """Seconds with a unit, or zero, with or without one."""
     zero = _ZERO.fullmatch(text)
     if zero is None:
         return parse_seconds(text)
     if zero.group(2):
-        parse_seconds(f"1{zero.group(2)}")  # whether there is such a unit
+        parse_seconds(f"1{zero.group(2)}")  # raises for an unknown unit
     return 0.0

@@ -1,4 +1,4 @@
-"""`SignalSteps`: a Unix signal goes from one budget to the next."""
+"""`SignalSteps`: a Unix signal selects the next budget."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from legodnn.shared.errors import UsageError
 
 
 class SignalSteps(Source):
-    """Budgets one of which holds; each signal makes it the next one, and after the last the first again.
+    """A cycle of budgets; each signal selects the next one.
 
     Args:
-        budgets: one at least; the first holds at the start.
-        number: of the signal; None for SIGUSR1.
+        budgets: at least one; the first holds at the start.
+        number: the signal; None for SIGUSR1.
 
     Raises `UsageError` for no budgets, where the system has no such signals, and, when it is started, outside the main
     thread.
@@ -35,7 +35,7 @@ class SignalSteps(Source):
         self._started = False
 
     def start(self) -> None:
-        """Listen to the signal. Raises `UsageError` outside the main thread, where Python cannot, or for no signal."""
+        """Handle the signal. Raises `UsageError` outside the main thread, where Python cannot, or for no signal."""
         if threading.current_thread() is not threading.main_thread():
             raise UsageError("signals can be listened to in the main thread only: start the controller there")
         try:
@@ -45,13 +45,13 @@ class SignalSteps(Source):
         self._started = True
 
     def read(self) -> Budget:
-        """The budget that holds."""
+        """The selected budget."""
         return self._budgets[self._steps % len(self._budgets)]
 
     def stop(self) -> None:
-        """Let go of the signal; in another thread than the main one, where Python cannot, it stays listened to."""
+        """Restore the signal's handler; outside the main thread, where Python cannot, it stays handled."""
         if self._started and threading.current_thread() is threading.main_thread():
-            # None: what was there before was not set from Python, and cannot be set again from it.
+            # None: the handler before was not set from Python, which cannot restore it.
             signal.signal(self._number, signal.SIG_DFL if self._before is None else self._before)
             self._started = False
 

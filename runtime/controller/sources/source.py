@@ -1,4 +1,4 @@
-"""Sources of budgets: what all have in common, the constant one, and several as one."""
+"""`Source`: the base class of sources of budgets; `Fixed`: a constant one; `Tightest`: several as one."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from legodnn.runtime.controller.budget import Budget, tightest
 
 
 class Source:
-    """Where a controller finds out what there is. Subclasses say it in `read`; what they do not know stays None.
+    """A source of budgets for controllers. Subclasses implement `read`; fields they do not know stay None.
 
-    A controller reads at every look, so reading must not take long. Where it raises, the controller goes on with what
-    was read before, and reports it once.
+    A controller calls `read` in every iteration, so it must be fast. Where it raises, the last budget holds, and the
+    error is reported once.
     """
 
     @property
     def trouble(self) -> Optional[str]:
-        """Why the last `read` returned something old; None where it did not."""
+        """The error because of which the last `read` returned an old budget; None for none."""
         return None
 
     def start(self) -> None:
-        """Get ready to be read; a controller calls this when it starts."""
+        """Prepare for `read`; a controller calls this when it starts."""
 
     def read(self) -> Budget:
-        """What there is now."""
+        """The current budget."""
         raise NotImplementedError
 
     def stop(self) -> None:
@@ -31,7 +31,7 @@ class Source:
 
 
 class Fixed(Source):
-    """Always the same budget."""
+    """A constant budget."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -44,7 +44,7 @@ class Fixed(Source):
 class Tightest(Source):
     """Several sources together: the least time, the least memory and the largest slowdown of all.
 
-    A source that raises counts with what it said last, or, as long as it never said anything, not at all.
+    A source that raises counts with its last budget, or not at all before its first.
     """
 
     def __init__(self, *sources: Source) -> None:
@@ -54,12 +54,12 @@ class Tightest(Source):
 
     @property
     def trouble(self) -> Optional[str]:
-        """What is wrong with any of the sources."""
+        """The errors of all sources; None for none."""
         found = [self._raised[i] or source.trouble for i, source in enumerate(self._sources)]
         return "; ".join(text for text in found if text) or None
 
     def start(self) -> None:
-        """Start all sources; those that were are stopped where one cannot be."""
+        """Start all sources; if one fails, stop those started before and raise its error."""
         for number, source in enumerate(self._sources):
             try:
                 source.start()
@@ -84,5 +84,5 @@ class Tightest(Source):
 
 
 def complaint(source: object, error: BaseException) -> str:
-    """One line about a source that raised."""
+    """One line that names a source and the error it raised."""
     return f"{type(source).__name__} raised {type(error).__name__}: {error}"

@@ -1,8 +1,8 @@
-"""What can compute a composition, one file each.
+"""The engines that compute compositions, one file each.
 
-    known      ENGINES: what each of them does to programs; plain and optimized, which are torch's own, in full
-    prepacked  programs in oneDNN's fused operators with weights reordered beforehand, where torch has them
+    known      ENGINES: the passes of each; those of plain and optimized, which are torch's own
+    prepacked  oneDNN's fused operators with weights reordered beforehand, where torch has them
     xnnpack    the same with XNNPACK's
-    compiled   programs of which oneDNN compiles whole stretches, where torch has that
-    graphs     what prepacked and xnnpack read in the graphs of programs
+    compiled   subgraphs compiled by oneDNN, where torch has that
+    graphs     queries on graphs that prepacked and xnnpack share
 """

@@ -1,8 +1,8 @@
-"""Programs of which oneDNN compiles whole stretches, each in the layout of memory that suits it best.
+"""Programs with subgraphs compiled by oneDNN, each in the memory layout that oneDNN chooses.
 
-torch calls it oneDNN fusion (oneDNN's Graph API) and has it from 1.12 on, where it was built for it. It happens in
-TorchScript's executor while a function is run for the first times, for the shapes it is run with; with other shapes the
-function runs as it was exported. What is compiled keeps weights of its own, reordered.
+torch calls it oneDNN fusion (oneDNN's Graph API) and has it from 1.12 on, where it was built with it. TorchScript's
+executor compiles a function in its first runs, for the shapes of these; with other shapes the function runs as it was
+exported. Compiled subgraphs hold their own, reordered copies of the weights.
 """
 
 from __future__ import annotations
@@ -21,18 +21,21 @@ _C: Any = torch._C
 
 _STRETCH = "prim::oneDNNFusionGroup"
 _KEPT = "DNNL_GRAPH_COMPILED_PARTITION_CACHE_CAPACITY"
-"""How much of what it compiled oneDNN keeps for another time, 1024 stretches unless this is set before the first: more
-than a MiB for every composition there ever was. There is no other time, since it knows every graph as a new one."""
+"""The variable with the capacity of oneDNN's cache of compiled subgraphs, 1024 by default; read at the first
+compilation.
+
+It is set to 0: the cache would hold more than a MiB per composition, and never hits, since every graph counts as
+new."""
 
 _IN_PLACE = ("aten::add", "aten::mul")
-"""What oneDNN may do in the memory of an operand."""
+"""Operators that oneDNN may compute in place of an operand."""
 
 
 def prepare(graph: Any) -> None:
-    """Keep values that are needed later from being overwritten.
+    """Insert an ``alias`` behind operands that are read again later, so that oneDNN does not overwrite them.
 
-    oneDNN adds and multiplies in place of an operand, and was seen to do so with operands that are read again further
-    down. It does not reach through operators it does not know, such as ``alias``, which costs next to nothing.
+    oneDNN adds and multiplies in place of an operand, also where the operand is read again further down (observed). It
+    does not fuse across operators it does not support, such as ``alias``, which copies nothing.
     """
     for node in [n for n in graph.nodes() if n.kind() in _IN_PLACE]:
         for value in list(node.inputs())[:2]:
@@ -51,7 +54,7 @@ def _set_apart(graph: Any, value: Any) -> None:
 
 
 class _Fusion:
-    """torch's switch for it, which is the process's: on while anybody is compiling, and then what it was."""
+    """torch's process-wide switch for oneDNN fusion: on while any thread compiles, then restored."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -59,7 +62,7 @@ class _Fusion:
         self._before = False
 
     def on(self) -> None:
-        """Somebody begins to compile."""
+        """A thread begins to compile."""
         with self._lock:
             if self._compiling == 0:
                 self._before = bool(_jit.onednn_fusion_enabled())
@@ -67,7 +70,7 @@ class _Fusion:
             self._compiling += 1
 
     def off(self) -> None:
-        """Somebody has compiled."""
+        """A thread has compiled."""
         with self._lock:
             self._compiling -= 1
             if self._compiling == 0:
@@ -79,9 +82,9 @@ _fusion = _Fusion()
 
 @contextmanager
 def compiling() -> Iterator[None]:
-    """The function that is run last in here, several times, is compiled afterwards.
+    """A context in which the function that runs last, several times, gets compiled.
 
-    Raises `CompositionError` where this torch cannot compile, or finds nothing to compile in it.
+    Raises `CompositionError` where this torch has no oneDNN fusion, or oneDNN compiles nothing of the function.
     """
     if not hasattr(_jit, "enable_onednn_fusion"):
         raise CompositionError("this torch has no oneDNN fusion")

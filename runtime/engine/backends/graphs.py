@@ -1,4 +1,4 @@
-"""What backends that pack weights beforehand read in the graphs of programs."""
+"""Queries on graphs for engines that pack weights beforehand."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _ACTIVATIONS: Mapping[str, Activation] = {
     "sigmoid": ("sigmoid", []),
     "tanh": ("tanh", []),
 }
-"""Operators of torch, and what oneDNN calls them with which numbers."""
+"""torch's operators -> oneDNN's names for them, with their parameters."""
 
 NO_ACTIVATION: Activation = ("none", [])
 
 
 def constants_of(node: Any) -> Optional[Dict[str, Any]]:
-    """The constants of a convolution over images that can be packed, by name; None for any other node."""
+    """The constant arguments of a packable 2-D convolution by name; None for any other node."""
     if node.kind() not in ("aten::_convolution", "aten::conv2d"):
         return None
     names = "input weight bias stride padding dilation".split()
@@ -39,7 +39,7 @@ def constants_of(node: Any) -> Optional[Dict[str, Any]]:
 
 
 def only_user(node: Any) -> Optional[Any]:
-    """The one node that reads a node's result, if it is a node of the same graph's top level."""
+    """The only reader of a node's result, if it is an aten operator in the same block with one result; else None."""
     uses = node.output().uses()
     if len(uses) != 1:
         return None
@@ -52,7 +52,7 @@ def _same_block(a: Any, b: Any) -> bool:
 
 
 def activation_of(node: Any) -> Activation:
-    """What a node does as the operators name it; none where they have no name for it."""
+    """A node's activation in oneDNN's names; `NO_ACTIVATION` where it is none of them."""
     name = node.kind().replace("aten::", "")
     name = name[:-1] if name.endswith("_") else name
     if name in _ACTIVATIONS:

@@ -1,4 +1,4 @@
-"""What each engine does to programs: to those of segments, to the joined one, and around its first runs."""
+"""`ENGINES`: what each engine does to the programs of segments, to the joined program and around its first runs."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from legodnn.runtime.engine.backends import compiled, prepacked, xnnpack
 
 
 def _plain(graph: Any) -> None:
-    """What was exported runs as it is."""
+    """No passes: the program runs as it was exported."""
 
 
 def _optimized(graph: Any) -> None:
-    """torch's own passes for inference."""
+    """torch's own passes for inference: MKLDNN operators, transposed linear weights."""
     torch._C._jit_pass_convert_frozen_ops_to_mkldnn(graph)
     torch._C._jit_pass_transpose_frozen_linear(graph)
 
 
 class Engine(NamedTuple):
-    """``lower`` changes a joined program before it is a function, ``warming`` is around that function's first runs.
+    """``lower`` transforms the joined program in place, ``warming`` is a context for the first runs of its function.
 
-    ``pack``, where there is one, makes another program of a segment's and its inputs, which compositions share.
-    ``keeps`` says that the weights a program was made from stay, though they are hardly read again.
+    ``pack``, if given, returns a segment's program with packed weights for some inputs; compositions share it.
+    ``keeps`` says that the original weights stay referenced though they are hardly read again, so they can be paged.
     """
 
     lower: Callable[[Any], None]

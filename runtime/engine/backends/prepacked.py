@@ -1,7 +1,7 @@
-"""Programs in operators of oneDNN that torch carries for its compilers: fused, with weights reordered beforehand.
+"""Programs in oneDNN's fused operators, which torch has for its compilers, with weights reordered beforehand.
 
-One operator does a convolution, the addition behind it and the activation behind that. Segments are packed one by one,
-so that reordered weights are shared between compositions; fusing is for the joined program, across borders.
+One operator computes a convolution, the addition after it and the activation after that. Segments are packed one by
+one, so that compositions share reordered weights; operators are fused in the joined program, across segments.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def require_operators() -> None:
 
 # ---- packing: one segment -----------------------------------------------------------------------------------------
 def packed(graph: Any, inputs: Sequence[Tensor]) -> Any:
-    """A copy of a segment's graph with its convolutions' weights reordered for inputs like ``inputs``.
+    """A copy of a segment's graph with its convolutions' weights reordered for the shapes of ``inputs``.
 
-    Values around convolutions and additions get their shapes noted, for `fuse`. Raises `CompositionError` where this
+    The values around convolutions and additions get shapes, which `fuse` needs. Raises `CompositionError` where this
     torch lacks the operators.
     """
     require_operators()
@@ -49,7 +49,7 @@ def packed(graph: Any, inputs: Sequence[Tensor]) -> Any:
 
 
 def _note_shapes(graph: Any, inputs: Sequence[Tensor]) -> None:
-    """Run the graph once, with everything of interest among its outputs."""
+    """Run a copy of the graph whose outputs are all values that need shapes."""
     probe = graph.copy()
     for _ in list(probe.outputs()):
         probe.eraseOutput(0)
@@ -77,16 +77,16 @@ def _pack(graph: Any, node: Any, given: Mapping[str, Any]) -> None:
 
 
 def _insert(graph: Any, arguments: Sequence[Any], how: Sequence[Any], replaced: Sequence[Any]) -> None:
-    """A fused convolution in place of the nodes ``replaced``, of which the last one's result is what it makes."""
+    """Replace a chain of nodes by one fused convolution, which makes the result of the last of them."""
     new = graph.insertNode(graph.create(_CONVOLUTION, [*arguments, *how], 1))
-    new.output().setType(replaced[0].output().type())  # of all in the chain; an activation's own has no shape
+    new.output().setType(replaced[0].output().type())  # that of all in the chain; an activation's has no shape
     replaced[-1].output().replaceAllUsesWith(new.output())
     for node in reversed(replaced):
         node.destroy()
 
 
 def _numbers(graph: Any, numbers: Sequence[float]) -> Any:
-    """A list constant of the type the operators ask for."""
+    """A list constant of the type that the operators take, optional numbers."""
     node = graph.create("prim::ListConstruct", [graph.insertConstant(number) for number in numbers], 1)
     node.output().setType(torch._C.ListType(torch._C.OptionalType(torch._C.NumberType.get())))
     return graph.insertNode(node).output()
@@ -94,7 +94,7 @@ def _numbers(graph: Any, numbers: Sequence[float]) -> Any:
 
 # ---- fusing: the whole network ------------------------------------------------------------------------------------
 def fuse(graph: Any) -> None:
-    """Let packed convolutions do the additions and activations behind them."""
+    """Fuse packed convolutions with the additions and activations after them."""
     for node in [n for n in graph.nodes() if n.kind() == _CONVOLUTION]:
         chain, other, activation = [node], None, NO_ACTIVATION
         user = only_user(node)
@@ -125,7 +125,8 @@ def _fuse(graph: Any, chain: Sequence[Any], other: Optional[Any], activation: Ac
 
 
 def _added(addition: Any, node: Any) -> Optional[Any]:
-    """What is added to the result of ``node``, where both have one shape and it is there before ``node`` runs."""
+    """The other operand of an addition to ``node``, if it has the same shape and is computed before ``node``; else
+    None."""
     first, second, factor = list(addition.inputs())
     mine_first = first.debugName() == node.output().debugName()
     other = second if mine_first else first

@@ -1,7 +1,7 @@
-"""Programs in operators of XNNPACK, which older torch has where it was built for it, on ARM before all.
+"""Programs in XNNPACK's operators, which older torch has where it was built with it, mostly on ARM.
 
-One operator does a convolution and the bounds behind it (a ReLU is one), with weights reordered beforehand. What is
-packed stays a constant of its segment, so that compositions share it; torch lets one thread at a time use it.
+One operator computes a convolution and the bounds after it (a ReLU is one), with weights reordered beforehand. Packed
+weights are constants of their segment, so that compositions share them; torch lets one thread at a time use them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def require_operators() -> None:
 
 
 def packed(graph: Any, inputs: Sequence[Tensor]) -> Any:
-    """A copy of a segment's graph with its convolutions packed, whatever the ``inputs``, and the bounds behind them.
+    """A copy of a segment's graph with its convolutions, and bounds after them, packed; ``inputs`` do not matter.
 
     Raises `CompositionError` where this torch lacks the operators.
     """
@@ -44,13 +44,13 @@ def packed(graph: Any, inputs: Sequence[Tensor]) -> Any:
 
 
 def require_packed(graph: Any) -> None:
-    """Raise `CompositionError` where nothing in a joined program is done by XNNPACK."""
+    """Raise `CompositionError` where a joined program has no operator of XNNPACK."""
     if graph.findNode(_RUN) is None:
         raise CompositionError("there is nothing XNNPACK could do here")
 
 
 def _pack(graph: Any, node: Any, given: Mapping[str, Any]) -> None:
-    """Put a packed convolution in the place of one, and of the bounds behind it, where XNNPACK does such."""
+    """Replace a convolution, and the bounds after it, by a packed one, where XNNPACK supports it."""
     user: Any = only_user(node)
     bounds = _bounds(user) if user is not None else None
     made = _prepacked(given, *(bounds or _UNBOUNDED))
@@ -67,7 +67,7 @@ def _pack(graph: Any, node: Any, given: Mapping[str, Any]) -> None:
 
 
 def _prepacked(given: Mapping[str, Any], low: float, high: float) -> Optional[Any]:
-    """The packed weights of a convolution; None where XNNPACK does not do such."""
+    """The packed weights of a convolution; None where XNNPACK does not support it."""
     geometry = given["stride"], given["padding"], given["dilation"], given["groups"]
     try:
         return torch.ops.prepacked.conv2d_clamp_prepack(given["weight"], given["bias"], *geometry, low, high)
@@ -76,7 +76,7 @@ def _prepacked(given: Mapping[str, Any], low: float, high: float) -> Optional[An
 
 
 def _bounds(node: Any) -> Optional[Tuple[float, float]]:
-    """The bounds that a node sets to its input; None where it does anything else."""
+    """The (low, high) bounds of a ReLU or hardtanh node; None for any other node."""
     name, numbers = activation_of(node)
     if name == "relu":
         return 0.0, math.inf

@@ -7,7 +7,7 @@ import torch
 import torch.nn as nn
 
 from legodnn.runtime import Network
-from legodnn.runtime.engine import WAYS, compare, relative_error
+from legodnn.runtime.engine import BACKENDS, compare, relative_error
 from legodnn.runtime.engine.backends.known import ENGINES, Engine
 from legodnn.runtime.engine.composer import Composer
 from legodnn.shared.errors import BundleError, CompositionError, InputError, OperatorError, SelectionError
@@ -16,14 +16,14 @@ from tests.bundles import selections
 from tests.unit.runtime.torch_has import no_xnnpack
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
-def test_every_way_computes_what_the_eager_blocks_compute(network, maker, way):
+@pytest.mark.parametrize("backend", BACKENDS, ids=str)
+def test_every_backend_computes_what_the_eager_blocks_compute(network, maker, backend):
     x = torch.randn(4, 3, 16, 16)
     network.compose(selections()[0])
-    if way.engine == "xnnpack" and no_xnnpack():
+    if backend.engine == "xnnpack" and no_xnnpack():
         pytest.skip("this torch was built without XNNPACK")
     for selection in selections()[::5]:
-        found = network._workshop.composer.compose(selection, way)(x)
+        found = network._workshop.composer.compose(selection, backend)(x)
         assert relative_error(found, maker.answer(selection, x)) < 1e-4
 
 

@@ -16,9 +16,9 @@ def no_xnnpack():
     return False
 
 
-def skip_without(network, way):
+def skip_without(network, backend):
     """Skip a test where torch has no such way to run."""
     try:
-        Composer(network.reader, network.sample_inputs()).compose(network.manifest.original_selection, way)
+        Composer(network.reader, network.sample_inputs()).compose(network.manifest.original_selection, backend)
     except CompositionError as error:
         pytest.skip(str(error))

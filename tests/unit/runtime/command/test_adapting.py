@@ -93,7 +93,7 @@ def test_text_says_what_runs_now_and_the_first_choice_once(path, schedule, capsy
     assert [line for line in lines if line.startswith("start")] == []
     assert sum(line.startswith("chosen: ") for line in lines) == 1
     [decision] = [line for line in lines if line.startswith("tighter: now [")]
-    assert "what ran needs more than there is" in decision
+    assert "the current selection exceeded the budget" in decision
 
 
 def test_the_device_is_followed(path, capsys):

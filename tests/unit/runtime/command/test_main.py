@@ -35,7 +35,7 @@ def test_without_a_budget_it_shows_what_can_be_had(path):
     result = run(path)
     text = result.stdout.decode()
     assert result.returncode == 0
-    assert "what can be had" in text
+    assert "achievable on this device" in text
     assert "chosen: sparsities in percent [0 0 0]" in text
     assert "6 of 6 samples right" in text
 

@@ -8,7 +8,7 @@ import torch
 
 from legodnn.runtime import Budget, Controller, LatencyTable, ScalingOptimizer, Schedule, Source
 from legodnn.runtime.controller import Entry
-from legodnn.runtime.controller.switch_plan import Passages
+from legodnn.runtime.controller.switch_plan import SwitchPlanner
 from legodnn.runtime.device.memory_table import needed_bytes
 from legodnn.runtime.engine import relative_error
 from tests.bundles import WIDTHS
@@ -64,7 +64,7 @@ def test_strict_steps_through_smaller_ones(network, maker, smallest):
     controller = Controller(ScalingOptimizer(network), now, dwell=0, strict=True)
     controller.step()
     assert network.keep_within == 0
-    direct = Passages(network.manifest).bytes(network.selection, smallest)
+    direct = SwitchPlanner(network.manifest).bytes(network.selection, smallest)
     now.budget = Budget(seconds=network.latency.predict(smallest), memory_bytes=direct - 1)
     select = network.select
     network.select = lambda selection: (served.append(dict(selection)), select(selection))[1]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from legodnn.runtime import Budget
 from legodnn.runtime.controller import mover as mover_module
 from legodnn.runtime.controller.mover import Mover
-from legodnn.runtime.controller.switch_plan import COPIES, Passages
+from legodnn.runtime.controller.switch_plan import COPIES, SwitchPlanner
 from legodnn.runtime.device.memory_table import activation_bytes, needed_bytes, needed_together, weight_bytes
 from legodnn.shared.errors import CompositionError
 from tests import made_up
@@ -85,7 +85,7 @@ def test_a_budget_that_is_exceeded_already_is_left_by_the_way_that_needs_least()
     bench = Watched(budget=Budget(1.0, 200_000), dwell=1)
     ran(bench).look()
     bench.settle(Budget(1.0, 20_000))
-    direct = Passages(bench.network.manifest).bytes(bench.network.manifest.original_selection, bench.selection)
+    direct = SwitchPlanner(bench.network.manifest).bytes(bench.network.manifest.original_selection, bench.selection)
     assert needed_bytes(bench.network.manifest, bench.selection) <= 20_000
     assert 80_500 < max(bench.peaks) < direct
 
@@ -134,26 +134,27 @@ def test_a_passage_is_a_way_and_within_the_limit_where_it_says_so(data, seed, sh
     manifest = network.manifest
     old, new = ({b.name: generator.choice(b.variants).name for b in manifest.blocks} for _ in range(2))
     limit = share * weight_bytes(manifest, manifest.original_selection)
-    passage = Passages(manifest).find(old, new, limit)
-    assert passage.steps[-1] == new
-    way = [old, *passage.steps]
-    pairs = [(a, b) for a, b in itertools.pairwise(way) if a != b]
+    plan = SwitchPlanner(manifest).find(old, new, limit)
+    assert plan.steps[-1] == new
+    route = [old, *plan.steps]
+    pairs = [(a, b) for a, b in itertools.pairwise(route) if a != b]
     for a, b in pairs:
-        assert needed_together(manifest, [a, b]) + activation_bytes(manifest, a) <= passage.peak_bytes + max(
+        assert needed_together(manifest, [a, b]) + activation_bytes(manifest, a) <= plan.peak_bytes + max(
             0, activation_bytes(manifest, a) - activation_bytes(manifest, b)
         )
-    if Passages(manifest).bytes(old, new) <= limit:
-        assert passage.steps == [new]
-    assert passage.peak_bytes <= max(limit, Passages(manifest).bytes(old, new) * 2)
+    if SwitchPlanner(manifest).bytes(old, new) <= limit:
+        assert plan.steps == [new]
+    assert plan.peak_bytes <= max(limit, SwitchPlanner(manifest).bytes(old, new) * 2)
 
 
 def test_weights_alone_count_where_memory_means_them():
     network = made_up.network(TWINS)
     original = network.manifest.original_selection
     new = {**original, "block0": "v1"}
-    assert Passages(network.manifest, count_activations=False).bytes(original, new) == 80_200 + 4_000 * (1 + COPIES)
-    assert Passages(network.manifest).bytes(original, new) == 80_800 + 4_000 * (1 + COPIES)
-    assert Passages(network.manifest).bytes(None, new) == 76_200 + 8_000 * COPIES + 300
+    weights_alone, planner = (SwitchPlanner(network.manifest, count_activations=count) for count in (False, True))
+    assert weights_alone.bytes(original, new) == 80_200 + 4_000 * (1 + COPIES)
+    assert planner.bytes(original, new) == 80_800 + 4_000 * (1 + COPIES)
+    assert planner.bytes(None, new) == 76_200 + 8_000 * COPIES + 300
 
 
 # ---- compositions that are still in use -----------------------------------------------------------------------------

@@ -28,8 +28,8 @@ def selections(count, seed=0):
 # ---- tables ---------------------------------------------------------------------------------------------------------
 def test_a_line_through_what_was_measured_is_found(network):
     manifest, chosen = network.manifest, selections(6)
-    grown = [3 * MIB + round(1.5 * weight_bytes(manifest, s)) + activation_bytes(manifest, s) for s in chosen]
-    table = fit_memory_table(manifest, "contiguous plain", chosen, grown, apart=False)
+    sizes = [3 * MIB + round(1.5 * weight_bytes(manifest, s)) + activation_bytes(manifest, s) for s in chosen]
+    table = fit_memory_table(manifest, "contiguous plain", chosen, sizes, apart=False)
     assert (table.own, table.compositions) == (0.0, 6)
     assert table.worst_error < 1e-3
     for selection in selections(20, seed=1):
@@ -48,10 +48,10 @@ def test_one_measurement_is_enough_for_a_table(network):
 
 def test_errors_are_those_of_selections_left_out(network):
     manifest, chosen = network.manifest, selections(5)
-    grown = [5 * MIB + weight_bytes(manifest, s) for s in chosen]
-    grown[2] += MIB
-    table = fit_memory_table(manifest, "contiguous plain", chosen, grown, apart=False)
-    assert table.worst_error == pytest.approx(MIB / grown[2], rel=0.2)
+    sizes = [5 * MIB + weight_bytes(manifest, s) for s in chosen]
+    sizes[2] += MIB
+    table = fit_memory_table(manifest, "contiguous plain", chosen, sizes, apart=False)
+    assert table.worst_error == pytest.approx(MIB / sizes[2], rel=0.2)
     assert table.median_error < table.worst_error
 
 

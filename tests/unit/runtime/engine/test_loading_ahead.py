@@ -8,19 +8,19 @@ import pytest
 import torch
 
 from legodnn.runtime import Network
-from legodnn.runtime.engine import Way, relative_error
+from legodnn.runtime.engine import Backend, relative_error
 from legodnn.shared.errors import BundleError
 from tests.bundles import selections
 from tests.unit.runtime.torch_has import skip_without
 
-WAY = Way("contiguous", "compiled")
+BACKEND = Backend("contiguous", "compiled")
 
 
 @pytest.fixture
 def compiled(path):
     with Network.open(path) as network:
-        skip_without(network, WAY)
-        network._workshop.ready_composer().way = WAY
+        skip_without(network, BACKEND)
+        network._workshop.ready_composer().backend = BACKEND
         network.select(network.manifest.original_selection)
         yield network
 
@@ -79,7 +79,7 @@ def test_what_stays_is_within_its_limit(compiled):
 
 def test_ways_with_weights_in_memory_keep_no_variant(path):
     with Network.open(path) as network:
-        network._workshop.ready_composer().way = Way("contiguous", "plain")
+        network._workshop.ready_composer().backend = Backend("contiguous", "plain")
         network.select(selections()[0])
         assert not network.load_ahead()
         assert network.ready_bytes == 0

@@ -21,10 +21,10 @@ class Bench:
     def __init__(self, budget=None, rates=(20, 20), weights=(1, 1), caution=1.0, **options):
         made = [made_up.network((ROWS,), base=0.0) for _ in rates]
         self.networks = [Controlled(m.manifest, m.latency) for m in made]
-        duties = [Duty(n, r, weight=w) for n, r, w in zip(self.networks, rates, weights, strict=True)]
+        workloads = [Duty(n, r, weight=w) for n, r, w in zip(self.networks, rates, weights, strict=True)]
         self.given, self.events, self.now = Given(budget), [], 100.0
         self.controller = JointController(
-            duties,
+            workloads,
             self.given,
             on_event=lambda number, event: self.events.append((number, event.reason)),
             clock=lambda: self.now,

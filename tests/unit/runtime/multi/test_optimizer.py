@@ -15,7 +15,7 @@ from legodnn.shared.errors import UsageError
 from tests import made_up
 from tests.unit.runtime.optimizer.test_objectives import NUMBERS, everything
 
-HAIR = 1e-6
+TOLERANCE = 1e-6
 CONVEX = made_up.CURVE
 CONCAVE = ((0.0, 0.0), (0.05, 0.1), (0.3, 0.2), (1.0, 0.3))
 BOTH = ((0.0, 0.0), (0.1, 0.1), (0.3, 0.12), (0.6, 0.5), (1.0, 0.55))
@@ -23,7 +23,7 @@ BLOCKS = st.lists(st.lists(NUMBERS, min_size=1, max_size=3), min_size=1, max_siz
 
 
 @st.composite
-def duties(draw):
+def workloads(draw):
     network = made_up.network(draw(BLOCKS), curve=draw(st.sampled_from([CONVEX, CONCAVE, BOTH])))
     return Duty(
         network,
@@ -35,10 +35,10 @@ def duties(draw):
     )
 
 
-def combinations(given_duties):
+def combinations(given):
     """All selections of all networks: (choices, bytes, utilisation, weighted accuracy, what each network lacks)."""
-    for picked in itertools.product(*(list(everything(d.network)) for d in given_duties)):
-        pairs = list(zip(given_duties, picked, strict=True))
+    for picked in itertools.product(*(list(everything(d.network)) for d in given)):
+        pairs = list(zip(given, picked, strict=True))
         size = sum(c[2] for _, c in pairs)
         used = sum(d.frames_per_second * d.share * c[1] for d, c in pairs)
         reached = sum(d.weight * c[3] for d, c in pairs)
@@ -49,23 +49,23 @@ def combinations(given_duties):
 
 @settings(max_examples=120, deadline=None)
 @given(
-    given_duties=st.lists(duties(), min_size=1, max_size=3),
+    some_workloads=st.lists(workloads(), min_size=1, max_size=3),
     memory=st.none() | st.integers(800, 9000),
     cores=st.floats(0.02, 1.0),
     minimise=st.sampled_from([None, None, "time", "memory", "energy"]),
 )
-def test_it_equals_trying_everything(given_duties, memory, cores, minimise):
-    if any(d.accuracy is None for d in given_duties):
+def test_it_equals_trying_everything(some_workloads, memory, cores, minimise):
+    if any(d.accuracy is None for d in some_workloads):
         minimise = None
-    optimizer = JointOptimizer(given_duties, power=Power(8.0, 3.0))
-    possible = list(combinations(given_duties))
+    optimizer = JointOptimizer(some_workloads, power=Power(8.0, 3.0))
+    possible = list(combinations(some_workloads))
     fitting = [
         c
         for c in possible
-        if c[0] <= (memory or math.inf) * (1 - HAIR)
-        and c[1] <= cores * (1 - HAIR)
-        and c[3] <= 1 - HAIR
-        and c[4] >= HAIR
+        if c[0] <= (memory or math.inf) * (1 - TOLERANCE)
+        and c[1] <= cores * (1 - TOLERANCE)
+        and c[3] <= 1 - TOLERANCE
+        and c[4] >= TOLERANCE
     ]
     choice, refusal = None, None
     try:
@@ -80,14 +80,14 @@ def test_it_equals_trying_everything(given_duties, memory, cores, minimise):
         return
     assert choice.within_budget
     assert choice.memory_bytes == sum(c.memory_bytes for c in choice.choices) <= (memory or math.inf)
-    used = sum(d.frames_per_second * d.share * c.seconds for d, c in zip(given_duties, choice.choices, strict=True))
+    used = sum(d.frames_per_second * d.share * c.seconds for d, c in zip(some_workloads, choice.choices, strict=True))
     assert choice.utilisation == pytest.approx(used)
     assert used <= cores * (1 + 1e-12)
     assert choice.watts == pytest.approx(3.0 + 5.0 * used)
-    for duty, one in zip(given_duties, choice.choices, strict=True):
-        assert one.seconds <= min(duty.deadline or math.inf, 1 / duty.frames_per_second) * (1 + 1e-12)
-        assert one.accuracy >= (duty.accuracy or 0)
-    reached = sum(d.weight * c.accuracy for d, c in zip(given_duties, choice.choices, strict=True))
+    for workload, one in zip(some_workloads, choice.choices, strict=True):
+        assert one.seconds <= min(workload.deadline or math.inf, 1 / workload.frames_per_second) * (1 + 1e-12)
+        assert one.accuracy >= (workload.accuracy or 0)
+    reached = sum(d.weight * c.accuracy for d, c in zip(some_workloads, choice.choices, strict=True))
     if minimise is None:
         assert reached >= max((c[2] for c in fitting), default=0) - 1e-5
     elif minimise == "memory":
@@ -131,7 +131,7 @@ def test_a_power_budget_is_a_bound_on_the_cores_time():
 def test_a_refusal_names_the_minima_and_what_is_out_of_reach_in_one_solve():
     pair = two(deadline=1e-4)
     optimizer = JointOptimizer(pair)
-    with pytest.raises(InfeasibleBudget, match=r"duty 0 needs .* where it has 100 us; duty 1") as refusal:
+    with pytest.raises(InfeasibleBudget, match=r"workload 0 needs .* where it has 100 us; workload 1") as refusal:
         optimizer.update_models(1e6)
     assert optimizer.solves == 1
     assert refusal.value.minimum_bytes == optimizer.minimum_bytes() == 2 * (200 + 300 + 1000)
@@ -148,9 +148,9 @@ def test_the_closest_are_taken_where_asked_for():
 def test_update_models_switches_all_networks_the_shrinking_ones_first():
     order = []
     pair = two(weights=(5.0, 1.0))
-    for duty in pair:
-        original = duty.network.select
-        duty.network.select = lambda s, d=duty, o=original: (order.append(d), o(s))
+    for workload in pair:
+        original = workload.network.select
+        workload.network.select = lambda s, d=workload, o=original: (order.append(d), o(s))
     pair[0].network.history.append({"block0": "v1", "block1": "v1"})
     choice = JointOptimizer(pair).update_models(4000)
     assert [d.network.selection for d in pair] == [c.selection for c in choice.choices]
@@ -166,14 +166,14 @@ def test_where_one_network_cannot_be_switched_none_is():
 
 
 def test_several_networks_need_latencies_and_duties_of_their_own():
-    with pytest.raises(UsageError, match="no duties"):
+    with pytest.raises(UsageError, match="no workloads"):
         JointOptimizer([])
-    (duty,) = two(weights=(1.0,))
-    with pytest.raises(UsageError, match="two duties"):
-        JointOptimizer([duty, duty])
-    duty.network.latency = None
-    with pytest.raises(UsageError, match=r"duty 0.*LatencyEstimator"):
-        JointOptimizer([duty]).choose()
+    (workload,) = two(weights=(1.0,))
+    with pytest.raises(UsageError, match="two workloads"):
+        JointOptimizer([workload, workload])
+    workload.network.latency = None
+    with pytest.raises(UsageError, match=r"workload 0.*LatencyEstimator"):
+        JointOptimizer([workload]).choose()
     with pytest.raises(UsageError, match="for which accuracy"):
         JointOptimizer(two()).choose(minimise="time")
     with pytest.raises(UsageError, match="power figures"):

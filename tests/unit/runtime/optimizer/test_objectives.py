@@ -13,7 +13,7 @@ from legodnn.runtime.optimizer.program import undominated
 from legodnn.shared.errors import UsageError
 from tests import made_up
 
-HAIR = 1e-6
+TOLERANCE = 1e-6
 NUMBERS = st.tuples(
     st.integers(0, 300).map(lambda n: n / 1000),
     st.integers(1, 1000).map(lambda n: n * 1e-6),
@@ -53,7 +53,9 @@ def test_any_request_is_answered_as_by_trying_everything(blocks, seconds, memory
     found = [
         c
         for c in everything(network)
-        if c[1] <= longest * (1 - HAIR) and c[2] <= (memory or math.inf) * (1 - HAIR) and c[3] >= (accuracy or 0) + HAIR
+        if c[1] <= longest * (1 - TOLERANCE)
+        and c[2] <= (memory or math.inf) * (1 - TOLERANCE)
+        and c[3] >= (accuracy or 0) + TOLERANCE
     ]
     try:
         choice = optimizer.choose(seconds, memory, joules=joules, accuracy=accuracy, minimise=minimise)

@@ -66,8 +66,8 @@ def test_it_equals_trying_everything(network, rows, time, memory):
     other = fake(network.manifest, rows)
     optimizer, refusal = ScalingOptimizer(other), None
     # The solver works with tolerances, so budgets met by less than a millionth may be refused, but none exceeded.
-    hair = 1 - 1e-6
-    fitting = [cost for _, t, m, cost in everything(other) if t <= time * hair and m <= memory * hair]
+    tolerance = 1 - 1e-6
+    fitting = [cost for _, t, m, cost in everything(other) if t <= time * tolerance and m <= memory * tolerance]
     try:
         choice = optimizer.choose(time, memory)
     except InfeasibleBudget as error:
@@ -109,7 +109,7 @@ def test_memory_may_mean_weights_alone(network):
 def test_a_refused_budget_leaves_the_network_as_it_is(network):
     before = network.selection
     optimizer = ScalingOptimizer(network)
-    said = r"no selection fits 10 B: the best that can be had is [\d.]+ KiB; the nearest"
+    said = r"no selection fits 10 B: the best achievable is [\d.]+ KiB; the nearest"
     with pytest.raises(InfeasibleBudget, match=said) as refusal:
         optimizer.update_model(None, 10)
     assert optimizer.solves == 1

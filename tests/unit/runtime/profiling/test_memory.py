@@ -9,9 +9,9 @@ import pytest
 
 from legodnn.runtime import Network, ScalingOptimizer
 from legodnn.runtime.device.memory_table import needed_bytes, weight_bytes
-from legodnn.runtime.engine import WAYS, Way, paged
+from legodnn.runtime.engine import BACKENDS, Backend, paged
 from legodnn.runtime.profiling import memory
-from legodnn.runtime.profiling.memory import MemoryEstimator, measure_growth
+from legodnn.runtime.profiling.memory import MemoryEstimator, profile_memory
 from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.errors import InfeasibleBudget
 from tests import bundles
@@ -52,10 +52,10 @@ def test_predictions_are_what_a_process_grows_by(network, path, monkeypatch):
     table = MemoryEstimator(network).profile_all_blocks()
     assert network.memory == table
     (selection,) = selections(1, seed=7)
-    grown = measure_growth(path, network._workshop.composer.way, selection, network.batch)
+    profile = profile_memory(path, network._workshop.composer.backend, selection, network.batch)
     predicted = needed_bytes(network.manifest, selection, table)
-    assert abs(predicted - grown.peak) <= max(2 * MIB, 0.1 * grown.peak)
-    assert grown.resident <= grown.peak
+    assert abs(predicted - profile.peak) <= max(2 * MIB, 0.1 * profile.peak)
+    assert profile.resident <= profile.peak
 
     monkeypatch.setattr(memory, "measure_growth", None)  # from here on it must be remembered
     with Network.open(path) as again:
@@ -71,7 +71,7 @@ def test_where_it_cannot_be_measured_the_bundles_tables_hold(network, monkeypatc
 
 @on_linux
 def test_a_process_that_fails_is_no_measurement(tmp_path):
-    assert measure_growth(tmp_path / "missing.lgb", WAYS[0], {}, 1) is None
+    assert profile_memory(tmp_path / "missing.lgb", BACKENDS[0], {}, 1) is None
 
 
 # ---- holding and giving back ----------------------------------------------------------------------------------------
@@ -86,14 +86,14 @@ _SWITCH = """
 import json, sys
 import psutil
 from legodnn.runtime import Network
-from legodnn.runtime.engine import Way
+from legodnn.runtime.engine import Backend
 from legodnn.runtime.engine.composer import Composer
 from legodnn.runtime.engine.small import touch
 from legodnn.runtime.device.allocator import give_back
 
-network, way = Network.open(sys.argv[1], cache=False), Way.from_text(sys.argv[2])
+network, backend = Network.open(sys.argv[1], cache=False), Backend.from_text(sys.argv[2])
 network._workshop.composer = Composer(network.reader, network.sample_inputs())
-network._workshop.composer.way, network.keep_within = way, 0.0
+network._workshop.composer.backend, network.keep_within = backend, 0.0
 x, held, process = network.sample_inputs(), [], psutil.Process()
 
 def hold(variant):
@@ -140,21 +140,24 @@ def is_on_disk(folder):
 
 
 @on_linux
-@pytest.mark.parametrize("way", [w for w in WAYS if w.layout == "channels_last" and w.engine != "optimized"], ids=str)
-def test_switching_to_less_gives_memory_back_and_weights_are_there_once(large, network, way, tmp_path):
-    skip_without(network, way)
+@pytest.mark.parametrize(
+    "backend", [b for b in BACKENDS if b.layout == "channels_last" and b.engine != "optimized"], ids=str
+)
+def test_switching_to_less_gives_memory_back_and_weights_are_there_once(large, network, backend, tmp_path):
+    skip_without(network, backend)
     # The first time there and back, code for these shapes of operators is made, and kept.
-    _, _, small, big, after, _ = said_by(_SWITCH, large, way, 0, tmp_path=tmp_path)
+    _, _, small, big, after, _ = said_by(_SWITCH, large, backend, 0, tmp_path=tmp_path)
     weights = 2 * 4 * 9 * 8 * 16384 * BLOCKS
-    assert 0.9 * weights < big - small < (1.7 if way.engine != "compiled" or is_on_disk(tmp_path) else 2.7) * weights
+    most = 1.7 if backend.engine != "compiled" or is_on_disk(tmp_path) else 2.7
+    assert 0.9 * weights < big - small < most * weights
     assert after - small < 0.05 * weights
 
 
 @on_linux
 def test_compositions_that_are_gone_leave_nothing(path, tmp_path, network):
-    way = Way("contiguous", "compiled")
-    skip_without(network, way)
-    *_, before, after = said_by(_SWITCH, path, way, 20, tmp_path=tmp_path)
+    backend = Backend("contiguous", "compiled")
+    skip_without(network, backend)
+    *_, before, after = said_by(_SWITCH, path, backend, 20, tmp_path=tmp_path)
     assert after - before < 4 * MIB
 
 
@@ -162,7 +165,7 @@ _BETWEEN = """
 import json, sys
 import psutil
 from legodnn.runtime import Network
-from legodnn.runtime.engine import Way
+from legodnn.runtime.engine import Backend
 from legodnn.runtime.engine.composer import Composer
 from legodnn.runtime.device.allocator import trim
 
@@ -174,7 +177,7 @@ def between():
     trim()
     freed.append(before - process.memory_info().rss)
 
-composer.compose(network.manifest.original_selection, Way("contiguous", "plain"), between)
+composer.compose(network.manifest.original_selection, Backend("contiguous", "plain"), between)
 print(json.dumps(freed))
 """
 

@@ -35,12 +35,12 @@ def test_a_metric_that_has_counted_nothing_says_so(name):
     with pytest.raises(DataError, match="nothing to judge"):
         TASKS[name].meter().figures()
     with pytest.raises(DataError, match="nothing to judge"):
-        TASKS[name].trivial().figures()
+        TASKS[name].chance().figures()
 
 
 def trivial_of(name, *truths):
     """What the trivial answer gets, from the truths alone."""
-    constant = TASKS[name].trivial()
+    constant = TASKS[name].chance()
     for batch in truths:
         constant.add(batch)
     return constant.figures()
@@ -52,8 +52,8 @@ def test_top_one_and_top_five():
     first = ([scores[:3]], [torch.tensor([7, 3, 2])])
     meter = meter_of("image classification", first, ([scores[3:]], [torch.tensor([7])]))
     assert meter.figures() == {"top-1 accuracy": 0.5, "top-5 accuracy": 0.75}
-    trivial = trivial_of("image classification", first[1], [torch.tensor([7])])
-    assert trivial == {"top-1 accuracy": 0.5, "top-5 accuracy": 1.0}
+    chance = trivial_of("image classification", first[1], [torch.tensor([7])])
+    assert chance == {"top-1 accuracy": 0.5, "top-5 accuracy": 1.0}
 
 
 def test_the_trivial_class_is_the_most_frequent_one():
@@ -65,10 +65,10 @@ def test_the_trivial_class_is_the_most_frequent_one():
 
 def test_a_classifier_s_answer():
     task = TASKS["image classification"]
-    facts = task.facts([torch.tensor([[0.0, 3.0, 0.0]])], LABELS)
-    assert (facts["class"], facts["label"]) == (1, "cat")
-    assert task.text(facts) == "cat (90.9%)"
-    assert task.facts([torch.eye(5)[4:]], LABELS)["label"] == "4"
+    results = task.results([torch.tensor([[0.0, 3.0, 0.0]])], LABELS)
+    assert (results["class"], results["label"]) == (1, "cat")
+    assert task.text(results) == "cat (90.9%)"
+    assert task.results([torch.eye(5)[4:]], LABELS)["label"] == "4"
 
 
 # ---- masks ----------------------------------------------------------------------------------------------------------
@@ -97,9 +97,9 @@ def test_a_mask_with_a_class_the_network_does_not_know_is_refused():
 
 def test_a_segmenter_s_answer():
     task = TASKS["semantic segmentation"]
-    facts = task.facts([scores_of([[0, 0, 0, 2]])], LABELS)
-    assert [(row["label"], row["share"]) for row in facts["classes"]] == [("nothing", 0.75), ("dog", 0.25)]
-    assert task.text(facts) == "nothing 75%, dog 25%"
+    results = task.results([scores_of([[0, 0, 0, 2]])], LABELS)
+    assert [(row["label"], row["share"]) for row in results["classes"]] == [("nothing", 0.75), ("dog", 0.25)]
+    assert task.text(results) == "nothing 75%, dog 25%"
 
 
 # ---- boxes ----------------------------------------------------------------------------------------------------------
@@ -207,10 +207,10 @@ def test_a_detector_s_answer():
     task = TASKS["object detection"]
     outputs = detections([[1, 2, 11, 22, 0.75, 2], [0, 0, 5, 5, 0.25, 1]])
     assert task.reads(outputs)
-    facts = task.facts(outputs, LABELS)
-    assert [(row["label"], row["score"]) for row in facts["objects"]] == [("dog", 0.75), ("cat", 0.25)]
-    assert task.text(facts) == "dog 75% 10x20 at 1,2"
-    assert task.text(task.facts(detections([]), LABELS)) == "nothing found"
+    results = task.results(outputs, LABELS)
+    assert [(row["label"], row["score"]) for row in results["objects"]] == [("dog", 0.75), ("cat", 0.25)]
+    assert task.text(results) == "dog 75% 10x20 at 1,2"
+    assert task.text(task.results(detections([]), LABELS)) == "nothing found"
 
 
 # ---- scores ---------------------------------------------------------------------------------------------------------
@@ -248,10 +248,10 @@ def test_the_trivial_score_is_the_same_for_all():
 
 def test_a_score_is_called_abnormal_above_the_bundle_s_threshold():
     task = TASKS["anomaly detection"]
-    assert task.facts([torch.tensor([[2.5]])], Meaning()) == {"score": 2.5}
-    facts = task.facts([torch.tensor([[2.5]])], Meaning(threshold=2.0))
-    assert task.text(facts) == "abnormal (score 2.5, abnormal above 2)"
-    assert not task.facts([torch.tensor([[1.5]])], Meaning(threshold=2.0))["abnormal"]
+    assert task.results([torch.tensor([[2.5]])], Meaning()) == {"score": 2.5}
+    results = task.results([torch.tensor([[2.5]])], Meaning(threshold=2.0))
+    assert task.text(results) == "abnormal (score 2.5, abnormal above 2)"
+    assert not task.results([torch.tensor([[1.5]])], Meaning(threshold=2.0))["abnormal"]
 
 
 # ---- keypoints ------------------------------------------------------------------------------------------------------
@@ -286,6 +286,6 @@ def test_poses_nobody_can_see_or_without_a_size_are_refused():
 
 def test_a_pose_s_answer():
     task = TASKS["pose estimation"]
-    facts = task.facts([torch.tensor([[[1.0, 2, 0.5], [3, 4, 0.25]]])], Meaning(("neck", "hem")))
-    assert facts["keypoints"][1] == {"label": "hem", "x": 3.0, "y": 4.0, "score": 0.25}
-    assert task.text(facts) == "neck (1, 2), hem (3, 4)"
+    results = task.results([torch.tensor([[[1.0, 2, 0.5], [3, 4, 0.25]]])], Meaning(("neck", "hem")))
+    assert results["keypoints"][1] == {"label": "hem", "x": 3.0, "y": 4.0, "score": 0.25}
+    assert task.text(results) == "neck (1, 2), hem (3, 4)"

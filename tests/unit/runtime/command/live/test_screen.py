@@ -5,20 +5,20 @@ import re
 
 import pytest
 
-from legodnn.runtime.command.live.facts import Facts, NetworkFacts
 from legodnn.runtime.command.live.glyphs import ASCII, UNICODE, columns, glyphs_for, line
 from legodnn.runtime.command.live.screen import Screen, text_of
+from legodnn.runtime.command.live.view import NetworkView, View
 
-NETWORK = NetworkFacts(
+NETWORK = NetworkView(
     name="fashion", sparsities=(0.0, 0.2, 0.6, 0.8), predicted_seconds=0.0047, measured_seconds=0.005,
     seconds_limit=0.010, memory_bytes=3 * 2**19, accuracy=0.893, accuracy_error=0.004, frames=1234, per_second=9.84,
     dropped=12, latest="frame 1233: Sandal (99.2%), 4.93 ms",
 )  # fmt: skip
-FACTS = Facts((NETWORK,), memory_limit=2 * 2**20, slowdown=1.0, seconds=3725.0, decisions=())
+VIEW = View((NETWORK,), memory_limit=2 * 2**20, slowdown=1.0, seconds=3725.0, decisions=())
 
 
-def draw(facts=FACTS, width=80, rows=24, glyphs=UNICODE, colours=False):
-    return Screen(glyphs, colours).draw(facts, width, rows)
+def draw(view=VIEW, width=80, rows=24, glyphs=UNICODE, colours=False):
+    return Screen(glyphs, colours).draw(view, width, rows)
 
 
 def row(lines, label):
@@ -28,7 +28,7 @@ def row(lines, label):
 
 def several(count, **changes):
     networks = tuple(dataclasses.replace(NETWORK, **{"name": f"net{i}", **changes}) for i in range(count))
-    return dataclasses.replace(FACTS, networks=networks)
+    return dataclasses.replace(VIEW, networks=networks)
 
 
 def test_one_network_in_full():
@@ -41,7 +41,7 @@ def test_one_network_in_full():
     assert "5 ms of 10 ms" in row(lines, "time")
     assert "predicted 4.7 ms" in row(lines, "time")
     assert "1.5 MiB of 2 MiB" in row(lines, "memory")
-    assert "89.30% predicted, give or take 0.40%" in row(lines, "accuracy")
+    assert "89.30% predicted, ± 0.40 points" in row(lines, "accuracy")
     assert "frame 1233: Sandal (99.2%), 4.93 ms" in row(lines, "latest")
 
 
@@ -49,17 +49,17 @@ def test_bars_are_as_full_as_what_is_used():
     time, memory = row(draw(), "time"), row(draw(), "memory")
     assert time.count("█") == pytest.approx(time.count("░"), abs=1)
     assert memory.count("█") == pytest.approx(3 * memory.count("░"), abs=2)
-    over = row(draw(dataclasses.replace(FACTS, memory_limit=2**20)), "memory")
+    over = row(draw(dataclasses.replace(VIEW, memory_limit=2**20)), "memory")
     assert "░" not in over
     assert "1.5 MiB of 1 MiB" in over
-    assert "\x1b[31m█" in row(draw(dataclasses.replace(FACTS, memory_limit=2**20), colours=True), "\x1b[2m  memory")
+    assert "\x1b[31m█" in row(draw(dataclasses.replace(VIEW, memory_limit=2**20), colours=True), "\x1b[2m  memory")
 
 
 def test_what_is_not_known_is_not_made_up():
     network = dataclasses.replace(
         NETWORK, predicted_seconds=None, measured_seconds=None, seconds_limit=None, dropped=None, latest=""
     )
-    lines = draw(dataclasses.replace(FACTS, networks=(network,), memory_limit=None))
+    lines = draw(dataclasses.replace(VIEW, networks=(network,), memory_limit=None))
     assert row(lines, "time").split() == ["time", "?"]
     assert row(lines, "memory").split() == ["memory", "1.5", "MiB"]
     assert row(lines, "latest").split() == ["latest", "no", "frame", "yet"]
@@ -67,13 +67,13 @@ def test_what_is_not_known_is_not_made_up():
 
 
 def test_the_latest_decisions_get_the_room_that_is_left():
-    facts = dataclasses.replace(FACTS, decisions=tuple(f"decision {i}" for i in range(50)))
-    lines = draw(facts, rows=15)
+    view = dataclasses.replace(VIEW, decisions=tuple(f"decision {i}" for i in range(50)))
+    lines = draw(view, rows=15)
     assert len(lines) == 15
     assert lines[-1] == "decision 49"
     shown = [text for text in lines if text.startswith("decision ")]
     assert shown == [f"decision {i}" for i in range(50 - len(shown), 50)]
-    long = dataclasses.replace(FACTS, decisions=("12:00:00 tighter: " + "word " * 30,))
+    long = dataclasses.replace(VIEW, decisions=("12:00:00 tighter: " + "word " * 30,))
     assert "".join(draw(long)).count("word") == 30  # wrapped, not cut
 
 
@@ -87,18 +87,18 @@ def test_several_networks_share_a_memory_line_and_are_shortened_where_room_is_sh
 
 
 def test_a_slow_device_is_spoken_of():
-    assert "1.7 times slower" in draw(dataclasses.replace(FACTS, slowdown=1.7))[0]
-    assert "slower" not in draw(dataclasses.replace(FACTS, slowdown=1.01))[0]
+    assert "1.7 times slower" in draw(dataclasses.replace(VIEW, slowdown=1.7))[0]
+    assert "slower" not in draw(dataclasses.replace(VIEW, slowdown=1.01))[0]
 
 
 @pytest.mark.parametrize("width", [1, 2, 7, 13, 20, 33, 79, 200])
 @pytest.mark.parametrize("rows", [1, 2, 5, 24])
 @pytest.mark.parametrize("blocks", [1, 8, 100])
 def test_it_fits_any_terminal(width, rows, blocks):
-    facts = several(2, sparsities=(0.5,) * blocks, latest="漢字" * 40, name="n" * 40)
-    facts = dataclasses.replace(facts, decisions=("words " * 40,) * 9)
+    view = several(2, sparsities=(0.5,) * blocks, latest="漢字" * 40, name="n" * 40)
+    view = dataclasses.replace(view, decisions=("words " * 40,) * 9)
     for colours in (False, True):
-        lines = draw(facts, width, rows, colours=colours)
+        lines = draw(view, width, rows, colours=colours)
         assert len(lines) <= rows
         assert all(columns(re.sub(r"\x1b\[[0-9;]*m", "", text)) <= width for text in lines)
 
@@ -119,9 +119,9 @@ def test_colours_are_only_there_where_wanted_and_change_nothing_else():
 
 
 def test_text_cannot_control_the_terminal():
-    facts = several(1, latest="evil \x1b[2J\x07\x9b1A name", name="a\nb")
-    facts = dataclasses.replace(facts, decisions=("\x1b]0;title\x07",))
-    text = "".join(draw(facts))
+    view = several(1, latest="evil \x1b[2J\x07\x9b1A name", name="a\nb")
+    view = dataclasses.replace(view, decisions=("\x1b]0;title\x07",))
+    text = "".join(draw(view))
     assert not set(text) & set("\x1b\x07\x9b\n")
     assert "a?b" in text
 

@@ -33,9 +33,10 @@ def render(maker, tmp_path):
         about = dataclasses.replace(manifest, task=task, input=spec, answer=AnswerSpec(**answer))
         application = TASKS[task]
         assert application.reads(outputs)
-        facts = application.facts(outputs, Meaning.of(about))
+        results = application.results(outputs, Meaning.of(about))
         draw = Renderer(str(tmp_path / "out"), about)
-        with Image.open(draw(Frame(0, list, image=image), [given], outputs, facts, application.text(facts))) as file:
+        text = application.text(results)
+        with Image.open(draw(Frame(0, list, image=image), [given], outputs, results, text)) as file:
             return file.convert("RGB")
 
     return make

@@ -7,12 +7,12 @@ import pytest
 import torch
 import torch.nn as nn
 
-from legodnn.runtime.engine import WAYS, relative_error
+from legodnn.runtime.engine import BACKENDS, relative_error
 from legodnn.runtime.engine.backends.compiled import compiling, prepare
 from legodnn.runtime.engine.joining import function_of, quiet
 from legodnn.shared.errors import CompositionError
 
-COMPILED = [way for way in WAYS if way.engine == "compiled"]
+COMPILED = [backend for backend in BACKENDS if backend.engine == "compiled"]
 
 pytestmark = pytest.mark.skipif(
     not hasattr(torch.jit, "enable_onednn_fusion") or not torch.backends.mkldnn.is_available()
@@ -43,19 +43,19 @@ def stack():
     return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU()).eval()
 
 
-@pytest.mark.parametrize("way", COMPILED, ids=str)
-def test_other_batches_are_computed_too(network, maker, way):
+@pytest.mark.parametrize("backend", COMPILED, ids=str)
+def test_other_batches_are_computed_too(network, maker, backend):
     network.compose(network.manifest.original_selection)
-    composition = network._workshop.composer.compose(network.manifest.original_selection, way)
+    composition = network._workshop.composer.compose(network.manifest.original_selection, backend)
     for batch in (1, 5, 2, 1, 7, 3):
         x = torch.randn(batch, 3, 16, 16)
         assert relative_error(composition(x), maker.answer({}, x)) < 1e-4
 
 
-@pytest.mark.parametrize("way", COMPILED, ids=str)
-def test_threads_at_once_get_their_own_answers(network, maker, way):
+@pytest.mark.parametrize("backend", COMPILED, ids=str)
+def test_threads_at_once_get_their_own_answers(network, maker, backend):
     network.compose(network.manifest.original_selection)
-    composition = network._workshop.composer.compose(network.manifest.original_selection, way)
+    composition = network._workshop.composer.compose(network.manifest.original_selection, backend)
     inputs = [torch.randn(1 + i % 3, 3, 16, 16) for i in range(200)]
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(composition, inputs))
@@ -96,12 +96,12 @@ def test_what_is_read_again_is_set_apart_from_what_may_be_overwritten():
 def test_a_selection_that_the_way_fails_for_runs_as_it_was_exported(network, maker, monkeypatch):
     network.compose(network.manifest.original_selection)
     composer, attempts = network._workshop.composer, []
-    composer.way = COMPILED[-1]
+    composer.backend = COMPILED[-1]
     monkeypatch.setattr("legodnn.runtime.engine.composer.require_agreement", disagree_unless_plain(attempts))
     composition = composer.compose(network.manifest.original_selection)
-    assert str(composition.way) == "channels_last plain"
+    assert str(composition.backend) == "channels_last plain"
     assert len(attempts) == 2
-    assert composer.way == COMPILED[-1]
+    assert composer.backend == COMPILED[-1]
     x = torch.randn(1, 3, 16, 16)
     assert relative_error(composition(x), maker.answer({}, x)) < 1e-4
 

@@ -10,14 +10,14 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from legodnn.runtime.engine import Way, relative_error
+from legodnn.runtime.engine import Backend, relative_error
 from legodnn.runtime.engine.backends import xnnpack
 from legodnn.runtime.engine.joining import function_of, quiet
 from legodnn.shared.errors import CompositionError
 from tests.unit.runtime.torch_has import no_xnnpack
 
 CONVOLUTION = "prepacked::conv2d_clamp_run"
-WAY = Way("channels_last", "xnnpack")
+BACKEND = Backend("channels_last", "xnnpack")
 
 
 with_operators = pytest.mark.skipif(no_xnnpack(), reason="this torch was built without XNNPACK")
@@ -92,8 +92,8 @@ def test_compositions_run_in_it_and_share_what_is_packed(network, maker):
     x = network.sample_inputs()[0]
     one = {f"block{i}": "original" for i in range(3)}
     other = {**one, "block1": "sparsity=0.5"}
-    first, second = composer.compose(one, WAY), composer.compose(other, WAY)
-    assert first.way == second.way == WAY
+    first, second = composer.compose(one, BACKEND), composer.compose(other, BACKEND)
+    assert first.backend == second.backend == BACKEND
     assert relative_error(first(x), maker.answer(one, x)) < 1e-5
     assert relative_error(second(x), maker.answer(other, x)) < 1e-5
     assert [a is b for a, b in zip(first.parts, second.parts, strict=True)] == [True, True, False, True, True]
@@ -103,5 +103,5 @@ def test_compositions_run_in_it_and_share_what_is_packed(network, maker):
 def test_without_the_operators_the_way_is_refused_and_the_others_serve(network):
     composer = network._workshop.ready_composer()
     with pytest.raises(CompositionError, match="built without XNNPACK"):
-        composer.compose(network.manifest.original_selection, WAY)
-    assert composer.find_way() != WAY
+        composer.compose(network.manifest.original_selection, BACKEND)
+    assert composer.find_backend() != BACKEND

@@ -1,6 +1,6 @@
-"""Answers that never look at the input: what a network must be better than to mean anything.
+"""`Chance`: the chance level, that is, the metrics of the best constant answer.
 
-Each is made of the truths it is then judged by, with the application's own metrics.
+The constant is computed from the truths on which it is then evaluated, with the application's own metrics.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ import torch
 from torch import Tensor
 
 
-class Trivial(ABC):
-    """An application's answer that is the same for every input, over any number of batches."""
+class Chance(ABC):
+    """An application's chance level over any number of batches."""
 
     @abstractmethod
     def add(self, truths: Sequence[Any]) -> None:
-        """Count a batch: what it holds behind the inputs. The truths are ones that the application's meter takes."""
+        """Count a batch; ``truths`` are those that the application's meter takes."""
 
     @abstractmethod
     def figures(self) -> Dict[str, float]:
-        """The metrics by name, as `Meter.figures` gives them. Raises `DataError` where nothing can be said."""
+        """The metrics by name, as in `Meter.figures`. Raises `DataError` where they are undefined."""
 
 
 class Frequencies:
-    """How often each class was there."""
+    """Counts of each class."""
 
     def __init__(self) -> None:
         self.counts = torch.zeros(0, dtype=torch.long)
 
     def add(self, classes: Tensor) -> None:
-        """Count classes, whole numbers from 0 on, of any shape."""
+        """Count classes, int64 from 0 on, of any shape."""
         found = torch.bincount(classes.flatten(), minlength=len(self.counts)).cpu()
         found[: len(self.counts)] += self.counts
         self.counts = found
 
     @property
     def total(self) -> int:
-        """How many were counted."""
+        """The sum of all counts."""
         return int(self.counts.sum())
