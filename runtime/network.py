@@ -94,8 +94,7 @@ class Network:
 
     @property
     def first_selection(self) -> Dict[str, str]:
-        """The selection that runs before any other is selected: originals, except those that do not work on this
-        device."""
+        """The selection before any other is selected: originals, except those that do not work on this device."""
         return self._workshop.first_selection
 
     def usable_variants(self, block: str) -> Tuple[str, ...]:
@@ -205,8 +204,7 @@ class Network:
         self._switcher.keep_within = limit
 
     def bound_kept(self, memory_bytes: Optional[float]) -> None:
-        """Set a second cache limit in bytes beside ``keep_within``, as optimisers do for a memory budget; None for
-        none."""
+        """Set a second cache limit in bytes beside ``keep_within``, as for a memory budget; None for none."""
         self._switcher.bound(memory_bytes)
 
     def release_kept(self) -> None:

@@ -11,8 +11,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopAsked(BaseException):
-    """A signal arrived while nothing was in progress. Derives from `BaseException`, so that no error handler catches
-    it."""
+    """A signal arrived while nothing was in progress. A `BaseException`, which error handlers do not catch."""
 
 
 class Stopping:

@@ -56,8 +56,7 @@ class Budget:
         check_number("the slowdown", self.slowdown, "1 or so")
 
     def limits(self, scale: float) -> Limits:
-        """The limits on predictions; ``scale`` is the remaining factor of inferences over predictions, beyond the
-        slowdown."""
+        """The limits on predictions; ``scale`` is the factor of inferences over predictions beyond the slowdown."""
         seconds = self.seconds / (self.slowdown * scale) if self.seconds is not None else None
         return Limits(seconds, self.memory_bytes)
 

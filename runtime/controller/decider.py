@@ -178,8 +178,7 @@ class Decider:
         return self._switch(view, reason, *found)
 
     def _reachable(self, view: _View, choice: Choice, limits: Limits) -> Optional[Reachable]:
-        """The choice and the switches to it, or the largest smaller one where strictness allows no plan; None for
-        none."""
+        """The choice and the switches to it, or the largest smaller one that ``strict`` allows; None for none."""
         most = view.budget.memory_bytes
         if not self._rules.strict or most is None:
             return choice, [choice.selection]

@@ -34,8 +34,7 @@ def most(seconds: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class _Level:
-    """What was measured at one slowdown, relative to the prediction for it: ``scale`` by the drift's measure, ``usual``
-    the median."""
+    """Measured over predicted seconds at one slowdown: ``scale`` by the drift's measure, ``usual`` by the median."""
 
     slowdown: float
     scale: float

@@ -110,8 +110,7 @@ class JsonLines:
 
 
 class Journal:
-    """Hands events to `logging`, under the name ``legodnn.controller``, and to handlers, whose exceptions are
-    logged."""
+    """Hands events to the logger ``legodnn.controller`` and to handlers, whose exceptions are logged."""
 
     def __init__(self, *handlers: EventHandler) -> None:
         self._handlers = handlers

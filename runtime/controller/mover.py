@@ -47,8 +47,7 @@ class Mover:
         return len(network.loaded) < before
 
     def plan(self, selection: Mapping[str, str], limit: float) -> SwitchPlan:
-        """The switch plan to a selection within ``limit`` bytes, or, where there is none, one that exceeds it
-        little."""
+        """The switch plan to a selection within ``limit`` bytes, or else one that exceeds it little."""
         return self._planner.find(self._network.selection if self.runs else None, selection, limit)
 
     def go(self, steps: Sequence[Mapping[str, str]]) -> None:

@@ -16,8 +16,7 @@ class Pauses:
         self._urgent = False
 
     def forbid(self, now: float, urgent: bool) -> bool:
-        """Whether it is too early to try again; an attempt that has become urgent since the last failure need not
-        wait."""
+        """Whether it is too early to try again; what has become urgent since the last failure does not wait."""
         return self._failures > 0 and now < self._next and (self._urgent or not urgent)
 
     def failed(self, now: float, urgent: bool) -> float:

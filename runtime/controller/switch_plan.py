@@ -68,8 +68,7 @@ class SwitchPlanner:
         return needed
 
     def _within(self, old: Selection, new: Selection, limit: float) -> Optional[List[Dict[str, str]]]:
-        """Steps within the limit: direct, through the smaller variant of each block, or through the smallest
-        selection."""
+        """Steps within the limit: direct, through each block's smaller variant, or through the smallest selection."""
         for stops in ([new], [self._smaller(old, new), new], [lightest(self._manifest), new]):
             steps = self._through(old, stops, limit)
             if steps is not None:

@@ -14,8 +14,7 @@ AGREEMENT = 1e-4
 
 
 def relative_error(found: Tensor, expected: Tensor) -> float:
-    """The norm of the difference over the norm of ``expected``; infinite for another shape or values that are not
-    finite."""
+    """The norm of the difference over the norm of ``expected``; infinite for another shape and for inf or NaN."""
     if found.shape != expected.shape or not bool(torch.isfinite(found).all()):
         return float("inf")
     difference = float((found.double() - expected.double()).norm())

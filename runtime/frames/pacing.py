@@ -181,8 +181,7 @@ class Latest(Pace):
 
 
 def pace(source: FrameSource, fps: Optional[float]) -> Pace:
-    """The pace of a source: all frames, or at most ``fps`` a second: the latest of a live source, those due of
-    others."""
+    """The pace of a source: all frames, or with ``fps`` the latest of a live source, those due of others."""
     if fps is None:
         return Pace(source)
     return Latest(source, fps) if source.live else Due(source, fps)

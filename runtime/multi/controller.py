@@ -65,6 +65,5 @@ class JointController(ControlLoop):
         super().__init__(watched, interval, self._decider.stop, [workload.network for workload in duties])
 
     def step(self) -> bool:
-        """One iteration with at most one decision; returns whether it switched. Errors become events, not
-        exceptions."""
+        """One iteration; returns whether it switched. Errors become events, not exceptions."""
         return self._decider.step()

@@ -206,8 +206,7 @@ class JointDecider:
 
     # ---- deciding ---------------------------------------------------------------------------------------------------
     def _improve(self, view: _View) -> bool:
-        """The current selections fit: switch to better ones that would have fit for ``dwell`` seconds with the
-        reserve."""
+        """The current selections fit: switch to better ones that have fit for ``dwell`` seconds with the reserve."""
         capacities = [capacity for _, capacity in self._capacities]
         if capacities[0].slower_than(capacities[-1], _RISE):
             return False  # the device is still getting faster

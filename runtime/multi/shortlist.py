@@ -161,8 +161,7 @@ def _centre(area: Sequence[Price]) -> Price:
 
 
 def _cut(area: Sequence[Price], centre: Price, slope: Price, least: float) -> List[Price]:
-    """The part of a convex polygon in which the linear function with this slope, 0 at the centre, is at least
-    ``least``."""
+    """The part of a convex polygon where a linear function with this slope, 0 at the centre, is at least ``least``."""
     heights = [slope[0] * (x - centre[0]) + slope[1] * (y - centre[1]) - least for x, y in area]
     kept: List[Price] = []
     for i, (point, height) in enumerate(zip(area, heights)):

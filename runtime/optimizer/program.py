@@ -216,8 +216,7 @@ class Program:
 
 
 def undominated(options: Sequence[Option], lowest_peak: int, timed: bool, sized: bool) -> List[Option]:
-    """The options of a block that no other dominates or equals in the figures that matter; the smaller one of
-    equals."""
+    """The non-dominated options of a block in the figures that matter; the smaller one of equals."""
     figures = [
         (o.cost, o.seconds * timed, o.weight_bytes * sized, max(o.peak_bytes, lowest_peak) * sized) for o in options
     ]

@@ -16,8 +16,7 @@ With a higher one it would hold Python's interpreter lock for long while other p
 twice as many inferences were late while two networks were switched that keep two cores busy."""
 
 TURN_SECONDS = 1e-4
-"""Python's switch interval in seconds while a composition is made. The default of 5 ms is longer than many
-inferences."""
+"""Python's switch interval in seconds while a composition is made: the default of 5 ms exceeds many inferences."""
 
 
 class Background:

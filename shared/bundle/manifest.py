@@ -255,8 +255,7 @@ class SelfTest(_Plain):
 
 @dataclass(frozen=True)
 class BlobEntry(_Plain):
-    """A blob's offset after the manifest, its stored and unpacked length, codec (``raw`` or ``zstd``) and SHA-256 as
-    stored."""
+    """A blob's offset after the manifest, stored and unpacked length, codec (``raw``, ``zstd``), SHA-256 as stored."""
 
     offset: int
     length: int

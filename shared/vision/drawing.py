@@ -69,8 +69,7 @@ class Canvas:
 
     # ---- size -------------------------------------------------------------------------------------------------------
     def resize_within(self, least: int, most: int) -> None:
-        """Enlarge by the integer factor that brings the longer side nearest to ``least``; shrink to at most
-        ``most``."""
+        """Enlarge by an integer factor to a longer side of about ``least``; shrink to at most ``most``."""
         from PIL import Image
 
         longer = max(self.width, self.height)

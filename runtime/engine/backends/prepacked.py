@@ -125,8 +125,7 @@ def _fuse(graph: Any, chain: Sequence[Any], other: Optional[Any], activation: Ac
 
 
 def _added(addition: Any, node: Any) -> Optional[Any]:
-    """The other operand of an addition to ``node``, if it has the same shape and is computed before ``node``; else
-    None."""
+    """The other operand of an addition to ``node``, if of the same shape and computed before ``node``; else None."""
     first, second, factor = list(addition.inputs())
     mine_first = first.debugName() == node.output().debugName()
     other = second if mine_first else first

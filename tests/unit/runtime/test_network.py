@@ -109,7 +109,7 @@ def test_unchanged_segments_are_shared_between_compositions(network):
     assert first.parts[3] is not second.parts[3]
 
 
-def test_the_way_is_found_once_and_remembered(network, path, monkeypatch):
+def test_the_backend_is_found_once_and_cached(network, path, monkeypatch):
     network(torch.randn(1, 3, 16, 16))
     found = network.way
     monkeypatch.setattr(Composer, "find_way", None)
@@ -118,7 +118,7 @@ def test_the_way_is_found_once_and_remembered(network, path, monkeypatch):
         assert again.way == found
 
 
-def test_a_way_that_does_not_work_is_passed_over(network, monkeypatch):
+def test_a_backend_that_does_not_work_is_passed_over(network, monkeypatch):
     def broken(*args):
         raise RuntimeError("not here")
 

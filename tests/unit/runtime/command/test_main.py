@@ -31,7 +31,7 @@ def test_samples_are_run_within_a_budget_as_json(path):
     assert events[-1]["judged"] == 6
 
 
-def test_without_a_budget_it_shows_what_can_be_had(path):
+def test_without_a_budget_it_shows_what_is_achievable(path):
     result = run(path)
     text = result.stdout.decode()
     assert result.returncode == 0

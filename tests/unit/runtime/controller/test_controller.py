@@ -318,7 +318,7 @@ def test_jumps_of_the_wall_clock_change_nothing(monkeypatch):
 
 
 # ---- what is kept ---------------------------------------------------------------------------------------------------
-def test_what_is_kept_for_the_way_back_stays_within_the_budget():
+def test_cached_compositions_stay_within_the_budget():
     bench = Bench(budget=Budget(0.1, 30_000), dwell=0)
     bench.look()
     assert bench.network.keep_within == 30_000
@@ -330,7 +330,7 @@ def test_what_is_kept_for_the_way_back_stays_within_the_budget():
     assert bench.network.keep_within == 1e9
 
 
-def test_memory_that_was_let_go_of_is_counted_before_deciding():
+def test_memory_of_evicted_compositions_is_counted_before_deciding():
     bench = Bench(budget=Budget(0.1, 30_000), dwell=0)
     bench.look()
     bench.look(Budget(0.006, 30_000))

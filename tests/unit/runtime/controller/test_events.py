@@ -29,7 +29,7 @@ def test_events_go_to_a_callback_to_logging_and_as_lines_of_json(caplog):
     assert "block0 v1 -> v2; predicted 2 ms, 2.44 KiB, accuracy 86.0%; measured before 5 ms" in caplog.text
 
 
-def test_sinks_that_raise_are_logged_and_do_no_harm(caplog):
+def test_handlers_that_raise_are_logged_and_do_no_harm(caplog):
     closed = io.StringIO()
     closed.close()
     bench = Bench()
@@ -38,7 +38,7 @@ def test_sinks_that_raise_are_logged_and_do_no_harm(caplog):
     assert caplog.text.count("could not be handed") == 2
 
 
-def test_json_lines_is_a_sink_of_its_own():
+def test_json_lines_is_a_handler_of_its_own():
     stream, bench = io.StringIO(), Bench()
     Controller(bench.optimizer, bench.given, on_event=JsonLines(stream)).step()
     assert json.loads(stream.getvalue())["reason"] == "start"

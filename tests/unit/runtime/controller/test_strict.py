@@ -63,7 +63,7 @@ def test_a_switch_that_needs_too_much_at_once_is_made_in_several():
     assert weight_bytes(bench.network.manifest, bench.selection) == 80_200
 
 
-def test_where_no_way_fits_a_smaller_selection_is_taken():
+def test_where_no_plan_fits_a_smaller_selection_is_taken():
     bench = Watched(budget=Budget(0.021, 200_000), dwell=1, hysteresis=0)
     ran(bench).look()
     bench.settle(Budget(1.0, 81_000))  # enough for the teacher, not for the last step to it
@@ -81,7 +81,7 @@ def test_memory_that_does_not_even_allow_a_step_leaves_what_runs_and_says_so_onc
     assert bench.selection == bench.network.manifest.original_selection
 
 
-def test_a_budget_that_is_exceeded_already_is_left_by_the_way_that_needs_least():
+def test_a_budget_that_is_exceeded_already_is_left_by_the_plan_that_needs_least():
     bench = Watched(budget=Budget(1.0, 200_000), dwell=1)
     ran(bench).look()
     bench.settle(Budget(1.0, 20_000))
@@ -105,7 +105,7 @@ def test_random_budgets_are_never_exceeded_but_by_what_runs_already(seed):
     assert moved > 20
 
 
-def test_nothing_is_kept_for_the_way_back():
+def test_nothing_is_cached():
     bench = Watched(budget=Budget(None, 60_000))
     bench.look()
     assert bench.network.keep_within == 0
@@ -125,10 +125,10 @@ def test_where_nothing_runs_yet_something_small_does_in_the_end():
     assert bench.look().new == SMALL
 
 
-# ---- passages -------------------------------------------------------------------------------------------------------
+# ---- switch plans ----------------------------------------------------------------------------------------------------
 @settings(max_examples=150, deadline=None)
 @given(data=st.data(), seed=st.integers(0, 10**6), share=st.floats(0.2, 3))
-def test_a_passage_is_a_way_and_within_the_limit_where_it_says_so(data, seed, share):
+def test_a_switch_plan_leads_there_and_is_within_the_limit_where_it_says_so(data, seed, share):
     generator = random.Random(seed)
     network = made_up.realistic(generator, blocks=data.draw(st.integers(1, 5)), variants=3)
     manifest = network.manifest
@@ -177,7 +177,7 @@ def test_the_next_step_waits_until_nobody_is_in_what_was_replaced_before():
     assert order == ["original", "v1", "left", "v2"]
 
 
-def test_an_inference_that_never_ends_ends_the_passage_where_it_is(monkeypatch):
+def test_an_inference_that_never_ends_ends_the_switch_plan_where_it_is(monkeypatch):
     monkeypatch.setattr(mover_module, "LONGEST_INFERENCE", 0.01)
     bench = Bench(strict=True)
     inside = bench.network.select(LARGE)

@@ -55,7 +55,7 @@ def test_errors_are_those_of_selections_left_out(network):
     assert table.median_error < table.worst_error
 
 
-def test_tables_come_back_for_the_way_they_are_for_and_nothing_else_does():
+def test_tables_come_back_for_their_backend_and_nothing_else_does():
     assert read_memory_table(json.loads(json.dumps(TABLE.to_plain())), TABLE.way) == TABLE
     assert read_memory_table(TABLE.to_plain(), "contiguous plain") is None
     for wrong in (None, 5, {}, {**TABLE.to_plain(), "factor": "2"}, {**TABLE.to_plain(), "own": 3.0}):

@@ -77,7 +77,7 @@ def test_what_stays_is_within_its_limit(compiled):
     assert 0 < compiled.ready_bytes <= most / 2
 
 
-def test_ways_with_weights_in_memory_keep_no_variant(path):
+def test_backends_with_weights_in_memory_keep_no_variant(path):
     with Network.open(path) as network:
         network._workshop.ready_composer().backend = Backend("contiguous", "plain")
         network.select(selections()[0])

@@ -33,7 +33,7 @@ def test_weights_come_back_from_disk_when_they_are_read(monkeypatch):
 
 
 @pytest.mark.parametrize("trouble", ["no disk", "full", "read-only"])
-def test_without_room_on_disk_weights_stay_in_memory(monkeypatch, tmp_path, trouble):
+def test_without_space_on_disk_weights_stay_in_memory(monkeypatch, tmp_path, trouble):
     def refuse(*_):
         raise OSError("there is no room")
 

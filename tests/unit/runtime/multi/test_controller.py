@@ -187,7 +187,7 @@ def together(bench):
     return sum(needed_together(n.manifest, n.loaded) for n in bench.networks)
 
 
-def test_what_is_kept_for_the_way_back_is_within_the_budget():
+def test_cached_compositions_are_within_the_budget():
     bench = Bench(Budget(memory_bytes=40_000), dwell=1.0)
     bench.look()
     assert bench.look(Budget(memory_bytes=40_000, seconds=0.003))

@@ -165,7 +165,7 @@ def test_where_one_network_cannot_be_switched_none_is():
     assert [d.network.selection for d in pair] == [d.network.manifest.original_selection for d in pair]
 
 
-def test_several_networks_need_latencies_and_duties_of_their_own():
+def test_several_networks_need_latencies_and_workloads_of_their_own():
     with pytest.raises(UsageError, match="no workloads"):
         JointOptimizer([])
     (workload,) = two(weights=(1.0,))
@@ -192,7 +192,7 @@ def test_several_networks_need_latencies_and_duties_of_their_own():
         {"frames_per_second": True},
     ],
 )
-def test_duties_that_cannot_be_are_refused(wrong):
+def test_workloads_out_of_range_are_refused(wrong):
     with pytest.raises(UsageError, match="give a"):
         Duty(made_up.network([[(0.0, 1e-3, 1, 1)]]), **wrong)
 

@@ -85,7 +85,7 @@ def test_what_a_choice_needs_is_enough_for_it(blocks):
 
 @settings(max_examples=60, deadline=None)
 @given(BLOCKS)
-def test_the_minima_can_be_had(blocks):
+def test_the_minima_are_achievable(blocks):
     optimizer = ScalingOptimizer(made_up.network(blocks))
     assert optimizer.choose(optimizer.minimum_seconds()).seconds == optimizer.minimum_seconds()
     assert optimizer.choose(None, optimizer.minimum_bytes()).memory_bytes == optimizer.minimum_bytes()

@@ -48,7 +48,7 @@ def test_a_share_of_the_teachers_weights_means_the_tables(network):
 
 # ---- measuring ------------------------------------------------------------------------------------------------------
 @on_linux
-def test_predictions_are_what_a_process_grows_by(network, path, monkeypatch):
+def test_predictions_are_the_memory_of_a_process(network, path, monkeypatch):
     table = MemoryEstimator(network).profile_all_blocks()
     assert network.memory == table
     (selection,) = selections(1, seed=7)

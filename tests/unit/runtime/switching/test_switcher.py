@@ -18,7 +18,7 @@ from legodnn.shared.errors import CompositionError, OutOfMemory, SelectionError
 from tests.bundles import BLOCKS, WIDTHS, selections, write
 
 
-def test_the_way_back_is_the_composition_that_was_there(network):
+def test_switching_back_takes_the_cached_composition(network):
     first = network.select(selections()[3])
     network.select(selections()[9])
     assert network.select(selections()[3]) is first
@@ -121,7 +121,7 @@ def test_what_is_loaded_is_said_and_a_lower_limit_lets_go_at_once(network):
     assert network.loaded == wanted[4:]
 
 
-def test_room_is_made_before_and_not_only_after(network, monkeypatch):
+def test_compositions_are_evicted_before_and_not_only_after(network, monkeypatch):
     large, middle, small = selections()[:3]
     network.keep_within = needed_together(network.manifest, [large, middle])
     network.select(middle)
@@ -184,7 +184,7 @@ def test_threads_get_the_interpreter_soon_while_a_composition_is_made(network, m
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there has a thread a priority of its own")
-def test_a_thread_in_the_background_stands_back_and_nobody_else(network, monkeypatch):
+def test_only_a_thread_in_the_background_yields_to_inference(network, monkeypatch):
     def niceness():
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
@@ -198,7 +198,7 @@ def test_a_thread_in_the_background_stands_back_and_nobody_else(network, monkeyp
 
 # ---- failures and the end -------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("allocate", [lambda *_: torch.empty(10**15), lambda *_: bytearray(10**18)], ids=["torch", "x"])
-def test_without_memory_what_ran_runs_on_and_what_is_kept_makes_room(network, maker, monkeypatch, allocate):
+def test_without_memory_the_current_one_stays_and_cached_ones_are_evicted(network, maker, monkeypatch, allocate):
     x, kept, runs, coming = torch.randn(1, 3, 16, 16), *selections()[3:6]
     network.keep_within = float("inf")
     network.select(kept)

@@ -56,7 +56,7 @@ def test_top_one_and_top_five():
     assert chance == {"top-1 accuracy": 0.5, "top-5 accuracy": 1.0}
 
 
-def test_the_trivial_class_is_the_most_frequent_one():
+def test_the_chance_level_is_the_most_frequent_class():
     labels = torch.tensor([0, 3, 3, 3, 9, 9, 1, 2, 4, 5])
     wanted = {"clip top-1 accuracy": 0.3, "clip top-5 accuracy": 0.8}
     assert trivial_of("action recognition", [labels]) == wanted
@@ -187,7 +187,7 @@ def test_images_without_objects_count_what_is_found_in_them():
         meter_of("object detection", (right, [[nothing]])).figures()
 
 
-def test_the_trivial_object_is_where_those_of_the_most_frequent_class_are_on_average():
+def test_the_chance_level_is_one_object_of_the_most_frequent_class_at_its_mean_box():
     rows = [[0.0, 0, 10, 10], [0, 0, 10, 14], [40, 40, 50, 50], [0, 0, 10, 99]]
     first = Boxes(torch.tensor(rows), torch.tensor([2, 2, 1, 2]), torch.tensor([False, False, False, True]))
     second = Boxes.of(torch.tensor([[0.0, 0, 10, 12], [60, 60, 70, 70]]), torch.tensor([2, 3]))
@@ -239,7 +239,7 @@ def test_inputs_of_one_kind_cannot_be_judged(kind):
         meter.figures()
 
 
-def test_the_trivial_score_is_the_same_for_all():
+def test_the_chance_level_is_one_score_for_all():
     truths = [torch.tensor([0, 0, 1, 0, 0, 1, 0, 0])]
     assert trivial_of("anomaly detection", truths) == {"AUROC": 0.5, "AUPR": 0.25}
     with pytest.raises(DataError, match="all 2 inputs are normal"):
@@ -264,7 +264,7 @@ def test_keypoints_are_judged_where_they_are_visible_in_sizes_of_the_pose():
     assert tight.figures()["PCK@0.1"] == 0.5
 
 
-def test_the_trivial_pose_is_the_mean_one():
+def test_the_chance_level_is_the_mean_pose():
     wanted = torch.tensor([[[0.0, 0, 1]], [[10.0, 0, 1]], [[900.0, 0, 0]]])
     truths = [wanted, torch.tensor([100.0, 100, 100])]
     assert trivial_of("pose estimation", truths) == pytest.approx({"PCK@0.1": 1.0, "PCK@0.05": 1.0, "mean error": 0.05})

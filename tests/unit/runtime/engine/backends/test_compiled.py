@@ -93,7 +93,7 @@ def test_what_is_read_again_is_set_apart_from_what_may_be_overwritten():
             assert torch.equal(found, wanted)
 
 
-def test_a_selection_that_the_way_fails_for_runs_as_it_was_exported(network, maker, monkeypatch):
+def test_a_selection_that_the_backend_fails_for_runs_as_it_was_exported(network, maker, monkeypatch):
     network.compose(network.manifest.original_selection)
     composer, attempts = network._workshop.composer, []
     composer.backend = COMPILED[-1]

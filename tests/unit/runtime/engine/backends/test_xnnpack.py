@@ -100,7 +100,7 @@ def test_compositions_run_in_it_and_share_what_is_packed(network, maker):
 
 
 @pytest.mark.skipif(not no_xnnpack(), reason="this torch has XNNPACK")
-def test_without_the_operators_the_way_is_refused_and_the_others_serve(network):
+def test_without_the_operators_the_backend_is_refused_and_the_others_serve(network):
     composer = network._workshop.ready_composer()
     with pytest.raises(CompositionError, match="built without XNNPACK"):
         composer.compose(network.manifest.original_selection, BACKEND)
