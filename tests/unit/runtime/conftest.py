@@ -1,10 +1,15 @@
 """A small bundle, and a cache of its own for every test."""
 
+from importlib.util import find_spec
+
 import pytest
 
 from legodnn.runtime import Network
 from tests import bundles
 from tests.unit.runtime.commands import memory_by_tables
+
+collect_ignore = [] if find_spec("torchvision") else ["command/render/test_option.py"]
+"""Its bundles are made by the builder, which needs torchvision."""
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from legodnn.runtime.engine.backends import xnnpack
+from legodnn.runtime.engine.backends import prepacked, xnnpack
 from legodnn.runtime.engine.composer import Composer
 from legodnn.shared.errors import CompositionError
 
@@ -11,6 +11,15 @@ def no_xnnpack():
     """Whether torch was built without XNNPACK's operators."""
     try:
         xnnpack.require_operators()
+    except CompositionError:
+        return True
+    return False
+
+
+def no_prepacked():
+    """Whether torch was built without oneDNN's prepacked operators, or is older than they are."""
+    try:
+        prepacked.require_operators()
     except CompositionError:
         return True
     return False

@@ -11,6 +11,9 @@ from legodnn.runtime.engine import relative_error
 from legodnn.runtime.engine.backends import prepacked
 from legodnn.runtime.engine.joining import function_of, quiet
 from legodnn.shared.errors import CompositionError
+from tests.unit.runtime.torch_has import no_prepacked
+
+pytestmark = pytest.mark.skipif(no_prepacked(), reason="this torch has no prepacked operators")
 
 CONVOLUTION = "mkldnn::_convolution_pointwise"
 
