@@ -7,7 +7,7 @@ import pytest
 TOY = '''
 import torch
 from torch.utils.data import DataLoader, TensorDataset
-from legodnn.builder.zoo import resnet_cifar
+from legodnn.builder.zoo.classification import resnet_cifar
 
 
 def network():

@@ -328,8 +328,8 @@ def test_the_chance_level_is_shown_beside_the_teacher(built):
     for accuracy, inside in ((Selections(summary.profile).frontier[0].accuracy, True), (-1.0, False)):
         document = shown(replace(summary, profile=replace(summary.profile, chance_accuracy=accuracy)))
         for figure in document.all("figure")[:2]:
-            assert len(figure.all("polyline", class_="line chance")) == inside
-            assert ("chance level" in figure.text) == inside
+            lines = figure.all("polyline", class_="line chance")
+            assert len(lines) == ("chance level" in figure.text) == inside
         assert ("outside the charts" in document.all(id="accuracy")[0].text) == (not inside)
     unknown = shown(replace(summary, profile=replace(summary.profile, chance_accuracy=None)))
     assert not any(words in unknown.text for words in ("chance level", "by chance"))
