@@ -59,6 +59,7 @@ def test_a_build_killed_ten_times_ends_with_the_same_bytes(recipe, tmp_path):
         if finished:
             out.unlink()
             shutil.rmtree(work)
+            start_up *= 0.8  # the machine has become faster since it was measured
     result = build(recipe, out, *long)
     assert result.returncode == 0, result.stderr
     assert out.read_bytes() == whole
