@@ -196,7 +196,7 @@ def read(path: Path) -> list[Row]:
 STYLE = """
 text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #6e7781; }
 .tick { text-anchor: middle; } .tick.left { text-anchor: end; dominant-baseline: central; }
-.label { text-anchor: middle; } .grid { stroke: #8c959f; stroke-opacity: 0.25; } .axis { stroke: #8c959f; }
+.label { text-anchor: middle; } .gridline { stroke: #8c959f; stroke-opacity: 0.25; } .axis { stroke: #8c959f; }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
 .line.elastic { stroke: #0a7bcc; } .mark.elastic { fill: #0a7bcc; }
 .line.uniform { stroke: #d9701a; stroke-dasharray: 5 4; } .mark.uniform { fill: #d9701a; }

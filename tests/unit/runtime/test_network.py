@@ -112,7 +112,7 @@ def test_unchanged_segments_are_shared_between_compositions(network):
 def test_the_backend_is_found_once_and_cached(network, path, monkeypatch):
     network(torch.randn(1, 3, 16, 16))
     found = network.way
-    monkeypatch.setattr(Composer, "find_way", None)
+    monkeypatch.setattr(Composer, "find_backend", None)
     with Network.open(path) as again:
         again(torch.randn(1, 3, 16, 16))
         assert again.way == found

@@ -57,13 +57,13 @@ def test_predictions_are_the_memory_of_a_process(network, path, monkeypatch):
     assert abs(predicted - profile.peak) <= max(2 * MIB, 0.1 * profile.peak)
     assert profile.resident <= profile.peak
 
-    monkeypatch.setattr(memory, "measure_growth", None)  # from here on it must be remembered
+    monkeypatch.setattr(memory, "profile_memory", None)  # from here on it must be remembered
     with Network.open(path) as again:
         assert MemoryEstimator(again).profile_all_blocks() == table
 
 
 def test_where_it_cannot_be_measured_the_bundles_tables_hold(network, monkeypatch):
-    monkeypatch.setattr(memory, "measure_growth", lambda *_: None)
+    monkeypatch.setattr(memory, "profile_memory", lambda *_: None)
     assert MemoryEstimator(network).profile_all_blocks() is None
     assert network.memory is None
     assert network.cache.get("memory") is None
