@@ -75,7 +75,7 @@ def _build(name: str, arguments: list[str]) -> int:
     if options.output is None:
         raise UsageError("where should the bundle go? Give -o FILE.lgb (or --plan to only look)")
     out = Path(options.output)
-    _check_output(out)
+    _check_output(out, Path(options.recipe))
     work = Path(options.work) if options.work else out.with_name(out.name + ".work")
     if work.exists() and not work.is_dir():
         raise UsageError(f"--work {work}: not a directory")
@@ -133,11 +133,13 @@ def _device(name: str) -> str:
     return name
 
 
-def _check_output(out: Path) -> None:
-    """Raise `UsageError` for a path that cannot be written to, before hours of work."""
+def _check_output(out: Path, recipe: Path) -> None:
+    """Raise `UsageError` for a path that cannot be written to, or is the recipe's, before hours of work."""
     if out.is_dir():
         raise UsageError(f"{out}: is a directory; give the bundle's file name")
     for path in (out, report_path(out)):
+        if path.exists() and recipe.exists() and path.samefile(recipe):
+            raise UsageError(f"{path}: is the recipe, and would be replaced; give the bundle another name")
         if path.exists() and not path.is_file():
             raise UsageError(f"{path}: is no regular file, and would be replaced by one")
     if not out.resolve().parent.is_dir():

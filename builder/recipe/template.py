@@ -13,7 +13,8 @@ WIDTH = 100
 
 _HEAD = """\
 What legodnn-build makes a bundle from: replace what is behind the equals signs.
-A line with a key that begins with # has the key's default, or an example where there is none.
+A line with a key that begins with # has the key's default; where there is none, an example, marked as one.
+Without model.weights and teacher.train the network keeps the weights that its factory gave it.
 "package.module:function" is looked up beside this file first.
 """
 
@@ -57,7 +58,8 @@ def template() -> str:
                 lines += _ARGUMENTS if key == "model.factory" else []
             else:
                 default = None if field.default is MISSING else field.default
-                lines.append(f"# {field.name} = {json.dumps(_EXAMPLES.get(key, default))}")
+                example = "  # an example" if key in _EXAMPLES else ""
+                lines.append(f"# {field.name} = {json.dumps(_EXAMPLES.get(key, default))}{example}")
     return "\n".join(lines) + "\n"
 
 

@@ -224,3 +224,10 @@ def test_ctrl_c_ends_with_130_and_the_next_run_goes_on(folder):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")
 def test_a_device_that_is_not_there(folder, capsys):
     assert "--device cuda: not available here" in refused(capsys, folder.recipe, "--plan", "--device", "cuda")
+
+
+def test_a_bundle_never_replaces_its_recipe(folder, capsys):
+    before = folder.recipe.read_bytes()
+    assert main([str(folder.recipe), "-o", str(folder.recipe)]) == 2
+    assert "is the recipe, and would be replaced" in capsys.readouterr().err
+    assert folder.recipe.read_bytes() == before
