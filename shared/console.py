@@ -36,9 +36,9 @@ EXIT_STATUSES: Mapping[Exit, str] = {
 """The meaning of each exit status."""
 
 
-def exit_statuses(meanings: Mapping[Exit, str] = EXIT_STATUSES) -> str:
+def exit_statuses() -> str:
     """The table of exit statuses as the help of a command shows it."""
-    return "\n".join(f"  {int(status):<5}{meaning}" for status, meaning in meanings.items())
+    return "\n".join(f"  {int(status):<5}{meaning}" for status, meaning in EXIT_STATUSES.items())
 
 
 class CommandParser(argparse.ArgumentParser):

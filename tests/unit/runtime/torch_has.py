@@ -9,17 +9,17 @@ from legodnn.shared.errors import CompositionError
 
 def no_xnnpack():
     """Whether torch was built without XNNPACK's operators."""
-    try:
-        xnnpack.require_operators()
-    except CompositionError:
-        return True
-    return False
+    return _lacks(xnnpack)
 
 
 def no_prepacked():
     """Whether torch was built without oneDNN's prepacked operators, or is older than they are."""
+    return _lacks(prepacked)
+
+
+def _lacks(backend):
     try:
-        prepacked.require_operators()
+        backend.require_operators()
     except CompositionError:
         return True
     return False
