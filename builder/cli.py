@@ -20,7 +20,7 @@ from legodnn.builder.report.text import plan_lines
 from legodnn.shared.console import CommandParser, Exit, exit_statuses, split_subcommand, version
 from legodnn.shared.errors import UsageError
 from legodnn.shared.files import atomic_write
-from legodnn.shared.units import format_bytes
+from legodnn.shared.units import count, format_bytes
 
 _EXAMPLES = """
 A recipe is a TOML file. The smallest that builds:
@@ -62,7 +62,7 @@ def _build(name: str, arguments: list[str]) -> int:
     options = parser(name).parse_args(arguments)
     if options.list:
         return _list()
-    if options.recipe is None:
+    if not options.recipe:
         raise UsageError(f"no recipe given; '{name} --list' shows the built-in ones, '{name} --help' the rest")
     for option in ("json", "groups"):
         if getattr(options, option) and not options.plan:
@@ -84,7 +84,7 @@ def _build(name: str, arguments: list[str]) -> int:
         print(f"{name}: warning: {warning}", file=sys.stderr)
     predictor = result.profile.predictor
     print(
-        f"{result.path}: {format_bytes(result.bytes)}, {len(result.profile.distortion)} blocks, "
+        f"{result.path}: {format_bytes(result.bytes)}, {count(len(result.profile.distortion), 'block')}, "
         f"accuracy of the teacher {100 * predictor.teacher_accuracy:.2f} %, "
         f"predicted to within {100 * predictor.mean_error:.2f} points (worst {100 * predictor.worst_error:.2f})"
     )

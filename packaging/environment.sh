@@ -26,7 +26,7 @@ install_packages() {  # Debian packages
 }
 
 fingerprint() {  # of everything that is installed from here
-    (cat pyproject.toml; find shared runtime builder -type f \( -name '*.py' -o -name '*.toml' \) -print0 \
+    (cat pyproject.toml; find shared runtime builder -type f \( -name '*.py' -o -name '*.toml' -o -name '*.j2' \) -print0 \
         | sort -z | xargs -0 sha256sum) | sha256sum | cut -d' ' -f1
 }
 

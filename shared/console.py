@@ -11,7 +11,7 @@ import traceback
 from importlib import metadata
 from typing import Callable, Iterable, List, Mapping, NoReturn, Optional, Sequence, Tuple
 
-from legodnn.shared.errors import LegoError, UsageError, one_line
+from legodnn.shared.errors import LegoError, UsageError, is_shortage, one_line
 
 
 class Exit(enum.IntEnum):
@@ -102,7 +102,7 @@ def _reason(error: Exception) -> Optional[str]:
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror or error}"
-    return "out of memory" if isinstance(error, MemoryError) else None
+    return f"out of memory: {one_line(error)}" if is_shortage(error) else None
 
 
 def _refused(name: str, reason: str) -> int:

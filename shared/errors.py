@@ -25,6 +25,9 @@ from __future__ import annotations
 
 from typing import Mapping, Optional, Sequence
 
+_SHORTAGE = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "bad_alloc", "out of memory")
+"""Texts for out of memory: of torch on Linux and on Windows, of the system, of C++, and of CUDA."""
+
 
 class LegoError(Exception):
     """The base class of all exceptions that LegoDNN raises on purpose."""
@@ -138,3 +141,12 @@ def one_line(error: BaseException) -> str:
     """The first non-empty line of an exception's text, or its type's name."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
+
+
+def is_shortage(error: Optional[BaseException]) -> bool:
+    """Whether an exception, or one of its causes, means out of memory."""
+    while error is not None:
+        if isinstance(error, MemoryError) or any(text in str(error) for text in _SHORTAGE):
+            return True
+        error = error.__cause__
+    return False

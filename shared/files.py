@@ -25,9 +25,11 @@ def atomic_write(path: Union[str, Path], data: Union[bytes, Iterable[bytes]]) ->
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
+    except BaseException as error:
+        with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error  # not the temporary name
         raise
     _sync_directory(path.parent)
 

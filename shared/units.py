@@ -60,6 +60,11 @@ def format_bytes(count: float) -> str:
     return f"{count:.0f} B"
 
 
+def count(number: int, what: str) -> str:
+    """``1 layer``, ``1,234 layers``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def plus_minus(error: float) -> str:
     """The error of a fraction in percentage points: ``± 0.43 points`` for 0.0043."""
     return f"± {100 * error:.2f} points"

@@ -14,8 +14,9 @@ from typing import Any
 
 from legodnn.builder.prune.importance import IMPORTANCE
 from legodnn.builder.recipe.schema import DATA_FILES, FUNCTION, SECTIONS, Call, ModelSection, Recipe
+from legodnn.shared.bundle.format import MAGIC
 from legodnn.shared.errors import RecipeError
-from legodnn.shared.naming import closest
+from legodnn.shared.naming import closest, hint
 from legodnn.shared.vision.clips import LAYOUTS
 from legodnn.shared.vision.clips import channels as channels_of
 
@@ -41,12 +42,9 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
         # A built-in has no folder: names and files given to it are looked up in the working directory.
         path, folder = builtin_recipes()[name], Path()
     if not path.exists():
-        known = ", ".join(builtin_recipes())
-        raise RecipeError([f"{name}: no such recipe file, and no built-in of that name ({known})"])
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError([f"{path}: not valid TOML: {error}"]) from error
+        meant = hint(name, builtin_recipes()) or "; --list shows them"
+        raise RecipeError([f"{name}: no such recipe file, and no built-in of that name{meant}"])
+    table = _table(path)
     mistakes: list[str] = []
     for override in overrides:
         _override(table, override, mistakes)
@@ -54,6 +52,20 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     if recipe is None or mistakes:
         raise RecipeError([f"{name}: {mistake}" for mistake in mistakes])
     return recipe
+
+
+def _table(path: Path) -> dict[str, Any]:
+    """The file's table. Raises `RecipeError` with what the file is instead, or where it breaks TOML's rules."""
+    data = path.read_bytes()
+    if data.startswith(MAGIC):
+        raise RecipeError([f"{path}: a bundle, not a recipe; legodnn-run runs it"])
+    try:
+        return tomllib.loads(data.decode("utf-8-sig"))  # with the mark that Windows' editors put first, or without
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise RecipeError([f"{path}: line {line}: not text in UTF-8; save it as that"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError([f"{path}: not valid TOML: {error}"]) from error
 
 
 _PATHS = (["model", "weights"], ["data", "train"], ["data", "test"])

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib
 import inspect
+import pickle
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -156,6 +157,9 @@ def _load_weights(model: nn.Module, path: Path) -> None:
         raise ModelError(f"model.weights: {path}: {'not a file' if path.exists() else 'no such file'}")
     try:
         state = read_tensors(path)
+    except pickle.UnpicklingError as error:  # torch's own advice would run whatever code is in the file
+        what = "no state dict; write one with torch.save(model.state_dict(), FILE)"
+        raise ModelError(f"model.weights: {path}: {what}") from error
     except Exception as error:
         raise ModelError(f"model.weights: {path}: not a file of weights, or cut off: {one_line(error)}") from error
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):

@@ -17,7 +17,7 @@ from legodnn.builder.report.summary import BuildSummary
 from legodnn.shared.files import atomic_write
 from legodnn.shared.host import current_host
 from legodnn.shared.naming import few
-from legodnn.shared.units import format_bytes, format_seconds
+from legodnn.shared.units import count, format_bytes, format_seconds
 
 if TYPE_CHECKING:
     import jinja2
@@ -28,15 +28,16 @@ HEADLINE = 0.4
 """The share of the teacher's weights the first lines tell the accuracy at."""
 
 FUNCTIONS = (
-    words.count, words.large, words.percent, words.points, words.selection_line, words.share_of,
-    words.signed_points, words.sizes, few, figures.key_symbol, format_bytes, format_seconds,
+    words.large, words.percent, words.points, words.selection_line, words.share_of, words.signed_points, words.sizes,
+    count, few, figures.key_symbol, format_bytes, format_seconds,
 )  # fmt: skip
 """What templates can call, by the name it has in Python."""
 
 
 def report_path(bundle: Path) -> Path:
-    """Where the report of a bundle goes: beside it, ``fashion.report.html`` for ``fashion.lgb``."""
-    return bundle.with_name(f"{bundle.stem}.report.html")
+    """Where the report of a bundle goes: beside it, ``fashion.report.html`` for ``fashion.lgb``, and
+    ``fashion.bin.report.html`` for ``fashion.bin``."""
+    return bundle.with_name(f"{bundle.stem if bundle.suffix == '.lgb' else bundle.name}.report.html")
 
 
 def write_report(path: Path, build: BuildSummary) -> None:

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 
 from legodnn.builder.plan.plan import BlockPlan, ModulePlan, NotPrunable, Plan
 from legodnn.shared.naming import few
+from legodnn.shared.units import count
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
     """The whole plan, line by line."""
     removable = sum(b.modules_removable for b in plan.blocks)
     yield (
-        f"{plan.parameters:,} parameters, {plan.flops / 1e6:,.1f} MFLOP per inference; {len(plan.blocks)} blocks, "
+        f"{plan.parameters:,} parameters, {plan.flops / 1e6:,.1f} MFLOP per inference; "
+        f"{count(len(plan.blocks), 'block')}, "
         f"{removable / max(1, plan.parameters):.0%} of the parameters are prunable"
     )
     for block in plan.blocks:

@@ -10,7 +10,7 @@ from legodnn.builder.graph.resources import Resources
 from legodnn.builder.recipe.schema import Call
 from legodnn.builder.report.selections import Point
 from legodnn.shared.bundle.manifest import ORIGINAL
-from legodnn.shared.units import format_bytes
+from legodnn.shared.units import count, format_bytes
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -29,11 +29,6 @@ def signed_points(share: float) -> str:
     """A difference of fractions in percentage points, with its sign."""
     rounded = round(100 * share, 2)
     return f"{rounded:+.2f}".replace("-", MINUS) if rounded else "0.00"
-
-
-def count(number: int, what: str) -> str:
-    """``1 layer``, ``1,234 layers``."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def large(number: int) -> str:

@@ -15,7 +15,7 @@ from legodnn.runtime.frames.pacing import Pace
 from legodnn.runtime.frames.source import Frame
 from legodnn.runtime.network import Network
 from legodnn.shared.errors import InputError
-from legodnn.shared.units import format_seconds
+from legodnn.shared.units import count, format_seconds
 
 if TYPE_CHECKING:
     from legodnn.runtime.command.render.renderer import Renderer
@@ -108,7 +108,7 @@ class Feed:
         """Report the totals of all frames."""
         median = statistics.median(self._seconds) if self._seconds else None
         values: Dict[str, Any] = {"frames": self.frames, "median_seconds": median}
-        text = f"{self.frames} frames"
+        text = count(self.frames, "frame")
         if median is not None:
             text += f", median {format_seconds(median)} per inference"
         if self.paced:

@@ -13,7 +13,8 @@ from legodnn.runtime.controller import Budget
 from legodnn.runtime.frames.pixels import PIXEL_FORMATS, PixelFormat, parse_size
 from legodnn.runtime.frames.stream import STANDARD_INPUT
 from legodnn.shared.errors import UnitError, UsageError
-from legodnn.shared.units import parse_bytes, parse_seconds
+from legodnn.shared.host import cpu_cores
+from legodnn.shared.units import count, parse_bytes, parse_seconds
 
 TENSOR = "tensor"
 """The format of frames that need no conversion."""
@@ -37,6 +38,10 @@ def request_of(options: argparse.Namespace) -> Request:
     for option, value in (("--frames", options.frames), ("--threads", options.threads)):
         if value is not None and value < 1:
             raise UsageError(f"{option} {value}: give a number of at least 1")
+    if (options.threads or 1) > cpu_cores():
+        raise UsageError(f"--threads {options.threads}: this device has {count(cpu_cores(), 'core')}, give no more")
+    if options.info and options.self_test:
+        raise UsageError("--info and --self-test each stop when they are done; give one of them")
     bundles = bundle_names(options.bundles)
     _check_company(options, len(bundles))
     _check_evaluation(options, len(bundles))

@@ -60,7 +60,7 @@ class Progress:
         if elapsed < 2 or (elapsed - self._said < 2 and done < total):
             return
         self._said = elapsed
-        left = format_seconds(max(0.0, elapsed / done * (total - done)))
+        left = format_seconds(max(0.0, elapsed / done * (total - done))) if done < total else "0 s"
         text = named(self._network, f"{done}/{total} ({done / total:.0%}), {left} left")
         print(f"measuring {self._what}: {text}", file=sys.stderr, flush=True)
 

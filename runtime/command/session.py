@@ -31,6 +31,7 @@ from legodnn.runtime.profiling.latency import LatencyEstimator
 from legodnn.runtime.profiling.memory import MemoryEstimator
 from legodnn.shared.console import Exit
 from legodnn.shared.errors import BundleError
+from legodnn.shared.units import count
 
 if TYPE_CHECKING:
     from legodnn.runtime.command.render.renderer import Renderer
@@ -140,7 +141,7 @@ class _Member:
         values = self_test_values(results)
         if report or not values["passed"]:
             worst = max(r.error for r in results)
-            text = f"self-test: {len(results)} selections, largest relative error {worst:.1e}"
+            text = f"self-test: {count(len(results), 'selection')}, largest relative error {worst:.1e}"
             reporter.say("self-test", values, text, self.name)
         return bool(values["passed"])
 

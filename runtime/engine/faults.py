@@ -14,12 +14,10 @@ from legodnn.runtime.engine.joining import quiet
 from legodnn.runtime.engine.loading import SegmentLoader
 from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.bundle.reader import BundleReader
-from legodnn.shared.errors import BundleError, OutOfMemory, UnusableVariant, one_line
+from legodnn.shared.errors import BundleError, OutOfMemory, UnusableVariant, is_shortage, one_line
 
 _PLAIN = Backend("contiguous", "plain")
 _NOT_FINITE = "it gives numbers that are not finite where the teacher does not"
-_SHORTAGE = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "bad_alloc")
-"""Texts for out of memory: of torch on Linux and on Windows, of the system, and of C++."""
 
 
 # ---- variants -------------------------------------------------------------------------------------------------------
@@ -82,15 +80,6 @@ def _finite(value: Tensor) -> bool:
 
 
 # ---- memory ---------------------------------------------------------------------------------------------------------
-def is_shortage(error: Optional[BaseException]) -> bool:
-    """Whether an exception, or one of its causes, means out of memory."""
-    while error is not None:
-        if isinstance(error, MemoryError) or any(text in str(error) for text in _SHORTAGE):
-            return True
-        error = error.__cause__
-    return False
-
-
 @contextmanager
 def shortages() -> Iterator[None]:
     """A context that raises `OutOfMemory` in place of other exceptions that mean out of memory."""

@@ -11,11 +11,11 @@ from torch import Tensor
 from legodnn.runtime.device.cache import DeviceCache
 from legodnn.runtime.engine.backend import Backend
 from legodnn.runtime.engine.composer import Between, Composer, Composition, Progress, nothing
-from legodnn.runtime.engine.faults import find_fault, is_shortage, shortages
+from legodnn.runtime.engine.faults import find_fault, shortages
 from legodnn.runtime.engine.process import note_threads
 from legodnn.runtime.engine.samples import sample_batch
 from legodnn.shared.bundle.reader import BundleReader
-from legodnn.shared.errors import CompositionError, LegoError, UnusableVariant
+from legodnn.shared.errors import CompositionError, LegoError, UnusableVariant, is_shortage
 
 Made = TypeVar("Made")
 

@@ -23,7 +23,8 @@ class Stream(FrameSource):
     """The frames in a file or, for ``-``, in standard input.
 
     One frame is read at a time, so the writer of a pipe waits while the network is busy. Raises `UsageError` for
-    a standard input that is closed or a terminal, `OSError` for a file that cannot be opened.
+    a standard input that is closed or a terminal, `InputError` for a file too small for one frame, `OSError` for a
+    file that cannot be opened.
     """
 
     def __init__(self, path: str, coding: Coding) -> None:
@@ -32,11 +33,15 @@ class Stream(FrameSource):
         # Unbuffered: a thread waiting inside Python's buffered standard input would block the end of the process.
         self._file = FileIO(path) if path != STANDARD_INPUT else FileIO(_standard_input(), closefd=False)
         self._number = self._file.fileno()
-        self.live = not stat.S_ISREG(os.fstat(self._number).st_mode)
+        found = os.fstat(self._number)
+        self.live = not stat.S_ISREG(found.st_mode)
+        if not self.live and path != STANDARD_INPUT and found.st_size < coding.frame_bytes:
+            self.close()
+            raise self._cut_off(0, found.st_size)
 
     def frames(self, wake: Optional[int] = None) -> Iterator[Frame]:
         """See `FrameSource.frames`."""
-        size, text = self.coding.frame_bytes, self.coding.text
+        size = self.coding.frame_bytes
         number = 0
         while True:
             data = bytearray(size)
@@ -46,12 +51,17 @@ class Stream(FrameSource):
             if filled == 0:
                 break
             if filled < size:
-                raise InputError(f"{self.name}: frame {number} has {filled} bytes, a {text} frame has {size}")
+                raise self._cut_off(number, filled)
             image = functools.partial(self.coding.image, data) if self.coding.image is not None else None
             yield Frame(number, functools.partial(self._load, data), image=image)
             number += 1
         if number == 0:
-            raise InputError(f"{self.name}: no frames; a {text} frame has {size} bytes")
+            raise self._cut_off(0, 0)
+
+    def _cut_off(self, number: int, found: int) -> InputError:
+        """The error of a frame of which there are fewer bytes than it takes."""
+        what = f"frame {number} has {found} bytes," if number or found else "no frames;"
+        return InputError(f"{self.name}: {what} a {self.coding.text} frame has {self.coding.frame_bytes} bytes")
 
     def close(self) -> None:
         """Close the file; standard input stays open."""

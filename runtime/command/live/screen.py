@@ -20,7 +20,7 @@ from legodnn.runtime.command.live.glyphs import (
     line,
 )
 from legodnn.runtime.command.live.view import NetworkView, View
-from legodnn.shared.units import format_bytes, format_seconds, plus_minus
+from legodnn.shared.units import count, format_bytes, format_seconds, plus_minus
 
 _LABEL = 12
 """Columns of labels: the longest, "% gone" and "accuracy", with their indent."""
@@ -82,20 +82,20 @@ class Screen:
         return [[*self._title(network), ("  ", PLAIN), (figures, PLAIN)], *self._blocks(network, width)[:1]]
 
     def _title(self, network: NetworkView) -> Line:
-        counts = f"{network.frames} frames, {network.per_second:.3g} a second"
+        counts = f"{count(network.frames, 'frame')}, {network.per_second:.3g} a second"
         if network.dropped is not None:
             counts = f"{counts}, {network.dropped} dropped"
         return [(network.name, BOLD), ("  ", PLAIN), (counts, DIM)]
 
     def _blocks(self, network: NetworkView, width: int) -> List[Line]:
         """A cell for every block, whose height is the share of channels left, and below it the sparsity in percent."""
-        count, available = len(network.sparsities), max(1, width - _LABEL)
-        cell = min(_WIDEST_CELL, available // max(1, count) - 1)
+        blocks, available = len(network.sparsities), max(1, width - _LABEL)
+        cell = min(_WIDEST_CELL, available // max(1, blocks) - 1)
         gap = " " if cell >= 1 else ""
         cell = max(1, cell)
         rows: List[Line] = []
         a_row = max(1, available // (cell + len(gap)))
-        for start in range(0, count, a_row):
+        for start in range(0, blocks, a_row):
             row = _row("blocks" if start == 0 else "")
             for sparsity in network.sparsities[start : start + a_row]:
                 row.extend([(height(self._glyphs, 1 - sparsity) * cell, _colour(sparsity)), (gap, PLAIN)])

@@ -40,6 +40,8 @@ class Renderer:
         require_drawing()
         self._grounds = Grounds(manifest.input)
         self._folder, self._meaning = folder, Meaning.of(manifest)
+        if os.path.lexists(folder) and not os.path.isdir(folder):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
         os.makedirs(folder, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)

@@ -80,6 +80,10 @@ def test_a_factory_that_prints_does_not_spoil_the_json(folder, capsys):
     ("arguments", "text"),
     [
         ([], "no recipe given"),
+        ([""], "no recipe given"),
+        (["resnet81", "--plan"], "did you mean 'resnet18'?"),
+        (["{recipe}", "--plan", "--set", "model.input=[1, 3, 1048576, 1048576]"], "out of memory"),
+        (["new", "{folder}/missing/x.toml"], "missing/x.toml: No such file or directory"),
         (["--bogus"], "unrecognized arguments: --bogus"),
         (["nowhere.toml", "--plan"], "no such recipe file"),
         (["{recipe}"], "where should the bundle go?"),

@@ -38,6 +38,12 @@ def test_a_failure_midway_leaves_the_old_content_and_nothing_else(tmp_path):
     assert os.listdir(tmp_path) == ["x"]
 
 
+def test_an_error_names_the_file_that_was_asked_for(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        atomic_write(tmp_path / "missing" / "x", b"new")
+    assert caught.value.filename == str(tmp_path / "missing" / "x")
+
+
 def test_what_a_killed_run_left_is_cleared_away(tmp_path):
     (tmp_path / ".x.123.part").write_bytes(b"half")
     (tmp_path / ".y.123.part").write_bytes(b"another's")
@@ -56,7 +62,9 @@ def fails_with(error):
     (UsageError("wrong"), "cmd: wrong\n", 2), (RecipeError(["a: x", "b: y"]), "cmd: a: x\ncmd: b: y\n", 2),
     (FileNotFoundError(2, "No such file or directory", "/a/b"), "cmd: /a/b: No such file or directory\n", 2),
     (OSError(28, "No space left on device"), "cmd: No space left on device\n", 2),
-    (MemoryError(), "cmd: out of memory\n", 2), (KeyboardInterrupt(), "\ncmd: interrupted\n", 130),
+    (MemoryError("no more"), "cmd: out of memory: no more\n", 2),
+    (RuntimeError("CUDA out of memory"), "cmd: out of memory: CUDA out of memory\n", 2),
+    (KeyboardInterrupt(), "\ncmd: interrupted\n", 130),
 ])  # fmt: skip
 def test_what_goes_wrong_becomes_a_line_and_a_status(capsys, error, text, status):
     assert run_command("cmd", fails_with(error)) == status

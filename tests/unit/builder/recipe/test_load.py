@@ -1,13 +1,14 @@
 """Recipes: what is read, what is overridden, and every mistake at once."""
 
+import codecs
 import inspect
-from pathlib import Path
 
 import pytest
 
 from legodnn.builder import AutoBlockManager, BlockProfiler, BlockRetrainer
 from legodnn.builder.recipe.load import builtin_recipes, load_recipe
 from legodnn.builder.recipe.schema import DEFAULT_MANAGER, BlocksSection, Call, DistillSection, ProfileSection
+from legodnn.shared.bundle.format import MAGIC
 from legodnn.shared.errors import RecipeError
 
 
@@ -212,15 +213,26 @@ def test_a_folder_does_not_hide_a_built_in(tmp_path, monkeypatch):
     assert load_recipe("resnet18").model.factory.factory == "torchvision:resnet18"
 
 
-@pytest.mark.parametrize("content", [b"[model\n", b"\xff\xfe", b"a = 1\na = 2\n"])
-def test_what_is_no_toml_is_said_in_one_line(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"[model\n", "not valid TOML"),
+        (b"a = 1\na = 2\n", "not valid TOML"),
+        (b"# caf\xe9\n", "line 1: not text in UTF-8"),
+        ("[model]\n".encode("utf-16"), "line 1: not text in UTF-8"),
+        (MAGIC + bytes(100), "a bundle, not a recipe"),
+    ],
+)
+def test_what_is_no_toml_is_said_in_one_line(tmp_path, content, reason):
     path = tmp_path / "bad.toml"
     path.write_bytes(content)
     [line] = mistakes(path)
-    assert "not valid TOML" in line
+    assert str(path) in line
+    assert reason in line
 
 
-def test_a_missing_recipe_names_the_built_ins():
-    [line] = mistakes(Path("nowhere.toml"))
-    assert "nowhere.toml" in line
-    assert "mobilenet_v2" in line
+def test_the_mark_that_editors_put_before_utf_8_is_read_over(folder):
+    folder.recipe.write_bytes(codecs.BOM_UTF8 + folder.recipe.read_bytes())
+    assert load_recipe(str(folder.recipe)).model.factory.factory == "parts:network"
+
+

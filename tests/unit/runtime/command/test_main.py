@@ -98,6 +98,8 @@ def test_version_and_help():
     (["--time", "5"], "no unit"), (["--time=-5ms"], "not a positive"), (["--time", "0ms"], "not a positive"),
     (["--time", "nan"], "no unit"), (["--time", "nans"], "not a positive"), (["--memory", "4"], "no unit"),
     (["--memory", "4 parsecs"], "unknown unit"), (["--frames", "0"], "at least 1"), (["--threads", "-1"], "at least 1"),
+    (["--threads", "100000"], "give no more"), (["--info", "--self-test"], "give one of them"),
+    (["--render", __file__], "Not a directory"),
     (["--memory", "10B"], "no selection fits"), (["--time", "1ns"], "no selection fits"),
     (["--time", "1ns", "--memory", "10B"], "each taken alone"),
     (["--input", "/does/not/exist"], "No such file"), (["--frames", "many"], "invalid int"), (["--bogus"], "--bogus"),

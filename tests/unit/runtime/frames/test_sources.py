@@ -1,5 +1,6 @@
 """Frames from files, pipes, folders and bundles, one at a time."""
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -93,11 +94,16 @@ def test_a_stream_that_waits_is_woken(pipe, begun):
     (bytes(9), "x.raw: frame 2 has 1 bytes, a 4 uint8 frame has 4"),
 ])  # fmt: skip
 def test_streams_that_end_within_a_frame_are_refused(tmp_path, data, reason):
-    (tmp_path / "x.raw").write_bytes(data)
-    stream = Stream(str(tmp_path / "x.raw"), coding.tensors(SPEC))
-    with pytest.raises(InputError, match=reason):
+    path = tmp_path / "x.raw"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=reason), contextlib.closing(Stream(str(path), coding.tensors(SPEC))) as stream:
         values(stream)
-    stream.close()
+
+
+def test_a_file_too_small_for_a_frame_is_refused_when_it_is_opened(tmp_path):
+    (tmp_path / "x.raw").write_bytes(bytes(3))
+    with pytest.raises(InputError, match="frame 0 has 3 bytes"):
+        Stream(str(tmp_path / "x.raw"), coding.tensors(SPEC))
 
 
 def test_standard_input_that_cannot_be_read_is_refused(monkeypatch):
@@ -168,6 +174,7 @@ def test_samples_may_repeat(network):
 
 # ---- opening ------------------------------------------------------------------------------------------------------
 def test_sources_are_known_by_what_they_are(folder, network):
+    (folder / "notes.txt").write_bytes(bytes(3 * 16 * 16 * 4))
     assert isinstance(open_source(str(folder), network), Folder)
     with_tensors = open_source(str(folder / "notes.txt"), network)
     assert with_tensors.coding.text == "3x16x16 float32"

@@ -35,7 +35,7 @@ def test_one_network_in_full():
     lines = draw()
     assert lines[0].startswith("LegoDNN ")
     assert lines[0].endswith(" 1:02:05")
-    assert "fashion  1234 frames, 9.84 a second, 12 dropped" in lines
+    assert "fashion  1,234 frames, 9.84 a second, 12 dropped" in lines
     assert row(lines, "blocks").split()[1:] == ["██████", "▆▆▆▆▆▆", "▃▃▃▃▃▃", "▂▂▂▂▂▂"]
     assert row(lines, "% gone").split()[2:] == ["0", "20", "60", "80"]
     assert "5 ms of 10 ms" in row(lines, "time")

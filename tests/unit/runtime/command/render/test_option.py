@@ -192,7 +192,7 @@ def test_a_missing_pillow_is_named_before_anything_is_measured(path, tmp_path, c
 
 def test_a_folder_that_cannot_be_used_is_refused_by_name(path, tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("no folder")
-    assert f"{tmp_path / 'file'}: File exists" in refusal(capsys, path, "--render", tmp_path / "file")
+    assert f"{tmp_path / 'file'}: Not a directory" in refusal(capsys, path, "--render", tmp_path / "file")
     assert f"{tmp_path / 'file' / 'in'}: Not a dir" in refusal(capsys, path, "--render", tmp_path / "file" / "in")
     monkeypatch.setattr("os.access", lambda *_, **__: False)  # root may write anywhere
     assert f"{tmp_path / 'out'}: Permission denied" in refusal(capsys, path, "--render", tmp_path / "out")
