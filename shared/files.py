@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Iterable, Union
 
+from legodnn.shared.platform import sync_directory
+
 
 def atomic_write(path: Union[str, Path], data: Union[bytes, Iterable[bytes]]) -> None:
     """Write ``data`` under a temporary name beside ``path``, sync it, and rename it.
@@ -31,14 +33,4 @@ def atomic_write(path: Union[str, Path], data: Union[bytes, Iterable[bytes]]) ->
         if isinstance(error, OSError) and error.errno is not None:
             raise OSError(error.errno, error.strerror, str(path)) from error  # not the temporary name
         raise
-    _sync_directory(path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    if os.name != "posix":
-        return  # other systems cannot open a directory, and keep the new name anyway
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_directory(path.parent)

@@ -60,12 +60,13 @@ def _table(path: Path) -> dict[str, Any]:
     if data.startswith(MAGIC):
         raise RecipeError([f"{path}: a bundle, not a recipe; legodnn-run runs it"])
     try:
-        return tomllib.loads(data.decode("utf-8-sig"))  # with the mark that Windows' editors put first, or without
+        table: dict[str, Any] = tomllib.loads(data.decode("utf-8-sig"))  # with the mark that editors put first, too
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise RecipeError([f"{path}: line {line}: not text in UTF-8; save it as that"]) from error
     except tomllib.TOMLDecodeError as error:
         raise RecipeError([f"{path}: not valid TOML: {error}"]) from error
+    return table
 
 
 _PATHS = (["model", "weights"], ["data", "train"], ["data", "test"])

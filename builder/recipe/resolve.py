@@ -6,7 +6,6 @@ import contextlib
 import functools
 import importlib
 import inspect
-import pickle
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -157,11 +156,11 @@ def _load_weights(model: nn.Module, path: Path) -> None:
         raise ModelError(f"model.weights: {path}: {'not a file' if path.exists() else 'no such file'}")
     try:
         state = read_tensors(path)
-    except pickle.UnpicklingError as error:  # torch's own advice would run whatever code is in the file
-        what = "no state dict; write one with torch.save(model.state_dict(), FILE)"
-        raise ModelError(f"model.weights: {path}: {what}") from error
     except Exception as error:
-        raise ModelError(f"model.weights: {path}: not a file of weights, or cut off: {one_line(error)}") from error
+        reason = f"not a file of weights, or cut off: {one_line(error)}"
+        if "weights_only" in str(error):  # torch advises to run whatever code is in the file
+            reason = "no state dict; write one with torch.save(model.state_dict(), FILE)"
+        raise ModelError(f"model.weights: {path}: {reason}") from error
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
     if not isinstance(state, Mapping) or not all(

@@ -3,8 +3,6 @@
     latency_table  LatencyTable: seconds per variant, from measured compositions
     memory_table   MemoryTable: bytes per selection, from measured processes or from the manifest alone
     cache          DeviceCache: measurements on disk
-    allocator      returning freed memory to the system
-    footprint      resident memory of this process, now and at its peak
     child          a function call in a fresh process
 
 Nothing here runs a network.

@@ -11,7 +11,6 @@ from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence
 import torch
 from torch import Tensor
 
-from legodnn.runtime.device.allocator import trim
 from legodnn.runtime.engine.backend import BACKENDS, Backend
 from legodnn.runtime.engine.backends.known import ENGINES
 from legodnn.runtime.engine.compare import require_agreement, tensors
@@ -21,6 +20,7 @@ from legodnn.runtime.engine.loading import Part, SegmentLoader
 from legodnn.runtime.engine.timing import time_turns
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.errors import CompositionError, one_line
+from legodnn.shared.platform import trim_heap
 
 WARM_UP = 3
 """Runs after which TorchScript's executor no longer changes a function: it profiles in the first and optimises next."""
@@ -122,7 +122,7 @@ class Composer:
                     parts.append(loader.load(segment, variant, inputs))
                     values.update(zip(segment.outputs, tensors(parts[-1](*inputs))))
                     if not known:
-                        trim()  # oneDNN reserves more than it fills; in reused pages all of it would be resident
+                        trim_heap()  # oneDNN reserves more than it fills; in reused pages all of it would be resident
                         between()
                 graph = joined(manifest, [part.graph for part in parts], backend)
                 function, answer = warmed_up(graph, backend, self.sample)
@@ -133,7 +133,7 @@ class Composer:
         except RuntimeError as error:
             raise CompositionError(f"a composition cannot be made to run ({backend}): {one_line(error)}") from error
         require_agreement(tensors(answer), [values[n] for n in manifest.network_outputs], f"a composition ({backend})")
-        trim()  # making it takes several times the memory it needs afterwards
+        trim_heap()  # making it takes several times the memory it needs afterwards
         return Composition(dict(selection), backend, function, parts)
 
     def keep_loaded(self, spare: float) -> None:
@@ -155,7 +155,7 @@ class Composer:
         for segment, variant in self._ahead:
             if not loader.has(segment, variant):
                 loaded = loader.load_ahead(segment, variant)
-                trim()
+                trim_heap()
                 return loaded
         return False
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import threading
 import weakref
 from collections import OrderedDict
@@ -23,6 +22,7 @@ from legodnn.shared.bundle.manifest import Segment, Variant
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.bundle.tensors import decode_storages
 from legodnn.shared.errors import BundleError, CompositionError, one_line
+from legodnn.shared.platform import descriptor_path, file_in_memory
 from legodnn.shared.programs.operators import check_operators, check_program
 
 _jit: Any = torch.jit  # typed in some versions of torch and not in others
@@ -153,21 +153,8 @@ def _file() -> Iterator[Tuple[BinaryIO, Any]]:
 
     From a buffer torch makes two more copies, so it is one only where the system has no files in memory.
     """
-    with _real_file() or io.BytesIO() as file:
-        yield file, file if isinstance(file, io.BytesIO) else _name(file.fileno())
-
-
-def _real_file() -> Optional[BinaryIO]:
-    if not hasattr(os, "memfd_create") or not os.path.isdir("/proc/self/fd"):
-        return None
-    try:
-        return open(os.memfd_create("legodnn"), "w+b")
-    except OSError:
-        return None
-
-
-def _name(descriptor: int) -> str:
-    return f"/proc/self/fd/{descriptor}"
+    with file_in_memory("legodnn") or io.BytesIO() as file:
+        yield file, file if isinstance(file, io.BytesIO) else descriptor_path(file.fileno())
 
 
 def graph_of(module: Any, backend: Backend) -> Any:

@@ -7,28 +7,20 @@ into memory, and the system is told to drop their pages once a composition has b
 
 from __future__ import annotations
 
-import ctypes
-import mmap
-import os
 import tempfile
-from pathlib import Path
 from typing import Any, List, Optional
 
 import torch
 from torch import Tensor
 
 from legodnn.runtime.device.cache import cache_folder
+from legodnn.shared import platform
 
 LEAST_BYTES = 1 << 10
 """Smaller tensors stay in memory: a quarter of a page each, not worth a mapping; not tuned."""
 
 _ALIGNMENT = 64
 """Bytes: that of torch's own allocations on CPUs."""
-
-_DISKS = {"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "xfs", "zfs"}
-"""File systems on a local disk; others may be in memory or on a network."""
-
-_MOUNTS = Path("/proc/self/mountinfo")
 
 
 class Paged:
@@ -39,14 +31,13 @@ class Paged:
 
     def rest(self) -> None:
         """Tell the system to drop the pages from memory."""
-        start, length = ctypes.c_void_p(self._pages.data_ptr()), ctypes.c_size_t(self._pages.numel())
-        ctypes.CDLL(None).madvise(start, length, mmap.MADV_DONTNEED)
+        platform.drop_pages(self._pages.data_ptr(), self._pages.numel())
 
 
 def paged(graph: Any) -> Optional[Paged]:
     """Move a graph's large constants to a file; None, with nothing changed, where it has none or there is no disk."""
     tensors = [t for t in _constants(graph) if _large(t)]
-    if not tensors or not hasattr(mmap, "MADV_DONTNEED") or not hasattr(os, "posix_fallocate"):
+    if not tensors or not platform.drops_pages():
         return None
     offsets, end = [], 0
     for tensor in tensors:
@@ -94,20 +85,11 @@ def _pages(length: int) -> Optional[Tensor]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=str(folder)) as file:
-            if not _on_disk(file.fileno()):
+            if not platform.on_disk(file.fileno()):
                 return None
             # On a full disk, writing into the pages would end the process with SIGBUS.
-            os.posix_fallocate(file.fileno(), 0, length)
-            return torch.from_file(f"/proc/self/fd/{file.fileno()}", shared=True, size=length, dtype=torch.uint8)
+            platform.reserve(file.fileno(), length)
+            path = platform.descriptor_path(file.fileno())
+            return torch.from_file(path, shared=True, size=length, dtype=torch.uint8)
     except (OSError, RuntimeError):
         return None
-
-
-def _on_disk(descriptor: int) -> bool:
-    device = os.fstat(descriptor).st_dev
-    number = f"{os.major(device)}:{os.minor(device)}"
-    for line in _MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines():
-        fields, _, kind = line.partition(" - ")
-        if fields.split()[2] == number:
-            return kind.split()[0] in _DISKS
-    return False

@@ -7,6 +7,7 @@ import os
 import torch
 
 from legodnn.shared.errors import ForkError
+from legodnn.shared.platform import after_fork
 
 
 class _Threads:
@@ -16,13 +17,12 @@ class _Threads:
     inherited = False
 
 
-def _after_fork() -> None:
+def _note_fork() -> None:
     _Threads.inherited = _Threads.inherited or _Threads.here
     _Threads.here = False
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+after_fork(_note_fork)
 
 
 def note_threads() -> None:

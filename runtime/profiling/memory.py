@@ -8,6 +8,7 @@ manifest.
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
 from pathlib import Path
@@ -15,14 +16,14 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 import torch
 
-from legodnn.runtime.device import child, footprint
-from legodnn.runtime.device.allocator import give_back
+from legodnn.runtime.device import child
 from legodnn.runtime.device.memory_table import MemoryTable, fit_memory_table, lightest, read_memory_table
 from legodnn.runtime.engine import Backend, Composer
 from legodnn.runtime.engine.composer import Progress
 from legodnn.runtime.engine.small import touch
 from legodnn.runtime.network import Network
 from legodnn.runtime.profiling.estimator import Estimator
+from legodnn.shared import platform
 
 MIXED = 3
 """Random selections measured beside the original and the smallest; not tuned."""
@@ -97,7 +98,7 @@ class MemoryEstimator(Estimator):
 
 def profile_memory(path: Path, backend: Backend, selection: Mapping[str, str], batch: int) -> Optional[MemoryProfile]:
     """The memory profile of a selection in a fresh process; None where it cannot be measured."""
-    if not footprint.can_be_told():
+    if not platform.knows_peak():
         return None
     request = {"path": str(path), "backend": str(backend), "batch": batch, "threads": torch.get_num_threads()}
     answer = child.ask(_CHILD, {**request, "selection": dict(selection)}, PATIENCE)
@@ -116,19 +117,25 @@ def _profile(request: Mapping[str, Any]) -> MemoryProfile:
     if backend is None:
         sys.exit(f"'{request['backend']}' is no backend")
     touch(backend)
-    give_back()
-    before = footprint.resident_bytes()
-    footprint.forget_peak()
+    _give_back()
+    before = platform.resident_bytes()
+    platform.forget_peak()
     with Network.open(request["path"], cache=False, batch=request["batch"]) as network:
         inputs = network.sample_inputs()
         composer = Composer(network.reader, inputs)
         composer.backend = backend
         composition = composer.compose(request["selection"])
-        loading = footprint.peak_bytes()
-        give_back()
-        footprint.forget_peak()
+        loading = platform.peak_bytes()
+        _give_back()
+        platform.forget_peak()
         for _ in range(FRAMES):
             composition(*inputs)
-        peak = footprint.peak_bytes()
-        give_back()
-        return MemoryProfile(peak - before, footprint.resident_bytes() - before, loading - before)
+        peak = platform.peak_bytes()
+        _give_back()
+        return MemoryProfile(peak - before, platform.resident_bytes() - before, loading - before)
+
+
+def _give_back() -> None:
+    """Return what is no longer used to the system."""
+    gc.collect()
+    platform.trim_heap()

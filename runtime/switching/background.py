@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator, Optional, Tuple
+
+from legodnn.shared.platform import lower_priority
 
 NICENESS = 10
 """The nice value of the background thread: where threads outnumber cores, it gets a tenth of another thread's time.
@@ -63,7 +64,7 @@ class Background:
             self._next = None
 
     def _work(self) -> None:
-        _lower_priority()
+        lower_priority(NICENESS)  # yields to inference
         while True:
             with self._lock:
                 if self._next is None:
@@ -82,13 +83,6 @@ def _do(future: "Future[Any]", job: Callable[[], Any]) -> None:
         future.set_exception(error)
     else:
         future.set_result(result)
-
-
-def _lower_priority() -> None:
-    """Yield to inference: let the scheduler prefer other threads to this one."""
-    if sys.platform == "linux":  # elsewhere it would be the whole process
-        me = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, me, max(NICENESS, os.getpriority(os.PRIO_PROCESS, me)))
 
 
 class _Turns:

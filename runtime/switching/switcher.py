@@ -10,12 +10,12 @@ from collections import OrderedDict
 from concurrent.futures import Future
 from typing import Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
-from legodnn.runtime.device.allocator import trim
 from legodnn.runtime.device.memory_table import MemoryTable, needed_bytes, needed_together
 from legodnn.runtime.engine import Composition
 from legodnn.runtime.engine.workshop import Workshop
 from legodnn.runtime.switching.background import Background, short_turns
 from legodnn.shared.errors import CompositionError, OutOfMemory, UnusableVariant
+from legodnn.shared.platform import trim_heap
 
 Selection = Mapping[str, str]
 Again = Callable[[], Selection]
@@ -203,7 +203,7 @@ class Switcher:
                 dropped.append(self._kept.pop(others.pop(0)))
         if dropped:
             dropped.clear()
-            trim()
+            trim_heap()
             return True
         return False
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Callable, Iterator, Optional
 
+from legodnn.shared.platform import SUSPEND_SIGNAL
+
 
 @contextmanager
 def suspended_by(give: Callable[[], None], take: Callable[[], None]) -> Iterator[None]:
@@ -16,7 +18,7 @@ def suspended_by(give: Callable[[], None], take: Callable[[], None]) -> Iterator
 
     Does nothing where the system has no such signal, it is ignored, or outside the main thread.
     """
-    number: Optional[int] = getattr(signal, "SIGTSTP", None)
+    number = SUSPEND_SIGNAL
     if (
         number is None
         or threading.current_thread() is not threading.main_thread()

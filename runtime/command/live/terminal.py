@@ -10,6 +10,7 @@ from typing import Callable, List, Mapping, Optional, TextIO, Type
 
 from legodnn.runtime.command.live.screen import text_of
 from legodnn.runtime.command.live.suspension import suspended_by
+from legodnn.shared.platform import DEFAULT_TERMINAL, enable_escape_sequences
 
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[0m\x1b[?25h\x1b[?1049l"
 """Enter the alternate screen and hide the cursor; restore both."""
@@ -23,7 +24,7 @@ Draw = Callable[[int, int], List[str]]
 
 def usable(stream: TextIO, environment: Mapping[str, str]) -> bool:
     """Whether a stream is a terminal that understands escape sequences."""
-    return stream.isatty() and environment.get("TERM", "xterm" if os.name == "nt" else "dumb") != "dumb"
+    return stream.isatty() and environment.get("TERM", DEFAULT_TERMINAL) != "dumb"
 
 
 class Terminal:
@@ -51,8 +52,7 @@ class Terminal:
 
     def __enter__(self) -> "Terminal":
         self._stream.flush()
-        if os.name == "nt":
-            os.system("")  # makes the console of Windows 10 understand escape sequences
+        enable_escape_sequences()
         try:
             self._write(ENTER)
             self._thread.start()

@@ -10,6 +10,7 @@ from typing import Any, Optional, Sequence
 from legodnn.runtime.controller.budget import Budget
 from legodnn.runtime.controller.sources.source import Source
 from legodnn.shared.errors import UsageError
+from legodnn.shared.platform import STEP_SIGNAL
 
 
 class SignalSteps(Source):
@@ -26,10 +27,11 @@ class SignalSteps(Source):
     def __init__(self, budgets: Sequence[Budget], number: Optional[int] = None) -> None:
         if not budgets:
             raise UsageError("no budgets to step through")
-        if number is None and not hasattr(signal, "SIGUSR1"):
+        chosen = STEP_SIGNAL if number is None else number
+        if chosen is None:
             raise UsageError("this system has no SIGUSR1; give budgets with Callback or Schedule instead")
         self._budgets = tuple(budgets)
-        self._number = int(signal.SIGUSR1) if number is None else number
+        self._number = int(chosen)
         self._steps = 0
         self._before: Any = None
         self._started = False

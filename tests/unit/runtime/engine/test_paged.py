@@ -7,6 +7,7 @@ import torch
 
 from legodnn.runtime.engine import paged, relative_error
 from legodnn.runtime.engine.joining import function_of, quiet
+from legodnn.shared import platform
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets pages go")
 
@@ -23,7 +24,7 @@ def graph():
 
 @on_linux
 def test_weights_come_back_from_disk_when_they_are_read(monkeypatch):
-    monkeypatch.setattr(paged, "_on_disk", lambda descriptor: True)
+    monkeypatch.setattr(platform, "on_disk", lambda descriptor: True)
     made, x, expected = graph()
     pages = paged.paged(made)
     for _ in range(2):
@@ -37,9 +38,9 @@ def test_without_space_on_disk_weights_stay_in_memory(monkeypatch, tmp_path, tro
     def refuse(*_):
         raise OSError("there is no room")
 
-    monkeypatch.setattr(paged, "_on_disk", lambda descriptor: trouble != "no disk")
+    monkeypatch.setattr(platform, "on_disk", lambda descriptor: trouble != "no disk")
     if trouble == "full":
-        monkeypatch.setattr(paged.os, "posix_fallocate", refuse, raising=False)
+        monkeypatch.setattr(platform, "reserve", refuse)
     if trouble == "read-only":
         (tmp_path / "file").write_text("")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

@@ -9,9 +9,10 @@ import pytest
 
 from legodnn.runtime import Network, ScalingOptimizer
 from legodnn.runtime.device.memory_table import needed_bytes, weight_bytes
-from legodnn.runtime.engine import BACKENDS, Backend, paged
+from legodnn.runtime.engine import BACKENDS, Backend
 from legodnn.runtime.profiling import memory
 from legodnn.runtime.profiling.memory import MemoryEstimator, profile_memory
+from legodnn.shared import platform
 from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.errors import InfeasibleBudget
 from tests import bundles
@@ -83,13 +84,13 @@ def test_pages_of_the_bundle_do_not_stay_in_memory(network, path):
 
 
 _SWITCH = """
-import json, sys
+import gc, json, sys
 import psutil
 from legodnn.runtime import Network
 from legodnn.runtime.engine import Backend
 from legodnn.runtime.engine.composer import Composer
 from legodnn.runtime.engine.small import touch
-from legodnn.runtime.device.allocator import give_back
+from legodnn.shared.platform import trim_heap
 
 network, backend = Network.open(sys.argv[1], cache=False), Backend.from_text(sys.argv[2])
 network._workshop.composer = Composer(network.reader, network.sample_inputs())
@@ -100,14 +101,14 @@ def hold(variant):
     network.select({block.name: variant for block in network.blocks})
     for _ in range(3):
         network(*x)
-    give_back()
+    gc.collect(), trim_heap()
     held.append(process.memory_info().rss)
 
 for variant in ["sparsity=0.75", "original", "sparsity=0.75", "original", "sparsity=0.75"]:
     hold(variant)
 for _ in range(int(sys.argv[3])):
     network._workshop.composer.compose(network.selection)
-give_back()
+gc.collect(), trim_heap()
 print(json.dumps([*held, process.memory_info().rss]))
 """
 
@@ -136,7 +137,7 @@ def said_by(script, *arguments, tmp_path):
 
 def is_on_disk(folder):
     with open(folder / "file", "wb") as file:
-        return paged._on_disk(file.fileno())
+        return platform.on_disk(file.fileno())
 
 
 @on_linux
@@ -167,14 +168,14 @@ import psutil
 from legodnn.runtime import Network
 from legodnn.runtime.engine import Backend
 from legodnn.runtime.engine.composer import Composer
-from legodnn.runtime.device.allocator import trim
+from legodnn.shared.platform import trim_heap
 
 network, process, freed = Network.open(sys.argv[1], cache=False), psutil.Process(), []
 composer = Composer(network.reader, network.sample_inputs())
 
 def between():
     before = process.memory_info().rss
-    trim()
+    trim_heap()
     freed.append(before - process.memory_info().rss)
 
 composer.compose(network.manifest.original_selection, Backend("contiguous", "plain"), between)

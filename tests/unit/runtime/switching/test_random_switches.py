@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from legodnn.runtime import Network
-from legodnn.runtime.device.allocator import trim
 from legodnn.runtime.device.memory_table import needed_together
 from legodnn.runtime.switching import switcher as switching
+from legodnn.shared.platform import trim_heap
 from tests.bundles import selections
 
 THREADS, EVERY = 4, 20
@@ -156,7 +156,7 @@ def test_every_output_is_of_a_composition_that_was_current(path, maker):
 @pytest.mark.usefixtures("one_thread", "no_pauses", "one_arena")
 def test_ten_thousand_switches_leave_memory_as_it_was(path, maker):
     memory = run(path, maker, 10_000)
-    trim()
+    trim_heap()
     medians = [statistics.median(memory[i : i + 1000]) for i in range(0, len(memory), 1000)]
     print("MiB resident, by thousands:", *(f"{median / 2**20:.1f}" for median in medians))
     assert medians[-1] <= 1.02 * medians[1]

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from legodnn.runtime import Budget, SignalSteps
+from legodnn.runtime.controller.sources import signals
 from legodnn.shared.errors import UsageError
 
 BUDGETS = [Budget(0.01), Budget(0.02)]
@@ -47,6 +48,6 @@ def test_signals_that_cannot_be_listened_to_are_refused(monkeypatch):
     thread.start()
     thread.join()
     assert "main thread" in refused[0]
-    monkeypatch.delattr(signal, "SIGUSR1")
+    monkeypatch.setattr(signals, "STEP_SIGNAL", None)
     with pytest.raises(UsageError, match="no SIGUSR1"):
         SignalSteps(BUDGETS)
