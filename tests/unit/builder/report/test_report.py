@@ -3,8 +3,8 @@
 import json
 import re
 import shutil
-from pathlib import Path
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 import torch
