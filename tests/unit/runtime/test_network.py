@@ -13,15 +13,14 @@ from legodnn.runtime.engine.composer import Composer
 from legodnn.shared.errors import BundleError, CompositionError, InputError, OperatorError, SelectionError
 from legodnn.shared.programs.operators import ALLOWED, check_operators, check_program
 from tests.bundles import selections
-from tests.unit.runtime.torch_has import no_xnnpack
+from tests.unit.runtime.torch_has import skip_without
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=str)
 def test_every_backend_computes_what_the_eager_blocks_compute(network, maker, backend):
     x = torch.randn(4, 3, 16, 16)
     network.compose(selections()[0])
-    if backend.engine == "xnnpack" and no_xnnpack():
-        pytest.skip("this torch was built without XNNPACK")
+    skip_without(network, backend)
     for selection in selections()[::5]:
         found = network._workshop.composer.compose(selection, backend)(x)
         assert relative_error(found, maker.answer(selection, x)) < 1e-4

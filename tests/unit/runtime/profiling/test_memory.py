@@ -10,6 +10,7 @@ import pytest
 from legodnn.runtime import Network, ScalingOptimizer
 from legodnn.runtime.device.memory_table import needed_bytes, weight_bytes
 from legodnn.runtime.engine import BACKENDS, Backend
+from legodnn.runtime.engine.loading import torch_version
 from legodnn.runtime.profiling import memory
 from legodnn.runtime.profiling.memory import MemoryEstimator, profile_memory
 from legodnn.shared import platform
@@ -149,7 +150,9 @@ def test_switching_to_less_gives_memory_back_and_weights_are_there_once(large, n
     # The first time there and back, code for these shapes of operators is made, and kept.
     _, _, small, big, after, _ = said_by(_SWITCH, large, backend, 0, tmp_path=tmp_path)
     weights = 2 * 4 * 9 * 8 * 16384 * BLOCKS
-    most = 1.7 if backend.engine != "compiled" or is_on_disk(tmp_path) else 2.7
+    # torch 1 holds a second copy of weights that are in channels last, whatever runs them.
+    once = torch_version() >= (2, 0) and (backend.engine != "compiled" or is_on_disk(tmp_path))
+    most = 1.7 if once else 2.7
     assert 0.9 * weights < big - small < most * weights
     assert after - small < 0.05 * weights
 
