@@ -47,7 +47,7 @@ def test_the_first_choice_runs_when_it_has_started_and_the_thread_ends():
     bench.controller.stop()
     reads = bench.given.reads
     with bench.controller:
-        assert bench.given.reads == reads + 1
+        assert bench.given.reads > reads
 
 
 def test_after_each_look_one_variant_is_loaded_ahead():
