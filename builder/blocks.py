@@ -13,8 +13,10 @@ from torch import Tensor, fx
 
 from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.channels.map import ChannelMap
+from legodnn.builder.graph.channels.rules import own_rules
 from legodnn.builder.graph.cuts import NO_CUTS, Cuts
 from legodnn.builder.graph.fold import fold_norms
+from legodnn.builder.graph.identity import identity
 from legodnn.builder.graph.run import compose
 from legodnn.builder.graph.segments import SegmentGraph, cut, layers_of
 from legodnn.builder.graph.tracing.trace import trace
@@ -23,8 +25,11 @@ from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.plan.plan import Plan, make_plan
 from legodnn.builder.prune.derive import Descendant, derive
 from legodnn.builder.prune.importance import Importance
+from legodnn.builder.workdir.files import load_tensors, save_tensors
 from legodnn.builder.workdir.progress import progress
-from legodnn.builder.workdir.stage import Stage, fingerprint, load_tensors, save_tensors
+from legodnn.builder.workdir.sources import sources_of
+from legodnn.builder.workdir.stage import Stage
+from legodnn.builder.workdir.versions import versions
 from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.errors import ModelError, UsageError
 
@@ -160,38 +165,53 @@ class AutoBlockManager:
         )
 
     @cached_property
-    def fingerprint(self) -> str:
-        """A hash of the teacher and of all settings that its descendants depend on."""
-        settings = [self.sparsities, self.input_size, self.max_ratio, self.round_to, str(self.importance)]
-        settings += [len(self.samples), repr(self.cuts)]
-        return fingerprint(self.teacher.code, settings, self.teacher.state_dict())
+    def inputs(self) -> dict[str, str]:
+        """All that determines the blocks and their channels, by name: the network, the settings, a user's own rules
+        and code, and the versions of LegoDNN and torch. Sparsities are not in it."""
+        settings: dict[str, Any] = {
+            "model.input": [self.input_size] * len(self.samples),
+            "blocks.max_ratio": self.max_ratio,
+            "blocks.round_to": self.round_to,
+            "blocks.importance": self.importance if isinstance(self.importance, str) else self.importance.__qualname__,
+            "blocks.whole": self.cuts.whole,
+            "blocks.dense": self.cuts.dense,
+            "blocks.boundaries": self.cuts.boundaries,
+        }
+        found = {**versions(), **{name: repr(value) for name, value in settings.items()}, **identity(self.teacher)}
+        own: list[tuple[str, Any]] = [("importance", self.importance)] if callable(self.importance) else []
+        own += [("channel rules", rule) for rule in own_rules()]
+        for what, thing in own:
+            found.update({f"code of the {what}: {name}": digest for name, digest in sources_of(thing).items()})
+        return found
+
+    def inputs_of(self, variant: str) -> dict[str, str]:
+        """All that determines one variant of every block, by name."""
+        return {**self.inputs, "blocks.sparsity": repr(self.sparsity_of(variant))}
 
     def extract_all_blocks(self, compressed_blocks_dir: str | Path) -> None:
-        """Make every descendant and write it to ``<dir>/<block>/<variant>.pt``; files that exist are kept.
+        """Make every descendant and write it to ``<dir>/<variant>/<block>.pt``; variants that are there are kept.
 
         Raises `WorkError` for a directory that cannot be used.
         """
-        stage = self.compressed(compressed_blocks_dir)
-        if stage.done:
-            return
-        stage.begin()
-        with progress("extract", len(self.block_names) * len(self.sparsities), unit="block") as bar:
-            for block in self.block_names:
-                for variant in self.descendant_names:
-                    path = stage.path(block, f"{variant}.pt")
-                    if not path.exists():
-                        save_tensors(path, self.derive(block, variant).module.state_dict())
-                    bar.advance()
-        stage.finish()
+        stages = {variant: self.compressed(compressed_blocks_dir, variant) for variant in self.descendant_names}
+        missing = {variant: stage for variant, stage in stages.items() if not stage.done}
+        with progress("extract", len(self.block_names) * len(missing), unit="block") as bar:
+            for variant, stage in missing.items():
+                with stage.making([f"{block}.pt" for block in self.block_names]):
+                    for block in self.block_names:
+                        path = stage.path(f"{block}.pt")
+                        if not path.exists():
+                            save_tensors(path, self.derive(block, variant).module.state_dict())
+                        bar.advance()
 
-    def compressed(self, directory: str | Path) -> Stage:
-        """The stage that `extract_all_blocks` writes."""
-        return Stage(directory, self.fingerprint)
+    def compressed(self, directory: str | Path, variant: str) -> Stage:
+        """The stage of one variant that `extract_all_blocks` makes."""
+        return Stage(Path(directory) / variant, self.inputs_of(variant))
 
     def load(self, stage: Stage, block: str, variant: str) -> fx.GraphModule:
-        """A descendant with its weights from a stage's directory. Raises `WorkError` where they are missing."""
+        """A descendant with its weights from a stage of its variant. Raises `WorkError` where they are missing."""
         module = self.derive(block, variant).module
-        module.load_state_dict(load_tensors(stage.path(block, f"{variant}.pt")))
+        module.load_state_dict(load_tensors(stage.path(f"{block}.pt")))
         return module
 
     def plan(self, groups: bool = False) -> Plan:

@@ -79,6 +79,9 @@ def _build(name: str, arguments: list[str]) -> int:
     work = Path(options.work) if options.work else out.with_name(out.name + ".work")
     if work.exists() and not work.is_dir():
         raise UsageError(f"--work {work}: not a directory")
+    if options.explain:
+        print("\n".join(pipeline.explain(recipe, work, _device(options.device), options.seed)))
+        return Exit.DONE
     result = pipeline.build(recipe, out, work, _device(options.device), options.seed, timing=not options.no_timing)
     for warning in result.warnings:
         print(f"{name}: warning: {warning}", file=sys.stderr)
@@ -109,6 +112,8 @@ def parser(name: str) -> argparse.ArgumentParser:
     untimed = "time no selections for the report; the bundle is the same"
     made.add_argument("--no-timing", action="store_true", help=untimed)
     made.add_argument("--plan", action="store_true", help="show the blocks and what they can lose, then stop")
+    explain = "say which stages would be made, or made again and because of what, then stop"
+    made.add_argument("--explain", action="store_true", help=explain)
     made.add_argument("--json", action="store_true", help="with --plan: one JSON object instead of text")
     made.add_argument("--groups", action="store_true", help="with --plan: which channels go together, layer by layer")
     made.add_argument("--list", action="store_true", help="show the built-in recipes")

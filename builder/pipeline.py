@@ -1,31 +1,37 @@
-"""The pipeline: extract, derive, distill, profile, pack, then the report; a stage whose results are in the work
-directory is skipped."""
+"""The pipeline: teacher, extract, distill, profile, pack, then the report.
+
+A stage whose result is in the work directory is not made again unless something that determines it has changed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch.nn as nn
 
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.bundle.packing import BundleOptions, left_out, pack
+from legodnn.builder.distill.results import read_results, trained_stages
 from legodnn.builder.distill.retrainer import BlockRetrainer
 from legodnn.builder.graph.cuts import Cuts
 from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.profile.profiler import BlockProfiler
 from legodnn.builder.profile.tables import Profile
-from legodnn.builder.recipe.data import described, with_labels
-from legodnn.builder.recipe.resolve import build_loaders, build_manager, build_model
+from legodnn.builder.recipe.data import with_labels
+from legodnn.builder.recipe.inputs import call_inputs, data_inputs
+from legodnn.builder.recipe.resolve import Loaders, build_loaders, build_manager, build_model, is_divided
 from legodnn.builder.recipe.schema import Recipe
-from legodnn.builder.recipe.teacher import needs_training, trained_teacher
+from legodnn.builder.recipe.teacher import needs_training, teacher_stage, trained_teacher
 from legodnn.builder.report.page import report_path, write_report
 from legodnn.builder.report.seconds import time_selections
 from legodnn.builder.report.summary import BuildSummary, segment_summaries, selections_to_time, versions
 from legodnn.builder.workdir.clock import Clock
+from legodnn.builder.workdir.directory import check_work, open_work
+from legodnn.builder.workdir.reuse import Reuse
 from legodnn.builder.workdir.seeds import set_random_seed
+from legodnn.builder.workdir.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -38,20 +44,6 @@ class BuildResult:
     warnings: list[str]
     profile: Profile
     report: Path
-
-
-def _cut(recipe: Recipe, teacher: nn.Module, model_manager: AbstractModelManager, device: str) -> AutoBlockManager:
-    return AutoBlockManager(
-        recipe.blocks.sparsity,
-        teacher,
-        model_manager,
-        [recipe.model.input] * recipe.model.inputs,
-        recipe.blocks.max_ratio,
-        device,
-        importance=recipe.blocks.importance,
-        round_to=recipe.blocks.round_to,
-        cuts=Cuts(recipe.blocks.whole, recipe.blocks.dense, recipe.blocks.boundaries),
-    )
 
 
 def cut(recipe: Recipe, device: str = "cpu") -> AutoBlockManager:
@@ -67,84 +59,174 @@ def build(
 
     Raises the exceptions of the stages: `ModelError`, `DataError`, `WorkError`, `RecipeError`, `OSError`.
     """
-    clock = Clock()
-    set_random_seed(seed)
-    manager = build_manager(recipe)
-    recipe = with_labels(recipe, manager.task)
-    train, test = build_loaders(recipe, manager.task)
-    teacher = trained_teacher(recipe, train, work / "teacher", device, seed)
-    if needs_training(recipe):
-        clock.stored("teacher", work / "teacher")
-    set_random_seed(seed)
-    with clock.watch("cut"):
-        blocks = _cut(recipe, teacher, manager, device)
-    compressed, trained = work / "compressed", work / "trained"
-    blocks.extract_all_blocks(compressed)
-    clock.stored("extract", compressed)
-    results = _retrainer(recipe, blocks, compressed, trained, train, seed).train_all_blocks()
-    clock.stored("distill", trained)
-    set_random_seed(seed)
-    profile = _profiler(recipe, blocks, trained, test).profile_all_blocks()
-    clock.stored("profile", trained / "profile")
-    set_random_seed(seed)
-    with clock.watch("pack"):
-        size = pack(out, blocks, trained, profile, test, _bundle_options(recipe))
-    timed, seconds = [], None
-    if timing:
-        timed = selections_to_time(profile)
-        with clock.watch("time"):
-            seconds = time_selections(blocks, trained, [p.selection for p in timed], recipe.bundle.precision)
-    summary = BuildSummary(
-        recipe=recipe,
-        task=blocks.model_manager.task,
-        metric=blocks.model_manager.metric,
-        plan=blocks.plan(),
-        segments=segment_summaries(blocks, profile),
-        results=results,
-        profile=profile,
-        timed=timed,
-        timing=seconds,
-        stages=clock.stages,
-        bundle_name=out.name,
-        bundle_bytes=size,
-        device=device,
-        seed=seed,
-        versions=versions(),
-    )
-    write_report(report_path(out), summary)
-    return BuildResult(out, size, left_out(results), profile, report_path(out))
+    check_work(work)
+    made = _Build(recipe, work, device, seed)
+    loaders = made.loaders()  # before anything is written
+    with open_work(work):
+        return made.run(out, loaders, timing)
 
 
-def _retrainer(
-    recipe: Recipe, blocks: AutoBlockManager, compressed: Path, trained: Path, train: Iterable[Any], seed: int
-) -> BlockRetrainer:
-    return BlockRetrainer(
-        blocks.teacher,
-        blocks,
-        blocks.model_manager,
-        compressed,
-        trained,
-        recipe.distill.epochs,
-        train,
-        blocks.device,
-        learning_rate=recipe.distill.learning_rate,
-        closed_form_images=recipe.distill.closed_form_images,
-        data_name=described(recipe.data.train),
-        seed=seed,
-    )
+def explain(recipe: Recipe, work: Path, device: str = "cpu", seed: int = 0) -> list[str]:
+    """What `build` would do, a line for every stage: taken from ``work``, or made and because of what. Nothing is
+    written and nothing trained.
+
+    Raises what `build` raises for a recipe, a network or data that cannot be used.
+    """
+    check_work(work)
+    return _Build(recipe, work, device, seed).explain()
 
 
-def _profiler(recipe: Recipe, blocks: AutoBlockManager, trained: Path, test: Iterable[Any]) -> BlockProfiler:
-    return BlockProfiler(
-        blocks.teacher,
-        blocks,
-        blocks.model_manager,
-        trained,
-        test,
-        recipe.model.input,
-        blocks.device,
-        compositions=recipe.profile.compositions,
-        data_name=described(recipe.data.test),
+class _Build:
+    """One build. Its stages are made from one another: the teacher first, whose weights are inputs of all others."""
+
+    def __init__(self, recipe: Recipe, work: Path, device: str, seed: int) -> None:
+        self.work, self.device, self.seed = work, device, seed
+        self.clock, self.reuse = Clock(), Reuse()
+        self._said: list[str] = []
+        set_random_seed(seed)
+        self.manager = build_manager(recipe)
+        self.recipe = with_labels(recipe, self.manager.task)
+        set_random_seed(seed)
+        self.network = build_model(self.recipe)
+        self.teacher: Stage | None = None
+        if needs_training(self.recipe):
+            self.teacher = teacher_stage(self.recipe, self.network, work / "teacher", device, seed)
+            self.reuse.add("teacher", [self.teacher])
+
+    def explain(self) -> list[str]:
+        """See `explain`."""
+        if self.teacher is not None and not self.teacher.done:
+            return [*self.reuse.lines(), "extract, distill, profile: after the teacher, whose weights they depend on"]
+        loaders = self.loaders()
+        self._plan_stages(self._blocks(loaders), loaders)
+        return [*self.reuse.lines(), "pack, report: always"]
+
+    def loaders(self) -> Loaders:
+        """The recipe's loaders, see `build_loaders`."""
+        return build_loaders(self.recipe, self.manager.task, self.seed)
+
+    def run(self, out: Path, loaders: Loaders, timing: bool) -> BuildResult:
+        """See `build`."""
+        blocks = self._blocks(loaders)
+        retrainer, profiler = self._plan_stages(blocks, loaders)
+        self._say_changes()
+        blocks.extract_all_blocks(self._compressed)
+        self.clock.stored("extract", self.reuse.stages("extract"))
+        results = retrainer.train_all_blocks()
+        self.clock.stored("distill", self.reuse.stages("distill"))
+        set_random_seed(self.seed)
+        profile = profiler.profile_all_blocks()
+        self.clock.stored("profile", self.reuse.stages("profile"))
+        set_random_seed(self.seed)
+        with self.clock.watch("pack"):
+            size = pack(out, blocks, self._trained, profile, loaders.test, _bundle_options(self.recipe))
+        self._report(out, size, blocks, profile, timing)
+        warnings = [*retrainer.remarks, *left_out(results)]
+        return BuildResult(out, size, warnings, profile, report_path(out))
+
+    def _say_changes(self) -> None:
+        """Say which stages are made again, and because of what; each once."""
+        for line in self.reuse.changes():
+            if line not in self._said:
+                print(line, file=sys.stderr)
+                self._said.append(line)
+
+    @property
+    def _compressed(self) -> Path:
+        return self.work / "compressed"
+
+    @property
+    def _trained(self) -> Path:
+        return self.work / "trained"
+
+    def _blocks(self, loaders: Loaders) -> AutoBlockManager:
+        """The blocks of the teacher, which is trained now if it has to be and is not yet."""
+        network = self.network
+        if self.teacher is not None:
+            self._say_changes()
+            network = trained_teacher(self.recipe, network, self.teacher, loaders.train, self.device)
+            self.clock.stored("teacher", [self.teacher])
+        set_random_seed(self.seed)
+        with self.clock.watch("cut"):
+            return _cut(self.recipe, network, self.manager, self.device)
+
+    def _plan_stages(self, blocks: AutoBlockManager, loaders: Loaders) -> tuple[BlockRetrainer, BlockProfiler]:
+        """The makers of all stages after the teacher; what they will make is noted in ``reuse``."""
+        recipe, seed = self.recipe, self.seed
+        manager = call_inputs("manager", recipe.manager, recipe.folder)
+        divided = {"data.test": f"set aside from data.train by seed {seed}"} if is_divided(recipe) else {}
+        validation = data_inputs("data.validation", recipe.data.validation, recipe)
+        retrainer = BlockRetrainer(
+            blocks.teacher,
+            blocks,
+            self.manager,
+            self._compressed,
+            self._trained,
+            recipe.distill.epochs,
+            loaders.train,
+            blocks.device,
+            learning_rate=recipe.distill.learning_rate,
+            closed_form_images=recipe.distill.closed_form_images,
+            data_name={**manager, **data_inputs("data.train", recipe.data.train, recipe), **validation, **divided},
+            seed=seed,
+            validation_loader=loaders.validation,
+        )
+        profiler = BlockProfiler(
+            blocks.teacher,
+            blocks,
+            self.manager,
+            self._trained,
+            loaders.test,
+            recipe.model.input,
+            blocks.device,
+            compositions=recipe.profile.compositions,
+            data_name={**manager, **data_inputs("data.test", recipe.data.test, recipe), **divided},
+        )
+        names = blocks.descendant_names
+        self.reuse.add("extract", [blocks.compressed(self._compressed, name) for name in names])
+        self.reuse.add("distill", [retrainer.stages[name] for name in names])
+        self.reuse.add("profile", [profiler.stage([retrainer.stages[name].inputs for name in names])])
+        return retrainer, profiler
+
+    def _report(self, out: Path, size: int, blocks: AutoBlockManager, profile: Profile, timing: bool) -> None:
+        timed, seconds = [], None
+        if timing:
+            timed = selections_to_time(profile)
+            with self.clock.watch("time"):
+                seconds = time_selections(
+                    blocks, self._trained, [p.selection for p in timed], self.recipe.bundle.precision
+                )
+        summary = BuildSummary(
+            recipe=self.recipe,
+            task=self.manager.task,
+            metric=self.manager.metric,
+            plan=blocks.plan(),
+            segments=segment_summaries(blocks, profile),
+            results=read_results(trained_stages(blocks, self._trained)),
+            profile=profile,
+            timed=timed,
+            timing=seconds,
+            stages=self.clock.stages,
+            bundle_name=out.name,
+            bundle_bytes=size,
+            device=self.device,
+            seed=self.seed,
+            versions=versions(),
+        )
+        write_report(report_path(out), summary)
+
+
+def _cut(recipe: Recipe, teacher: nn.Module, model_manager: AbstractModelManager, device: str) -> AutoBlockManager:
+    return AutoBlockManager(
+        recipe.blocks.sparsity,
+        teacher,
+        model_manager,
+        [recipe.model.input] * recipe.model.inputs,
+        recipe.blocks.max_ratio,
+        device,
+        importance=recipe.blocks.importance,
+        round_to=recipe.blocks.round_to,
+        cuts=Cuts(recipe.blocks.whole, recipe.blocks.dense, recipe.blocks.boundaries),
     )
 
 

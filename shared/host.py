@@ -78,6 +78,14 @@ def free_memory(root: Union[str, Path] = "/") -> int:
     return available_memory() if left is None else min(left, available_memory())
 
 
+def process_started(number: int) -> Optional[float]:
+    """When a process of this machine was started, in seconds since the epoch; None where there is none."""
+    try:
+        return float(_psutil().Process(number).create_time())
+    except _psutil().NoSuchProcess:
+        return None
+
+
 def cpu_cores() -> int:
     """The number of logical cores."""
     return _psutil().cpu_count(logical=True) or 1

@@ -132,6 +132,19 @@ def after_fork(action: Callable[[], None]) -> None:
         os.register_at_fork(after_in_child=action)
 
 
+def process_exists(number: int) -> bool:
+    """Whether a process of this number runs; where the system does not tell without harm (Windows), True."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def lower_priority(niceness: int) -> None:
     """Let the scheduler prefer other threads to the calling one (Linux; elsewhere it would be the whole process)."""
     if sys.platform == "linux":

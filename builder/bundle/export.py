@@ -16,8 +16,8 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from legodnn.builder.graph.identity import tensor_bytes
 from legodnn.builder.graph.torchscript import load, save, trace
-from legodnn.builder.workdir.stage import tensor_bytes
 from legodnn.shared.bundle.archive import join_archive, split_archive
 from legodnn.shared.bundle.manifest import StorageSpec
 from legodnn.shared.errors import ModelError, one_line

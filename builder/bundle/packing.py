@@ -14,11 +14,11 @@ from torch import Tensor, fx
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.bundle.export import PRECISIONS, export, prepare
 from legodnn.builder.distill.paths import TeacherTap
-from legodnn.builder.distill.retrainer import Result, trained_results
+from legodnn.builder.distill.results import FAILED, Result, read_results, trained_stages
 from legodnn.builder.graph.run import compose
-from legodnn.builder.profile.profiler import trained_stage
 from legodnn.builder.profile.tables import Profile
 from legodnn.builder.workdir.progress import progress
+from legodnn.builder.workdir.stage import Stage
 from legodnn.shared.bundle.archive import pack_program
 from legodnn.shared.bundle.blobs import BlobStore
 from legodnn.shared.bundle.manifest import (
@@ -84,8 +84,9 @@ def pack(
     if options.precision not in PRECISIONS:
         raise UsageError(f"precision '{options.precision}' is not one of {', '.join(PRECISIONS)}")
     packer = _Packer(block_manager, profile, options)
-    results = trained_results(trained_stage(trained_blocks_dir))
-    packer.load(trained_stage(trained_blocks_dir), results)
+    trained = trained_stages(block_manager, trained_blocks_dir)
+    results = read_results(trained)
+    packer.load(trained, results)
     segments = packer.segments()
     self_test = packer.self_test(sample_loader)
     manifest = Manifest(
@@ -108,11 +109,7 @@ def pack(
 
 def left_out(results: Iterable[Result]) -> list[str]:
     """A line for every descendant that could not be trained."""
-    return [
-        f"{r.block} {r.variant}: left out, its training diverged at both learning rates"
-        for r in results
-        if r.method == "failed"
-    ]
+    return [f"{r.block} {r.variant}: left out, {r.reason}" for r in results if r.method == FAILED]
 
 
 class _Packer:
@@ -126,13 +123,13 @@ class _Packer:
         self.names = _value_names(blocks)
         self.modules: dict[str, dict[str, nn.Module]] = {}
 
-    def load(self, trained: Any, results: Sequence[Result]) -> None:
+    def load(self, trained: Mapping[str, Stage], results: Sequence[Result]) -> None:
         """Load the weights of every variant, as `prepare` makes them for the device."""
         for segment in self.blocks.graph.segments:
             self.modules[segment.name] = {ORIGINAL: self.blocks.folded[segment.name]}
         for result in results:
-            if result.method != "failed":
-                module = self.blocks.load(trained, result.block, result.variant)
+            if result.method != FAILED:
+                module = self.blocks.load(trained[result.variant], result.block, result.variant)
                 self.modules[result.block][result.variant] = module
         precision = self.options.precision
         self.modules = {s: {v: prepare(m, precision) for v, m in row.items()} for s, row in self.modules.items()}

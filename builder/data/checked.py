@@ -28,6 +28,10 @@ class CheckedLoader:
         self.name = name
         self.pairs = pairs
 
+    def around(self, loader: Iterable[Any]) -> CheckedLoader:
+        """The same checks of another loader's batches."""
+        return CheckedLoader(loader, self.shape, self.name, inputs=self.inputs, pairs=self.pairs)
+
     def __len__(self) -> int:
         """The number of batches, counted where the loader does not know it."""
         try:

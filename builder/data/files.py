@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -51,12 +51,17 @@ class FilesLoader:
     """
 
     def __init__(self, dataset: Dataset, batch: int, shuffled: bool, name: str) -> None:
-        self.dataset, self.shuffled, self.name = dataset, shuffled, name
+        self.dataset, self.batch, self.shuffled, self.name = dataset, batch, shuffled, name
         self._batches = math.ceil(len(dataset.examples) / batch)
         self._said: set[str] = set()
         for skipped in dataset.skipped:
             self._say(f"skipped {skipped.name}: {skipped.reason}")
         self._sum_up(0)
+
+    def part(self, numbers: Sequence[int], shuffled: bool | None = None) -> FilesLoader:
+        """A loader of some examples, by their numbers; ``shuffled`` as this one by default."""
+        chosen = replace(self.dataset, examples=tuple(self.dataset.examples[n] for n in numbers), skipped=())
+        return FilesLoader(chosen, self.batch, self.shuffled if shuffled is None else shuffled, self.name)
 
     def __len__(self) -> int:
         """The number of batches, those without a readable example included."""

@@ -1,93 +1,124 @@
-"""The gradient step: all descendants of all blocks, trained together, so that the teacher runs once per batch.
+"""The gradient step: all descendants of one sparsity, trained together; the teacher runs once per batch for all
+sparsities.
 
 The loss is the model manager's imitation error, by default independent of the scale of the activations. The inputs of
-blocks are detached, so no gradient leaves a block.
+blocks are detached, so no gradient leaves a block. What one sparsity's descendants become does not depend on which
+others there are.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.nn as nn
+from torch import Tensor
 
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.distill.paths import Batch, share_missing, walk
 from legodnn.builder.graph.segments import Segment
+from legodnn.shared.errors import DataError
 
-Key = tuple[str, str]
-"""A block's name and a variant's name."""
+Modules = Mapping[str, nn.Module]
+"""The descendants of one sparsity, by block."""
 
-Variants = Mapping[str, Mapping[str, nn.Module]]
-"""Descendants by block name and variant name."""
+OWN_PATH = 0.5
+"""The probability that a descendant is fed by its own path; else the teacher feeds it. Not tuned."""
 
 
 @dataclass
 class ValidationErrors:
-    """Errors of descendants summed over batches, each the mean of that on the teacher's activations and that on their
-    own path's."""
+    """Mean errors of one sparsity's descendants, by block: fed by the teacher, and by their own path."""
 
-    totals: dict[Key, float]
-    batches: int = 0
+    teacher_fed: dict[str, float] = field(default_factory=dict)
+    path_fed: dict[str, float] = field(default_factory=dict)
 
-    def mean(self, key: Key) -> float:
-        """The mean error of one descendant; not finite where it was not on any batch."""
-        return self.totals[key] / max(1, self.batches)
+    def judged(self, block: str) -> float:
+        """The error by which one descendant's steps are compared: the mean of both, where a path that earlier blocks
+        have broken counts as that of a constant."""
+        path = self.path_fed[block]
+        return (self.teacher_fed[block] + (min(path, 1.0) if math.isfinite(path) else 1.0)) / 2
 
 
-def validate(blocks: AutoBlockManager, variants: Variants, batches: Iterable[Batch]) -> ValidationErrors:
-    """The errors of every descendant on ``batches``, those of the validation split; sets the batches' paths."""
+def validate(
+    blocks: AutoBlockManager, variants: Mapping[str, Modules], batches: Iterable[Batch]
+) -> dict[str, ValidationErrors]:
+    """The errors of every descendant on ``batches``, those of the validation split, by variant; sets the batches'
+    paths. Raises `DataError` for no batches."""
     error_of = blocks.model_manager.imitation_error
-    result = ValidationErrors({(b, v): 0.0 for b, row in variants.items() for v in row})
+    sums = {name: ValidationErrors(dict.fromkeys(row, 0.0), dict.fromkeys(row, 0.0)) for name, row in variants.items()}
+    count = 0
 
     def visit(segment: Segment, batch: Batch) -> None:
         source, target = segment.inputs[0], segment.outputs[0]
-        row = variants[segment.name]
-        share_missing(batch, segment, row)
-        for name, module in row.items():
-            on_teacher = module(batch.teacher[source])
+        wanted = batch.teacher[target]
+        for name, modules in variants.items():
+            if segment.name not in modules:
+                share_missing(batch, segment, name)
+                continue
+            module = modules[segment.name]
             on_path = module(batch.paths[name][source])
-            wanted = batch.teacher[target]
-            error = (error_of(on_teacher, wanted) + error_of(on_path, wanted)) / 2
-            result.totals[segment.name, name] += float(error)
+            sums[name].teacher_fed[segment.name] += float(error_of(module(batch.teacher[source]), wanted))
+            sums[name].path_fed[segment.name] += float(error_of(on_path, wanted))
             batch.paths[name][target] = on_path
 
     with torch.no_grad():
         for batch in batches:
-            walk(blocks, batch, blocks.descendant_names, visit)
-            result.batches += 1
-    return result
+            walk(blocks, batch, list(variants), visit)
+            count += 1
+    if count == 0:
+        raise DataError("the validation split has no batches")
+    for errors in sums.values():
+        for row in (errors.teacher_fed, errors.path_fed):
+            row.update({block: total / count for block, total in row.items()})
+    return sums
+
+
+def train_batch(blocks: AutoBlockManager, trainers: Sequence[Trainer], batch: Batch) -> None:
+    """One step of every descendant of all trainers."""
+    for trainer in trainers:
+        trainer.begin_step()
+
+    def visit(segment: Segment, batch: Batch) -> None:
+        for trainer in trainers:
+            trainer.train_block(segment, batch)
+
+    walk(blocks, batch, [trainer.variant for trainer in trainers], visit)
+    for trainer in trainers:
+        trainer.end_step()
 
 
 class Trainer:
-    """Adam over all descendants; the rate rises for 20 steps, which are not tuned, then decays to zero along a
-    cosine."""
+    """Adam over the descendants of one sparsity; the rate rises for 20 steps, which are not tuned, then decays to zero
+    along a cosine. ``failed`` are the blocks whose loss was not finite, or that are left alone."""
 
-    def __init__(self, blocks: AutoBlockManager, variants: Variants, *, rate: float, steps: int, seed: int) -> None:
+    def __init__(
+        self, blocks: AutoBlockManager, variant: str, modules: Modules, *, rate: float, steps: int, seed: int
+    ) -> None:
         self.blocks = blocks
-        self.variants = variants
+        self.variant = variant
+        self.modules = modules
         self.rate = rate
         self.steps = max(1, steps)
         self.step = 0
-        self.seed = seed
-        self.failed: set[Key] = set()
-        self.parameters = {
-            (block, name): [p for p in module.parameters() if p.is_floating_point()]
-            for block, row in variants.items()
-            for name, module in row.items()
+        # Of its own for every sparsity, so that its draws do not depend on which others there are.
+        self.seed = (seed * 1_000_003 + round(1e6 * blocks.sparsity_of(variant))) * 1_000_003
+        self.failed: set[str] = set()
+        self._generator = torch.Generator()
+        self._parameters = {
+            block: [p for p in module.parameters() if p.is_floating_point()] for block, module in modules.items()
         }
-        everything = [p for row in self.parameters.values() for p in row]
+        everything = [p for row in self._parameters.values() for p in row]
         for parameter in everything:
             parameter.requires_grad_(True)
         self.optimizer = torch.optim.Adam(everything, lr=rate, foreach=True)
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on after a restart, beside the descendants' weights."""
-        failed = [list(key) for key in sorted(self.failed)]
-        return {"step": self.step, "failed": failed, "optimizer": self.optimizer.state_dict()}
+        return {"step": self.step, "failed": sorted(self.failed), "optimizer": self.optimizer.state_dict()}
 
     def resume(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned; the descendants hold the weights they had then."""
@@ -95,65 +126,41 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.leave(state["failed"])
 
-    def train_batch(self, batch: Batch) -> None:
-        """One step of every descendant."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
-        self._set_rate()
-
-        def visit(segment: Segment, batch: Batch) -> None:
-            self._train_block(segment, batch, generator)
-
-        walk(self.blocks, batch, self.blocks.descendant_names, visit)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.step += 1
-
-    def _set_rate(self) -> None:
+    def begin_step(self) -> None:
+        """Set the rate and the seed of the step."""
+        self._generator.manual_seed((self.seed + self.step) % 2**63)
         progress = min(1.0, self.step / self.steps)
         warm = min(1.0, (self.step + 1) / min(20, self.steps))
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate * warm * 0.5 * (1 + math.cos(math.pi * progress))
 
-    def _train_block(self, segment: Segment, batch: Batch, generator: torch.Generator) -> None:
+    def end_step(self) -> None:
+        """Change the weights by the gradients of all blocks."""
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+
+    def train_block(self, segment: Segment, batch: Batch) -> None:
+        """Add the gradient of one block's descendant, and set its output in the path."""
         source, target = segment.inputs[0], segment.outputs[0]
-        row = self.variants[segment.name]
-        share_missing(batch, segment, row)
+        if segment.name not in self.modules or segment.name in self.failed:
+            share_missing(batch, segment, self.variant)
+            return
         wanted = batch.teacher[target]
-        answers = {}
-        for name, module in row.items():
-            if (segment.name, name) in self.failed:
-                answers[name] = wanted
-                continue
-            seen = batch.seen(self._feeder(name, generator), source).detach()
-            answer = module(seen)
-            loss = self.blocks.model_manager.imitation_error(answer, wanted)
-            if math.isfinite(float(loss.detach())):
-                torch.autograd.backward(loss)
-            else:
-                self._give_up(segment.name, name)
-            answers[name] = answer.detach() if torch.isfinite(answer.detach()).all() else wanted
-        for name, answer in answers.items():
-            batch.paths[name][target] = answer
+        own = float(torch.rand(1, generator=self._generator)) < OWN_PATH
+        answer: Tensor = self.modules[segment.name](batch.seen(self.variant if own else None, source).detach())
+        loss = self.blocks.model_manager.imitation_error(answer, wanted)
+        if math.isfinite(float(loss.detach())):
+            torch.autograd.backward(loss)
+        else:
+            self.leave([segment.name])
+        answer = answer.detach()
+        batch.paths[self.variant][target] = answer if bool(torch.isfinite(answer).all()) else wanted
 
-    def _feeder(self, own: str, generator: torch.Generator) -> str | None:
-        """The path that feeds a descendant: with probability 1/2 its own, 1/4 the teacher (None), 1/4 any one drawn at
-        random. The shares are not tuned."""
-        draw = float(torch.rand(1, generator=generator))
-        if draw < 0.5:
-            return own
-        if draw < 0.75:
-            return None
-        names = self.blocks.descendant_names
-        return names[int(torch.randint(len(names), (1,), generator=generator))]
-
-    def leave(self, keys: Iterable[Key]) -> None:
-        """Do not train these descendants; their paths continue with the teacher's outputs."""
-        for block, name in keys:
-            self._give_up(block, name)
-
-    def _give_up(self, block: str, name: str) -> None:
-        self.failed.add((block, name))
-        for parameter in self.parameters[block, name]:
-            parameter.grad = None
-            parameter.requires_grad_(False)
-
+    def leave(self, blocks: Iterable[str]) -> None:
+        """Do not train these blocks' descendants; the path continues with the teacher's outputs."""
+        for block in blocks:
+            self.failed.add(block)
+            for parameter in self._parameters[block]:
+                parameter.grad = None
+                parameter.requires_grad_(False)

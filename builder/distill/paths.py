@@ -8,7 +8,7 @@ image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor, fx
 
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.graph.data_dependence import is_data_dependent
-from legodnn.builder.graph.run import Values, run_segment, run_segments
+from legodnn.builder.graph.run import Values, forget, run_segment, run_segments
 from legodnn.builder.graph.segments import Segment
 from legodnn.shared.errors import DataError
 
@@ -74,16 +74,18 @@ def walk(blocks: AutoBlockManager, batch: Batch, names: Sequence[str], visit: Vi
     """Run the paths ``names`` through the segments in order, calling ``visit`` for blocks and `run_trunk` for the
     others.
 
-    The trunk behind the last block is not run. Sets the batch's paths.
+    The trunk behind the last block is not run. Sets the batch's paths; values are freed after their last reader.
     """
     graph = blocks.graph
     batch.paths = {name: {n: batch.teacher[n] for n in graph.inputs} for name in names}
     last = max(i for i, s in enumerate(graph.segments) if s.is_block)
-    for segment in graph.segments[: last + 1]:
+    for position, segment in enumerate(graph.segments[: last + 1]):
         if segment.is_block:
             visit(segment, batch)
-            continue
-        run_trunk(blocks, batch, segment)
+        else:
+            run_trunk(blocks, batch, segment)
+        for values in (batch.teacher, *batch.paths.values()):
+            forget(graph, values, position + 1, ())
 
 
 def run_trunk(blocks: AutoBlockManager, batch: Batch, segment: Segment) -> None:
@@ -100,8 +102,6 @@ def run_trunk(blocks: AutoBlockManager, batch: Batch, segment: Segment) -> None:
                 run_segment(segment, blocks.folded[segment.name], values)
 
 
-def share_missing(batch: Batch, segment: Segment, variants: Mapping[str, nn.Module]) -> None:
-    """Give the teacher's output of this block to the paths without a descendant of it."""
-    for name, values in batch.paths.items():
-        if name not in variants:
-            values[segment.outputs[0]] = batch.teacher[segment.outputs[0]]
+def share_missing(batch: Batch, segment: Segment, path: str) -> None:
+    """Give the teacher's output of this block to a path without a descendant of it."""
+    batch.paths[path][segment.outputs[0]] = batch.teacher[segment.outputs[0]]

@@ -22,7 +22,7 @@ def run_segment(segment: Segment, module: nn.Module, values: Values) -> None:
     values.update(zip(segment.outputs, made if isinstance(made, tuple) else (made,), strict=True))
 
 
-def _forget(graph: SegmentGraph, values: Values, position: int, keep: Collection[fx.Node]) -> None:
+def forget(graph: SegmentGraph, values: Values, position: int, keep: Collection[fx.Node]) -> None:
     """Drop the values that no segment from ``position`` on reads and that are neither the network's outputs nor among
     those to ``keep``."""
     needed = {source for segment in graph.segments[position:] for source in segment.inputs}
@@ -47,7 +47,7 @@ def run_segments(
     values = dict(values)
     for i in range(start, len(graph.segments) if stop is None else stop):
         run_segment(graph.segments[i], modules[i], values)
-        _forget(graph, values, i + 1, keep)
+        forget(graph, values, i + 1, keep)
     return values
 
 

@@ -15,9 +15,15 @@ from torch import Tensor
 from legodnn.builder.detectors import is_detector, plain_detector
 from legodnn.builder.graph import resources
 from legodnn.builder.managers.loss import relative_error
+from legodnn.builder.workdir.sources import sources_of
 from legodnn.shared.bundle.manifest import AnswerSpec
 
 Device = str | torch.device
+
+
+def manager_code(manager: AbstractModelManager) -> dict[str, str]:
+    """Digests of the source code of a manager's class, where that is a user's own, by name."""
+    return {f"code of the manager: {name}": digest for name, digest in sources_of(type(manager)).items()}
 
 
 class AbstractModelManager(ABC):

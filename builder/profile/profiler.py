@@ -17,16 +17,20 @@ import torch
 import torch.nn as nn
 
 from legodnn.builder.blocks import AutoBlockManager
-from legodnn.builder.distill.retrainer import trained_results
+from legodnn.builder.distill.results import FAILED, read_results, trained_stages
 from legodnn.builder.graph.resources import Resources, measure
-from legodnn.builder.managers.abstract import AbstractModelManager
+from legodnn.builder.managers.abstract import AbstractModelManager, manager_code
 from legodnn.builder.profile.frontier import frontier, uniform
 from legodnn.builder.profile.predictor import fit_predictor
 from legodnn.builder.profile.recording import Recording
 from legodnn.builder.profile.tables import Profile
+from legodnn.builder.workdir.files import load_json, save_json
 from legodnn.builder.workdir.progress import progress
-from legodnn.builder.workdir.stage import Stage, fingerprint, load_json, save_json
+from legodnn.builder.workdir.stage import Inputs, Stage
 from legodnn.shared.bundle.manifest import ORIGINAL
+
+PROFILE = "profile.json"
+"""The file of the stage."""
 
 
 class BlockProfiler:
@@ -41,7 +45,8 @@ class BlockProfiler:
         model_input_size: shape of the input with the batch dimension.
         device: where to measure.
         compositions: whole selections to measure for the predictor.
-        data_name: identifies the test data; under another name the profile is made again.
+        data_name: identifies the test data, by a text or by several with names; under others the profile is made
+            again.
     """
 
     def __init__(
@@ -55,17 +60,20 @@ class BlockProfiler:
         device: str | torch.device | None = None,
         *,
         compositions: int = 12,
-        data_name: str = "",
+        data_name: str | Inputs = "",
     ) -> None:
         del teacher_model, model_input_size, device  # the block manager has them; kept in the signature for callers
         self.blocks = block_manager
         self.manager = model_manager
         self.loader = test_loader
         self.compositions = compositions
-        self.trained = trained_stage(trained_blocks_dir)
-        shape = [field.name for field in fields(Profile)]
-        made_from = fingerprint(block_manager.fingerprint, self.trained.inputs, compositions, data_name, shape)
-        self.stage = Stage(Path(trained_blocks_dir) / "profile", made_from)
+        self.trained = Path(trained_blocks_dir)
+        self.settings = {
+            "profile.compositions": repr(compositions),
+            "profile's fields": ", ".join(field.name for field in fields(Profile)),
+            **manager_code(model_manager),
+            **({"data.test": data_name} if isinstance(data_name, str) else data_name),
+        }
 
     def profile_all_blocks(self) -> Profile:
         """Measure every variant and fit the predictor, or read the profile of a finished run.
@@ -73,19 +81,28 @@ class BlockProfiler:
         Raises `DataError` for a test loader that yields nothing or changes its order, `ModelError` for a teacher whose
         outputs are not finite, `WorkError` where training has not finished.
         """
-        if self.stage.done:
-            return Profile.from_plain(load_json(self.stage.path("profile.json")))
-        self.stage.begin()
-        results = [r for r in trained_results(self.trained) if r.method != "failed"]
+        trained = trained_stages(self.blocks, self.trained)
+        stage = self.stage([found.inputs for found in trained.values()])
+        if not stage.done:
+            with stage.making([PROFILE]):
+                save_json(stage.path(PROFILE), self._profile(trained).to_plain())
+        return Profile.from_plain(load_json(stage.path(PROFILE)))
+
+    def stage(self, trained: Sequence[Inputs]) -> Stage:
+        """The stage of the profile of descendants that were trained from these inputs, those of every variant."""
+        names = {name: None for inputs in trained for name in inputs}
+        together = {name: "; ".join(dict.fromkeys(inputs.get(name, "none") for inputs in trained)) for name in names}
+        return Stage(self.trained / "profile", {**together, **self.settings})
+
+    def _profile(self, trained: Mapping[str, Stage]) -> Profile:
         modules = {b: {ORIGINAL: self.blocks.folded[b]} for b in self.blocks.block_names}
-        for result in results:
-            modules[result.block][result.variant] = self.blocks.load(self.trained, result.block, result.variant)
+        for result in read_results(trained):
+            if result.method != FAILED:
+                module = self.blocks.load(trained[result.variant], result.block, result.variant)
+                modules[result.block][result.variant] = module
         table = self._resources(modules)
         self.blocks.arrange_weights(m for row in [*modules.values(), self.blocks.folded] for m in row.values())
-        profile = self._measure(modules, table)
-        save_json(self.stage.path("profile.json"), profile.to_plain())
-        self.stage.finish()
-        return profile
+        return self._measure(modules, table)
 
     def _resources(self, modules: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Resources]]:
         table: dict[str, dict[str, Resources]] = {}
@@ -127,8 +144,3 @@ class BlockProfiler:
         predictor = fit_predictor(teacher, [(m["distortion"], teacher - m["accuracy"]) for m in compositions])
         chance = self.manager.get_trivial_acc(self.loader)
         return Profile(teacher, loss, distortion, table, predictor, compositions, baseline, chance)
-
-
-def trained_stage(directory: str | Path) -> Stage:
-    """The finished training in a directory, whatever its settings were."""
-    return Stage(directory, Stage(directory, "").recorded_inputs)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,10 @@ def _table(path: Path) -> dict[str, Any]:
     return table
 
 
-_PATHS = (["model", "weights"], ["data", "train"], ["data", "test"])
+_OF_A_CALL = ("factory", "args", "kwargs", "version")
+"""The keys of a call's table."""
+
+_PATHS = (["model", "weights"], ["data", "train"], ["data", "test"], ["data", "validation"])
 """Keys whose values may be paths."""
 
 
@@ -166,7 +169,8 @@ class _Reader:
             return None
         call = values["factory"]
         given = {key: value for key, value in values.items() if key != "factory"}
-        return ModelSection(Call(call.factory, tuple(args), dict(kwargs)), **given)
+        whole = replace(call, args=tuple(args), kwargs=dict(kwargs), version=given.get("version") or "")
+        return ModelSection(whole, **given)
 
     def _unknown(self, key: str, known: Sequence[str]) -> None:
         # Only the last part is compared: all keys of a section have the first in common.
@@ -190,8 +194,8 @@ class _Reader:
             self.mistakes.append(f'{key}: "package.module:function" expected, not {value!r}')
             return None
         for name in table:
-            if name not in ("factory", "args", "kwargs"):
-                self._unknown(f"{key}.{name}", [f"{key}.{k}" for k in ("factory", "args", "kwargs")])
+            if name not in _OF_A_CALL:
+                self._unknown(f"{key}.{name}", [f"{key}.{k}" for k in _OF_A_CALL])
         module, colon, function = table["factory"].partition(":")
         if not colon or not module or not function:
             self.mistakes.append(f'{key}: "package.module:function" expected, not "{table["factory"]}"')
@@ -200,7 +204,8 @@ class _Reader:
         if not isinstance(args, list) or not isinstance(kwargs, Mapping):
             self.mistakes.append(f"{key}: args is a list and kwargs a table")
             return None
-        return Call(table["factory"], tuple(args), dict(kwargs))
+        version = self._text(f"{key}.version", table.get("version", ""))
+        return Call(table["factory"], tuple(args), dict(kwargs), version or "")
 
     def _data(self, key: str, value: Any) -> Call | None:
         """A call, or the path of a data set, alone or in the place of a factory."""
@@ -251,6 +256,12 @@ class _Reader:
             return None
         return tuple((first, second) for first, second in value)
 
+    def _text(self, key: str, value: Any) -> str | None:
+        if not isinstance(value, str):
+            self.mistakes.append(f"{key}: a text expected, not {value!r}")
+            return None
+        return value
+
     def _file(self, key: str, value: Any) -> Path | None:
         if not isinstance(value, str) or not value:
             self.mistakes.append(f"{key}: a file's path expected, not {value!r}")
@@ -276,8 +287,10 @@ _CHECKS: Mapping[str, _Check] = {
     "model.input": _numbers(1, 1 << 20, whole=True, many=True),
     "model.weights": _Reader._file,
     "model.inputs": _numbers(1, 64, whole=True),
+    "model.version": lambda r, k, v: r._text(k, v),
     "data.train": _Reader._data,
     "data.test": _Reader._data,
+    "data.validation": _Reader._data,
     "teacher.train": _Reader._call,
     "teacher.epochs": _numbers(1, 100_000, whole=True),
     "teacher.learning_rate": _numbers(1e-9, 1),

@@ -9,6 +9,7 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from torch import Tensor
 from torchvision import models
 
 from legodnn.builder.data.checked import CheckedLoader
+from legodnn.builder.data.files import FilesLoader
 from legodnn.builder.managers import AbstractModelManager
 from legodnn.builder.recipe.data import purposed
-from legodnn.builder.recipe.schema import DEFAULT_MANAGER, Call, Recipe
-from legodnn.builder.workdir.stage import read_tensors
+from legodnn.builder.recipe.schema import DATA_FILES, DEFAULT_MANAGER, Call, Recipe
+from legodnn.builder.workdir.files import read_tensors
 from legodnn.shared.errors import DataError, LegoError, ModelError, RecipeError, one_line
 from legodnn.shared.naming import few, hint
 
@@ -58,15 +60,30 @@ def teacher_training(recipe: Recipe) -> Callable[[nn.Module, CheckedLoader, Any]
     return train
 
 
-def build_loaders(recipe: Recipe, task: str) -> tuple[CheckedLoader, CheckedLoader]:
-    """The recipe's train and test loaders; the first batch of both is checked here, the others when they are read.
+TEST_SHARE = 0.2
+"""Share of the training data that is set aside for accuracy where no test data are named. Not tuned."""
 
-    ``task`` is the model manager's: it says what a data set in files is read as.
+
+@dataclass(frozen=True)
+class Loaders:
+    """The loaders of a recipe; ``validation`` is None where a part of the training data is to be set aside for it."""
+
+    train: CheckedLoader
+    test: CheckedLoader
+    validation: CheckedLoader | None
+
+
+def build_loaders(recipe: Recipe, task: str, seed: int = 0) -> Loaders:
+    """The recipe's loaders; the first batch of each is checked here, the others when they are read.
+
+    ``task`` is the model manager's: it says what a data set in files is read as. Such a data set without test data is
+    divided by the seed, which is said on stderr.
 
     Raises `RecipeError` where they are not named, `DataError` where they yield nothing, or what does not fit the
     network.
     """
-    calls = {"train": recipe.data.train, "test": recipe.data.test}
+    divided = is_divided(recipe)
+    calls = {"train": recipe.data.train, "test": recipe.data.train if divided else recipe.data.test}
     missing = [
         f'data.{key}: missing; write {key} = "package.module:function", a function that returns a loader, '
         "or the path of a data set"
@@ -77,14 +94,39 @@ def build_loaders(recipe: Recipe, task: str) -> tuple[CheckedLoader, CheckedLoad
         missing.append(f"manager: missing; {DEFAULT_MANAGER} runs networks of one input, not {recipe.model.inputs}")
     if missing:
         raise RecipeError(missing)
-    train, test = (
-        _loader(f"data.{key}", purposed(f"data.{key}", call, recipe, task), recipe)
+    if recipe.data.validation is not None:
+        calls["validation"] = recipe.data.validation
+    made = {
+        key: _loader(f"data.{key}", purposed(f"data.{key}", call, recipe, task), recipe)
         for key, call in calls.items()
         if call is not None
-    )
-    for loader in (train, test):
+    }
+    if divided:
+        made["train"], made["test"] = _divided(made["train"], made["test"], seed)
+    for loader in made.values():
         next(iter(loader))
-    return train, test
+    return Loaders(made["train"], made["test"], made.get("validation"))
+
+
+def is_divided(recipe: Recipe) -> bool:
+    """Whether the recipe's training data are divided into training and test data: they are files, and no others are
+    named."""
+    train = recipe.data.train
+    return recipe.data.test is None and train is not None and train.factory == DATA_FILES
+
+
+def _divided(train: CheckedLoader, test: CheckedLoader, seed: int) -> tuple[CheckedLoader, CheckedLoader]:
+    """Two loaders of the same data set, each with the part of it that is its own."""
+    learning, judging = train.loader, test.loader
+    assert isinstance(learning, FilesLoader), "only data in files are divided"
+    assert isinstance(judging, FilesLoader), "only data in files are divided"
+    count = len(learning.dataset.examples)
+    if count < 2:
+        raise DataError(f"data.test: missing, and {count} example in data.train cannot be divided; name data.test")
+    drawn = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
+    held = max(1, round(TEST_SHARE * count))
+    print(f"data.test: not named; {held:,} of the {count:,} examples in data.train are set aside", file=sys.stderr)
+    return train.around(learning.part(sorted(drawn[held:]))), test.around(judging.part(sorted(drawn[:held])))
 
 
 def _loader(key: str, call: Call, recipe: Recipe) -> CheckedLoader:
@@ -116,7 +158,7 @@ def _named(key: str, call: Call, folder: Path) -> Any:
     module_name, _, path = call.factory.partition(":")
     if module_name == "torchvision":
         return _of_torchvision(key, path)
-    _look_first_in(folder)
+    look_first_in(folder)
     try:
         with contextlib.redirect_stdout(sys.stderr):
             importlib.import_module(module_name)
@@ -144,7 +186,7 @@ def _of_torchvision(key: str, name: str) -> Any:
     return functools.partial(builder, weights_backbone=None) if "weights_backbone" in takes else builder
 
 
-def _look_first_in(folder: Path) -> None:
+def look_first_in(folder: Path) -> None:
     """Put the recipe's own folder first on the import path, and leave it there: loaders may import more when they are
     read."""
     if sys.path[:1] != [str(folder)]:

@@ -26,11 +26,12 @@ FUNCTION = re.compile(r"[\w.]+:[\w.]+")
 
 @dataclass(frozen=True)
 class Call:
-    """Something to call: ``package.module:function`` with its arguments."""
+    """Something to call: ``package.module:function`` with its arguments. Another ``version`` makes it another call."""
 
     factory: str
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class ModelSection:
     its factory gave it."""
     inputs: int = 1
     """How many inputs of that shape the network takes."""
+    version: str = ""
+    """Another text makes the factory another one: for what its source code does not show, such as a file it reads."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,11 @@ class DataSection:
     train: Call | None = None
     """The loader to learn from, or the path of a data set. Required to build. Distillation uses no labels."""
     test: Call | None = None
-    """The loader that accuracy is measured on, or the path of a data set. Required to build."""
+    """The loader that accuracy is measured on, or the path of a data set. Required to build, but for data in files:
+    without it, a fifth of the training data is set aside, by the seed."""
+    validation: Call | None = None
+    """The loader, or the path of a data set, that the steps of distillation are compared on. Without it, 8 % of the
+    training data are set aside."""
 
 
 @dataclass(frozen=True)

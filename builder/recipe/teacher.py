@@ -8,12 +8,18 @@ import torch
 import torch.nn as nn
 
 from legodnn.builder.data.checked import CheckedLoader
-from legodnn.builder.recipe.data import described
-from legodnn.builder.recipe.resolve import build_model, teacher_training
+from legodnn.builder.graph.identity import digest_of_tensors
+from legodnn.builder.recipe.inputs import call_inputs, data_inputs
+from legodnn.builder.recipe.resolve import is_divided, teacher_training
 from legodnn.builder.recipe.schema import Recipe
 from legodnn.builder.teach.settings import Settings
+from legodnn.builder.workdir.files import load_tensors, save_tensors
 from legodnn.builder.workdir.seeds import set_random_seed
-from legodnn.builder.workdir.stage import Stage, fingerprint, load_tensors, save_tensors
+from legodnn.builder.workdir.stage import Stage
+from legodnn.builder.workdir.versions import versions
+
+WEIGHTS, PARTIAL = "teacher.pt", "partial.pt"
+"""The files of the stage: the trained weights, and the state of an interrupted training."""
 
 
 def needs_training(recipe: Recipe) -> bool:
@@ -21,28 +27,37 @@ def needs_training(recipe: Recipe) -> bool:
     return recipe.model.weights is None and recipe.teacher.train is not None
 
 
-def trained_teacher(recipe: Recipe, train: CheckedLoader, work: Path, device: str, seed: int) -> nn.Module:
-    """The recipe's teacher in eval mode on the CPU; where the recipe says how it is trained and gives no weights, with
-    those in ``work``, trained now if they are not there.
+def teacher_stage(recipe: Recipe, untrained: nn.Module, work: Path, device: str, seed: int) -> Stage:
+    """The stage of the recipe's teacher, from the network before its training."""
+    section = recipe.teacher
+    inputs = {
+        **versions(),
+        **call_inputs("model.factory", recipe.model.factory, recipe.folder),
+        "weights that the factory gives": digest_of_tensors(untrained.state_dict()),
+        **call_inputs("teacher.train", section.train, recipe.folder),
+        "teacher.epochs": repr(section.epochs),
+        "teacher.learning_rate": repr(section.learning_rate),
+        **data_inputs("data.train", recipe.data.train, recipe),
+        "data.test": "set aside from data.train" if is_divided(recipe) else "named",
+        "seed": repr(seed),
+        "device": torch.device(device).type,
+    }
+    return Stage(work, inputs)
+
+
+def trained_teacher(recipe: Recipe, untrained: nn.Module, stage: Stage, train: CheckedLoader, device: str) -> nn.Module:
+    """The network with the weights in the stage, trained now if they are not there; in eval mode on the CPU.
 
     Raises `ModelError`, `RecipeError`, `DataError`, `WorkError`.
     """
-    set_random_seed(seed)
-    model = build_model(recipe)
-    if not needs_training(recipe):
-        return model
-    section = recipe.teacher
-    settings = [section.epochs, section.learning_rate, repr(section.train), described(recipe.data.train), seed]
-    stage = Stage(work, fingerprint(settings, model.state_dict()))
     if not stage.done:
-        stage.begin()
-        target = torch.device(device)
-        model.to(target)
-        partial = stage.path("partial.pt")
-        how = Settings(section.epochs, section.learning_rate, target, seed, partial)
-        teacher_training(recipe)(model, train, how)
-        save_tensors(stage.path("teacher.pt"), model.cpu().state_dict())
-        stage.finish()
-        partial.unlink(missing_ok=True)
-    model.load_state_dict(load_tensors(stage.path("teacher.pt")))
-    return model.cpu().eval()
+        with stage.making([WEIGHTS, PARTIAL]):
+            partial, seed = stage.path(PARTIAL), int(stage.inputs["seed"])
+            target = torch.device(device)
+            how = Settings(recipe.teacher.epochs, recipe.teacher.learning_rate, target, seed, partial)
+            set_random_seed(seed)
+            teacher_training(recipe)(untrained.to(target), train, how)
+            save_tensors(stage.path(WEIGHTS), untrained.cpu().state_dict())
+            partial.unlink(missing_ok=True)
+    untrained.load_state_dict(load_tensors(stage.path(WEIGHTS)))
+    return untrained.cpu().eval()

@@ -29,7 +29,7 @@ HEADLINE = 0.4
 
 FUNCTIONS = (
     words.large, words.percent, words.points, words.selection_line, words.share_of, words.signed_points, words.sizes,
-    count, few, figures.key_symbol, format_bytes, format_seconds,
+    count, few, tables.how_made, figures.key_symbol, format_bytes, format_seconds,
 )  # fmt: skip
 """What templates can call, by the name it has in Python."""
 

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.bundle.export import prepare
+from legodnn.builder.distill.results import trained_stages
 from legodnn.builder.graph.run import Composition, compose
 from legodnn.builder.graph.torchscript import trace
-from legodnn.builder.profile.profiler import trained_stage
 from legodnn.builder.workdir.progress import progress
 from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.errors import ModelError, one_line
@@ -59,7 +59,7 @@ def time_selections(
 class _Stopwatch:
     def __init__(self, blocks: AutoBlockManager, trained: Path, precision: str) -> None:
         self.blocks = blocks
-        self.trained = trained_stage(trained)
+        self.trained = trained_stages(blocks, trained)
         self.precision = precision
         self.samples = [x.cpu() for x in blocks.samples]
         self.prepared: dict[tuple[str, str], nn.Module] = {}
@@ -102,8 +102,9 @@ class _Stopwatch:
     def _module(self, segment: str, variant: str) -> nn.Module:
         key = (segment, variant)
         if key not in self.prepared:
-            blocks = self.blocks
-            found = blocks.folded[segment] if variant == ORIGINAL else blocks.load(self.trained, segment, variant)
+            found: nn.Module = self.blocks.folded[segment]
+            if variant != ORIGINAL:
+                found = self.blocks.load(self.trained[variant], segment, variant)
             self.prepared[key] = prepare(found, self.precision)
         return self.prepared[key]
 

@@ -11,7 +11,7 @@ import torch
 import torchvision
 
 from legodnn.builder.blocks import AutoBlockManager
-from legodnn.builder.distill.retrainer import Result
+from legodnn.builder.distill.results import Result
 from legodnn.builder.graph.resources import Resources
 from legodnn.builder.plan.plan import Plan
 from legodnn.builder.profile.tables import Profile

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 
-from legodnn.builder.distill.retrainer import Result
+from legodnn.builder.distill.results import FAILED, Result
 from legodnn.builder.graph.resources import Resources
 from legodnn.builder.report.selections import Point, Selections
 from legodnn.builder.report.summary import BuildSummary
@@ -63,11 +63,18 @@ def losses(build: BuildSummary) -> Losses:
     """Accuracy lost and distortion of every variant."""
     distortion = build.profile.distortion
     variants = list(dict.fromkeys(v for row in distortion.values() for v in row if v != ORIGINAL))
-    failed = {r.variant for r in build.results if r.method == "failed"}
+    failed = {r.variant for r in build.results if r.method == FAILED}
     variants += sorted(failed - set(variants))
     results = {(r.block, r.variant): r for r in build.results}
     rows = {b: [_cell(build, b, v, results.get((b, v))) for v in variants] for b in distortion}
     return Losses([*map(short_variant, variants)], rows)
+
+
+def how_made(result: Result) -> str:
+    """By which step a descendant was made, or why it was left out."""
+    if result.method == FAILED:
+        return result.reason
+    return f"{result.method}, error on the validation split {result.error:.3g}"
 
 
 def _cell(build: BuildSummary, block: str, variant: str, result: Result | None) -> Cell:

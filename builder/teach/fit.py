@@ -11,8 +11,9 @@ from torch import Tensor
 
 from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.teach.settings import Settings
+from legodnn.builder.workdir.files import load_tensors, save_tensors
 from legodnn.builder.workdir.progress import progress
-from legodnn.builder.workdir.stage import load_tensors, save_tensors
+from legodnn.builder.workdir.seeds import seed_epoch
 from legodnn.shared.errors import ModelError
 
 WEIGHT_DECAY = 1e-4
@@ -52,8 +53,8 @@ def run_epochs(
 ) -> None:
     """Call ``begin`` with the number of every epoch, and ``step`` with every batch of it.
 
-    The state of all ``parts`` is saved after each epoch, and torch is seeded with the seed and the epoch before each,
-    so that an interrupted training ends with the same weights. Raises `WorkError` for a damaged checkpoint.
+    The state of all ``parts`` is saved after each epoch, and everything random is seeded anew before each, so
+    that an interrupted training ends with the same weights. Raises `WorkError` for a damaged checkpoint.
     """
     first = 0
     if settings.checkpoint.exists():
@@ -63,7 +64,7 @@ def run_epochs(
         first = saved["epoch"]
     with progress("teacher", max(0, settings.epochs - first) * len(loader)) as bar:
         for epoch in range(first, settings.epochs):
-            torch.manual_seed(settings.seed * 10_007 + epoch)
+            seed_epoch(loader, settings.seed, epoch)
             begin(epoch)
             for batch in loader:
                 step(batch)

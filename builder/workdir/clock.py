@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from legodnn.builder.workdir.stage import Stage
 
@@ -34,15 +33,20 @@ class Clock:
         yield
         self.stages.append(StageTime(name, time.monotonic() - started))
 
-    def stored(self, name: str, directory: Path) -> None:
-        """Record the time of a stage in a work directory: that of this run, or of the run that made its results."""
-        run = Stage(directory, "").finished_by
-        if run is None:
+    def stored(self, name: str, stages: Iterable[Stage]) -> None:
+        """Record the time of stages that are made together: that of this run, or of the run that made their results."""
+        found = [stage.finished_by for stage in stages]
+        runs = [run for run in found if run is not None]
+        if not runs:
             self.stages.append(StageTime(name, None, "taken from before; its time is not known"))
             return
+        mine = [run for run in runs if run.ended >= self.started]
         notes = []
-        if run.ended < self.started:
-            notes.append(f"taken from before: made on {time.strftime('%Y-%m-%d %H:%M', time.localtime(run.ended))}")
-        if run.resumed:
+        if not mine:
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(max(run.ended for run in runs)))
+            notes.append(f"taken from before: made on {when}")
+        elif len(mine) < len(found):
+            notes.append(f"{len(found) - len(mine)} of {len(found)} parts taken from before")
+        if any(run.resumed for run in mine or runs):
             notes.append("went on from an interrupted run, whose time is not counted")
-        self.stages.append(StageTime(name, run.seconds, "; ".join(notes)))
+        self.stages.append(StageTime(name, max(run.seconds for run in mine or runs), "; ".join(notes)))

@@ -1,43 +1,25 @@
-"""The work directory: results written atomically, valid for one fingerprint of their inputs."""
+"""`Stage`: a directory with one result of a build, and the inputs that it was made from."""
 
 from __future__ import annotations
 
-import hashlib
-import io
+import contextlib
 import json
-import shutil
 import time
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from legodnn.builder.workdir.claim import LOCK, Claim
 from legodnn.shared.errors import WorkError
 from legodnn.shared.files import atomic_write
 
-_MARK = "stage.json"
+MARK = "stage.json"
+"""The file in a stage's directory that says what it was made from, which files are ours, and whether it is done."""
 
-
-def fingerprint(*parts: Any) -> str:
-    """A hash of plain values (anything JSON can hold) and of mappings from names to tensors."""
-    digest = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, Mapping) and any(isinstance(v, Tensor) for v in part.values()):
-            for name, value in part.items():
-                digest.update(f"{name}:{value.dtype}:{tuple(value.shape)}".encode())
-                digest.update(tensor_bytes(value))
-        else:
-            digest.update(json.dumps(part, sort_keys=True, default=str).encode())
-    return digest.hexdigest()
-
-
-def tensor_bytes(value: Tensor) -> bytes:
-    """The tensor's elements in order, as they lie in memory."""
-    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+Inputs = Mapping[str, str]
+"""All that determines a result: a short text or a digest for every name, which is a recipe's key where it has one."""
 
 
 @dataclass(frozen=True)
@@ -51,43 +33,53 @@ class Run:
 
 
 class Stage:
-    """A directory that holds one stage's results for one fingerprint of its inputs."""
+    """A directory that holds one stage's result for one set of inputs.
 
-    def __init__(self, directory: str | Path, inputs: str) -> None:
+    Only files that the mark names are ever removed, and a directory that has files but no mark is refused.
+    """
+
+    def __init__(self, directory: str | Path, inputs: Inputs) -> None:
         self.directory = Path(directory)
-        self.inputs = inputs
-        self._started = time.monotonic()
-        self._resumed = False
+        self.inputs = dict(inputs)
 
-    def begin(self) -> None:
-        """Make the directory; delete results of other inputs. Raises `WorkError` where it cannot be made."""
-        self._started = time.monotonic()
-        self._resumed = self._mark().get("inputs") == self.inputs
-        if self._resumed:
-            return
-        try:
-            if (self.directory / _MARK).exists():
-                shutil.rmtree(self.directory)
-            self.directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise WorkError(f"{self.directory}: cannot be used as a work directory: {error.strerror}") from error
-        self._write({"inputs": self.inputs, "done": False})
+    @contextmanager
+    def making(self, files: Sequence[str]) -> Iterator[None]:
+        """A context in which the result is made, by this process alone; leaving it without an exception finishes it.
+
+        ``files`` are the names of all files that may be written, relative to the directory. The result of other inputs
+        is removed first; what an interrupted run made of the same ones is kept. Raises `WorkError` for a directory that
+        cannot be used, has files of others, or is in use.
+        """
+        started = time.monotonic()
+        self._make_directory()
+        with Claim(self.directory):
+            mark = self._mark()
+            resumed = mark.get("inputs") == self.inputs
+            if not resumed:
+                self._remove(mark.get("files", ()))
+            self._write({"inputs": self.inputs, "files": sorted(files), "done": False})
+            yield
+            run = Run(time.monotonic() - started, resumed, time.time())
+            self._write({"inputs": self.inputs, "files": sorted(files), "done": True, "run": vars(run)})
 
     @property
     def done(self) -> bool:
-        """Whether the stage has finished for these inputs."""
+        """Whether the result is there, made from these inputs."""
         mark = self._mark()
         return mark.get("inputs") == self.inputs and mark.get("done") is True
 
     @property
-    def recorded_inputs(self) -> str:
-        """The fingerprint the directory's present content was made from; empty where there is none."""
-        return str(self._mark().get("inputs", ""))
+    def recorded_inputs(self) -> dict[str, str]:
+        """The inputs that the directory's present content was made from; empty where there is none."""
+        found: dict[str, str] = self._mark().get("inputs", {})
+        return found
 
-    def finish(self) -> None:
-        """Mark the stage as finished, with the time since `begin`."""
-        run = Run(time.monotonic() - self._started, self._resumed, time.time())
-        self._write({"inputs": self.inputs, "done": True, "run": vars(run)})
+    def changes(self) -> list[str] | None:
+        """The names of the inputs that differ from those of the content; None where there is no content."""
+        before = self.recorded_inputs
+        if not before:
+            return None
+        return [name for name in {**self.inputs, **before} if before.get(name) != self.inputs.get(name)]
 
     @property
     def finished_by(self) -> Run | None:
@@ -96,57 +88,48 @@ class Stage:
         return Run(**run) if run else None
 
     def require(self, command: str) -> None:
-        """Raise `WorkError` unless the stage has finished for these inputs; ``command`` would make it."""
+        """Raise `WorkError` unless the result is there for these inputs; ``command`` would make it."""
         if not self.done:
-            raise WorkError(f"{self.directory}: nothing finished here for these settings; run {command}")
+            changed = ", ".join(self.changes() or ())
+            why = f"made from something else ({changed})" if changed else "nothing finished here"
+            raise WorkError(f"{self.directory}: {why}; run {command}")
 
     def path(self, *parts: str) -> Path:
         """A file of the stage."""
         return self.directory.joinpath(*parts)
 
+    def _make_directory(self) -> None:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            foreign = not self.path(MARK).exists() and _first_foreign(self.directory)
+        except OSError as error:
+            raise WorkError(f"{self.directory}: cannot be used as a work directory: {error.strerror}") from error
+        if foreign:
+            raise WorkError(f"{self.directory}: has files that no build wrote ({foreign}); name another directory")
+
+    def _remove(self, files: Iterable[str]) -> None:
+        """Remove files of the directory, by their relative names, and folders that are empty then."""
+        for name in files:
+            path = self.path(name)
+            if path.resolve().is_relative_to(self.directory.resolve()):
+                path.unlink(missing_ok=True)
+                if path.parent != self.directory:
+                    with contextlib.suppress(OSError):  # missing, or not empty
+                        path.parent.rmdir()
+
     def _mark(self) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads((self.directory / _MARK).read_text())
-        except (OSError, ValueError):
+            found = json.loads(self.path(MARK).read_text(encoding="utf-8"))
+        except FileNotFoundError:
             return {}
-        return found
+        except (OSError, ValueError) as error:
+            raise WorkError(f"{self.path(MARK)}: damaged; delete the directory to start afresh") from error
+        return found if isinstance(found, dict) and isinstance(found.get("inputs"), dict) else {}
 
     def _write(self, mark: Mapping[str, Any]) -> None:
-        atomic_write(self.directory / _MARK, json.dumps(mark).encode())
+        atomic_write(self.path(MARK), json.dumps(mark, indent=1).encode())
 
 
-def save_tensors(path: Path, content: Any) -> None:
-    """Write tensors and plain values in nested dicts and lists."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    atomic_write(path, buffer.getvalue())
-
-
-def read_tensors(path: Path) -> Any:
-    """What a file of tensors and plain values holds, on the CPU; no code in it is run."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="TypedStorage is deprecated")  # torch 2.1 warns of its own doing
-        return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def load_tensors(path: Path) -> Any:
-    """The content that `save_tensors` wrote. Raises `WorkError` for a file that is missing or damaged."""
-    try:
-        return read_tensors(path)
-    except Exception as error:
-        raise WorkError(f"{path}: missing or damaged; delete the work directory to start afresh") from error
-
-
-def save_json(path: Path, content: Any) -> None:
-    """Write plain values as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, json.dumps(content, indent=1, sort_keys=True).encode())
-
-
-def load_json(path: Path) -> Any:
-    """The content that `save_json` wrote. Raises `WorkError` for a file that is missing or damaged."""
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise WorkError(f"{path}: missing or damaged; delete the work directory to start afresh") from error
+def _first_foreign(directory: Path) -> str | None:
+    """The name of a file that is not of a claim; None where there is none."""
+    return next((p.name for p in sorted(directory.iterdir()) if LOCK not in p.name), None)

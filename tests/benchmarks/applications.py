@@ -194,7 +194,7 @@ def held_out(case: Case, settings: Sequence[str]) -> list[Any]:
     if case.recipe == "image-classification":
         split = [f"{data}.first=2000", f"{data}.last={2000 + case.held_out}"]
     recipe: Recipe = load_recipe(case.recipe, [*settings, *split, "data.train.kwargs.count=128"])
-    return list(build_loaders(recipe, build_manager(recipe).task)[1])
+    return list(build_loaders(recipe, build_manager(recipe).task).test)
 
 
 def judged(network: Network, loader: Sequence[Any]) -> dict[str, Any]:

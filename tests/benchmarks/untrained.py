@@ -12,10 +12,11 @@ import torch
 def untrained_bundle(blocks: Any, folder: Path) -> Path:
     """A bundle of every block's untrained descendants, whose self-test holds a random mixed selection."""
     from legodnn.builder.bundle.packing import BundleOptions, pack
-    from legodnn.builder.distill.retrainer import Result
+    from legodnn.builder.distill.results import RESULTS, Result
     from legodnn.builder.graph import resources
     from legodnn.builder.profile.tables import Profile
-    from legodnn.builder.workdir.stage import Stage, save_json, save_tensors
+    from legodnn.builder.workdir.files import save_json, save_tensors
+    from legodnn.builder.workdir.stage import Stage
     from legodnn.shared.bundle.manifest import Predictor
 
     variants = blocks.descendant_names
@@ -23,16 +24,14 @@ def untrained_bundle(blocks: Any, folder: Path) -> Path:
         segment.name: {"original": resources.measure(blocks.folded[segment.name], blocks.example_inputs(segment.name))}
         for segment in blocks.graph.segments
     }
-    stage = Stage(folder / "trained", "untrained")
-    stage.begin()
-    for block in blocks.block_names:
-        for variant in variants:
-            module = blocks.derive(block, variant).module
-            save_tensors(stage.path(block, f"{variant}.pt"), module.state_dict())
-            table[block][variant] = resources.measure(module, blocks.example_inputs(block))
-    results = [vars(Result(b, v, "untrained", 0.0)) for b in blocks.block_names for v in variants]
-    save_json(stage.path("results.json"), results)
-    stage.finish()
+    for variant in variants:
+        stage = Stage(folder / "trained" / variant, blocks.inputs_of(variant))
+        with stage.making([RESULTS, *(f"{block}.pt" for block in blocks.block_names)]):
+            for block in blocks.block_names:
+                module = blocks.derive(block, variant).module
+                save_tensors(stage.path(f"{block}.pt"), module.state_dict())
+                table[block][variant] = resources.measure(module, blocks.example_inputs(block))
+            save_json(stage.path(RESULTS), [vars(Result(b, variant, "untrained", 0.0)) for b in blocks.block_names])
     choose = random.Random(0)
     mixed = {b: choose.choice(["original", *variants]) for b in blocks.block_names}
     if "sparsity" not in "".join(mixed.values()):

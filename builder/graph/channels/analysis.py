@@ -17,7 +17,7 @@ from legodnn.builder.graph.channels.map import (
     reason_of,
     refuse,
 )
-from legodnn.builder.graph.channels.rules import rule_for
+from legodnn.builder.graph.channels.rules import is_own, rule_for
 from legodnn.builder.graph.cuts import within
 from legodnn.builder.graph.values import metadata
 
@@ -60,6 +60,8 @@ def _follow(channels: ChannelMap, node: fx.Node, layer: nn.Module | None) -> Tag
         refuse(channels, node, "operation not known to the analysis")
         return None
     tag = rule(channels, node, layer)
+    if tag is None and is_own(rule):
+        refuse(channels, node, "its rule does not follow the channels")
     if tag is not None and metadata(node).is_tensor:
         shape = metadata(node).shape
         if max(tag.axes, default=-1) >= len(shape) or tuple(shape[axis] for axis in tag.axes) != tag.ids.shape:

@@ -56,6 +56,16 @@ def channel_rule(*operations: Any) -> Callable[[Rule], Rule]:
     return register
 
 
+def own_rules() -> list[Rule]:
+    """The rules that users registered, each once."""
+    return [rule for rule in dict.fromkeys(_RULES.values()) if is_own(rule)]
+
+
+def is_own(rule: Rule) -> bool:
+    """Whether a user registered the rule. Where it returns None, nothing that enters the operation is prunable."""
+    return rule.__module__.partition(".")[0] != "legodnn"
+
+
 def is_known_whole(layer: nn.Module) -> bool:
     """Whether a user registered a rule for this kind of module, so that the tracer keeps it whole."""
     return not _KINDS_OF_USERS.isdisjoint(type(layer).__mro__)

@@ -6,13 +6,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from legodnn.builder import AutoBlockManager, BlockProfiler, BlockRetrainer, BundleOptions, CommonModelManager, pack
 from legodnn.builder.bundle.export import export, prepare
-from legodnn.builder.distill import retrainer
-from legodnn.builder.distill.retrainer import trained_results
+from legodnn.builder.distill import results as results_module
+from legodnn.builder.distill.results import read_results, trained_stages
 from legodnn.builder.graph.run import compose
 from legodnn.builder.managers import AbstractModelManager
 from legodnn.builder.profile import recording as recording_module
 from legodnn.builder.profile.predictor import fit_predictor
-from legodnn.builder.profile.profiler import trained_stage
 from legodnn.builder.profile.tables import Profile
 from legodnn.runtime import Network
 from legodnn.shared.bundle.reader import BundleReader
@@ -41,6 +40,11 @@ def trained(tmp_path_factory):
     return blocks, folder
 
 
+def load(trained, block, variant):
+    blocks, folder = trained
+    return blocks.load(trained_stages(blocks, folder / "trained")[variant], block, variant)
+
+
 def profiler(trained, test_loader=None, **kwargs):
     blocks, folder = trained
     data = loader() if test_loader is None else test_loader
@@ -55,7 +59,7 @@ def profile(trained):
 
 
 def test_every_variant_is_judged_as_if_run_by_itself(trained, profile):
-    blocks, folder = trained
+    blocks, _ = trained
     teacher = compose(blocks.graph, blocks.folded, {})
     x = torch.cat([x for x, _ in loader()])
     with torch.no_grad():
@@ -63,7 +67,7 @@ def test_every_variant_is_judged_as_if_run_by_itself(trained, profile):
     assert profile.teacher_accuracy == blocks.model_manager.get_model_acc(teacher, loader(), "cpu")
     for block in blocks.block_names:
         for variant in blocks.descendant_names:
-            module = blocks.load(trained_stage(folder / "trained"), block, variant)
+            module = load(trained, block, variant)
             alone = compose(blocks.graph, blocks.folded, {block: module})
             accuracy = blocks.model_manager.get_model_acc(alone, loader(), "cpu")
             with torch.no_grad():
@@ -73,10 +77,10 @@ def test_every_variant_is_judged_as_if_run_by_itself(trained, profile):
 
 
 def test_costs_are_relative_to_the_variance_within_batches(trained, profile):
-    blocks, folder = trained
+    blocks, _ = trained
     teacher = compose(blocks.graph, blocks.folded, {})
     block, variant = blocks.block_names[0], blocks.descendant_names[0]
-    module = blocks.load(trained_stage(folder / "trained"), block, variant)
+    module = load(trained, block, variant)
     alone = compose(blocks.graph, blocks.folded, {block: module})
     squared = variance = 0.0
     with torch.no_grad():
@@ -88,10 +92,10 @@ def test_costs_are_relative_to_the_variance_within_batches(trained, profile):
 
 
 def test_the_uniform_baseline_is_measured_and_the_predictor_does_not_see_it(trained, profile):
-    blocks, folder = trained
+    blocks, _ = trained
     assert [set(row["selection"].values()) for row in profile.uniform] == [{v} for v in blocks.descendant_names]
     for row in profile.uniform:
-        modules = {b: blocks.load(trained_stage(folder / "trained"), b, v) for b, v in row["selection"].items()}
+        modules = {b: load(trained, b, v) for b, v in row["selection"].items()}
         whole = compose(blocks.graph, blocks.folded, modules)
         assert row["accuracy"] == blocks.model_manager.get_model_acc(whole, loader(), "cpu")
     losses = [(row["distortion"], profile.teacher_accuracy - row["accuracy"]) for row in profile.compositions]
@@ -194,9 +198,9 @@ def test_what_runs_on_the_device_is_what_was_trained(trained, profile, tmp_path,
         assert all(result.passed for result in opened.self_test())
         for variant in ["original", *blocks.descendant_names]:
             selection = dict.fromkeys(blocks.block_names, variant)
-            stage, modules = trained_stage(folder / "trained"), dict(blocks.folded)
+            modules = dict(blocks.folded)
             if variant != "original":
-                modules.update({b: blocks.load(stage, b, variant) for b in blocks.block_names})
+                modules.update({b: load(trained, b, variant) for b in blocks.block_names})
             opened.select(selection)
             with torch.no_grad():
                 wanted = compose(blocks.graph, blocks.folded, modules)(x)
@@ -268,8 +272,8 @@ def test_exporting_depends_on_nothing_traced_before(trained):
 def test_a_descendant_that_failed_is_left_out_of_the_bundle_and_named(trained, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     blocks, folder = trained
-    errors = [r.error for r in trained_results(trained_stage(folder / "trained"))]
-    monkeypatch.setattr(retrainer, "USELESS", sorted(errors)[len(errors) // 2])
+    errors = [r.error for r in read_results(trained_stages(blocks, folder / "trained"))]
+    monkeypatch.setattr(results_module, "USELESS", sorted(errors)[len(errors) // 2])
     results = BlockRetrainer(
         blocks.teacher, blocks, blocks.model_manager, folder / "compressed", tmp_path / "trained", 1, loader(), seed=0
     ).train_all_blocks()

@@ -1,7 +1,12 @@
 """Files are whole or not there; commands end with a reason and a status."""
 
 import os
+import platform
+import re
+import subprocess
+import sys
 import tempfile
+import threading
 
 import pytest
 
@@ -45,10 +50,32 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path):
 
 
 def test_what_a_killed_run_left_is_cleared_away(tmp_path):
-    (tmp_path / ".x.123.part").write_bytes(b"half")
-    (tmp_path / ".y.123.part").write_bytes(b"another's")
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    here = re.sub(r"[^\w-]", "-", platform.node())
+    left = f".x.{here}.{gone.pid}.1.part"
+    others = {f".y.{here}.{gone.pid}.1.part", f".x.{here}.{os.getpid()}.1.part", f".x.elsewhere.{gone.pid}.1.part"}
+    for name in {left, *others}:
+        (tmp_path / name).write_bytes(b"half")
     atomic_write(tmp_path / "x", b"new")
-    assert sorted(os.listdir(tmp_path)) == [".y.123.part", "x"]
+    assert set(os.listdir(tmp_path)) == {"x", *others}
+
+
+def test_two_threads_that_write_one_file_do_not_meet(tmp_path):
+    both = threading.Barrier(2)
+
+    def parts(value):
+        yield value
+        both.wait(10)
+        yield value
+
+    threads = [threading.Thread(target=atomic_write, args=(tmp_path / "x", parts(value))) for value in (b"a", b"b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (tmp_path / "x").read_bytes() in (b"aa", b"bb")
+    assert os.listdir(tmp_path) == ["x"]
 
 
 def fails_with(error):

@@ -18,7 +18,8 @@ from legodnn.builder.managers import (
     TaskManager,
 )
 from legodnn.builder.pipeline import build
-from legodnn.builder.recipe.data import described, with_labels
+from legodnn.builder.recipe.data import with_labels
+from legodnn.builder.recipe.inputs import data_inputs
 from legodnn.builder.recipe.load import load_recipe
 from legodnn.builder.recipe.resolve import build_loaders, build_manager
 from legodnn.builder.recipe.schema import DATA_FILES, Call
@@ -77,7 +78,8 @@ def test_labels_come_from_the_data_where_the_recipe_has_none(folder, photos):
 
 def test_a_path_becomes_checked_loaders(folder, photos, capsys):
     paths = [f"data.train={photos}", f"data.test={photos}", "data.train.kwargs.batch=7"]
-    train, test = build_loaders(with_labels(load_recipe(str(folder.recipe), paths), IMAGES), IMAGES)
+    loaders = build_loaders(with_labels(load_recipe(str(folder.recipe), paths), IMAGES), IMAGES)
+    train, test = loaders.train, loaders.test
     images, labels = next(iter(test))
     assert images.shape == (19, 3, 8, 8)
     assert labels.tolist() == [0] * 4 + [1] * 5 + [2] * 5 + [3] * 5
@@ -102,17 +104,20 @@ def test_data_that_do_not_fit_are_refused_in_one_line(folder, photos, overrides,
     assert "\n" not in str(refusal.value)
 
 
-def test_results_of_other_data_are_not_taken_for_those_of_these(photos):
+def described(folder, call):
+    return data_inputs("data.train", call, load_recipe(str(folder.recipe)))
+
+
+def test_results_of_other_data_are_not_taken_for_those_of_these(folder, photos):
     call = Call(DATA_FILES, (), {"path": str(photos)})
-    before = described(call)
-    assert described(call) == before
+    before = described(folder, call)
+    assert described(folder, call) == before
     edited = photos / "bee" / "1.png"
     edited.write_bytes(bytes(reversed(edited.read_bytes())))
-    after = described(call)
+    after = described(folder, call)
     assert after != before
     (photos / "bee" / "0.png").unlink()
-    assert described(call) not in (before, after)
-    assert described(Call("parts:batches")) == repr(Call("parts:batches"))
+    assert described(folder, call) not in (before, after)
 
 
 def test_a_bundle_is_built_from_paths_alone_and_carries_the_labels(folder, photos, tmp_path):
@@ -126,28 +131,28 @@ def test_a_bundle_is_built_from_paths_alone_and_carries_the_labels(folder, photo
         assert reader.manifest.self_test.labels[:5] == (0, 0, 0, 0, 1)
 
 
-def test_results_of_a_list_are_those_of_its_data_set(tmp_path):
+def test_results_of_a_list_are_those_of_its_data_set(folder, tmp_path):
     picture(tmp_path / "JPEGImages" / "a.png")
     split = tmp_path / "ImageSets" / "train.txt"
     split.parent.mkdir()
     split.write_text("a")
     call = Call(DATA_FILES, (), {"path": str(split)})
-    before = described(call)
+    before = described(folder, call)
     picture(tmp_path / "JPEGImages" / "a.png", (9, 9))
-    assert described(call) != before
+    assert described(folder, call) != before
 
 
-def test_results_of_a_json_file_are_those_of_the_images_it_lists(tmp_path):
+def test_results_of_a_json_file_are_those_of_the_images_it_lists(folder, tmp_path):
     images = [{"id": 0, "file_name": "a.png"}]
     annotations = tmp_path / "annotations" / "train.json"
     annotations.parent.mkdir()
     annotations.write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
     picture(tmp_path / "images" / "a.png")
     call = Call(DATA_FILES, (), {"path": str(annotations)})
-    before = described(call)
-    assert described(call) == before
+    before = described(folder, call)
+    assert described(folder, call) == before
     picture(tmp_path / "images" / "a.png", (9, 9))
-    assert described(call) != before
+    assert described(folder, call) != before
 
 
 def test_files_that_were_only_touched_give_the_same_bytes(folder, photos, tmp_path):
@@ -156,7 +161,7 @@ def test_files_that_were_only_touched_give_the_same_bytes(folder, photos, tmp_pa
 
     def built(name):
         build(recipe, tmp_path / name, work)
-        return (tmp_path / name).read_bytes(), Stage(work / "trained", "").finished_by
+        return (tmp_path / name).read_bytes(), Stage(work / "trained" / "sparsity=0.5", {}).finished_by
 
     first, trained = built("a.lgb")
     assert built("b.lgb") == (first, trained)

@@ -1,6 +1,7 @@
 """Closed form and gradient make descendants better; what fails is retried, then left out, never swallowed."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -9,11 +10,12 @@ import torch.nn as nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from legodnn.builder import AutoBlockManager, BlockRetrainer, CommonModelManager, set_random_seed
-from legodnn.builder.distill import reconstruction, retrainer
+from legodnn.builder.distill import gradient, reconstruction, retrainer
+from legodnn.builder.distill import results as results_module
+from legodnn.builder.distill.results import trained_stages
 from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.managers.loss import relative_error
-from legodnn.builder.profile.profiler import trained_stage
 from legodnn.builder.prune.derive import derive
 from legodnn.shared.errors import DataError, WorkError
 from tests.networks import conv, images, network
@@ -103,7 +105,7 @@ def test_training_improves_every_descendant_and_keeps_the_better_step(tmp_path):
     assert {(r.block, r.variant) for r in results} == expected
     assert all(r.method in ("reconstruction", "gradient") and r.error < 1 for r in results)
     for result in results:
-        trained = blocks.load(blocks_stage(tmp_path, blocks), result.block, result.variant)
+        trained = load(tmp_path, blocks, result.block, result.variant)
         untrained = blocks.derive(result.block, result.variant).module
         x = blocks.example_inputs(result.block)[0]
         wanted = blocks.folded[result.block](x)
@@ -111,20 +113,20 @@ def test_training_improves_every_descendant_and_keeps_the_better_step(tmp_path):
         assert any(not torch.equal(a, b) for a, b in zip(trained.parameters(), untrained.parameters(), strict=True))
 
 
-def blocks_stage(folder, blocks):
-    return trained_stage(folder / "trained")
+def load(folder, blocks, block, variant):
+    return blocks.load(trained_stages(blocks, folder / "trained")[variant], block, variant)
 
 
 def test_no_gradient_reaches_a_blocks_input(tmp_path, monkeypatch):
     seen = []
-    original = retrainer.Trainer._train_block
+    original = gradient.Trainer.train_block
 
-    def watch(self, segment, batch, generator):
-        original(self, segment, batch, generator)
+    def watch(self, segment, batch):
+        original(self, segment, batch)
         seen.extend(v for v in batch.teacher.values())
         seen.extend(v for values in batch.paths.values() for v in values.values())
 
-    monkeypatch.setattr(retrainer.Trainer, "_train_block", watch)
+    monkeypatch.setattr(gradient.Trainer, "train_block", watch)
     retrain(tmp_path, epochs=1).train_all_blocks()
     assert seen
     assert not any(v.requires_grad for v in seen)
@@ -136,8 +138,7 @@ def test_same_seed_same_weights_and_other_seed_other_weights(tmp_path):
     def weights(folder, seed):
         blocks = manager()
         retrain(tmp_path / folder, blocks, DataLoader(data, 16, shuffle=True), seed=seed).train_all_blocks()
-        stage = blocks_stage(tmp_path / folder, blocks)
-        modules = [blocks.load(stage, b, v) for b in blocks.block_names for v in blocks.descendant_names]
+        modules = [load(tmp_path / folder, blocks, b, v) for b in blocks.block_names for v in blocks.descendant_names]
         return [p for module in modules for p in module.parameters()]
 
     first, again, other = weights("a", 0), weights("b", 0), weights("c", 1)
@@ -153,30 +154,32 @@ def test_a_diverging_rate_is_noticed_and_never_gets_into_the_results(tmp_path):
 
 
 def test_a_descendant_that_cannot_be_trained_is_marked_failed(tmp_path, monkeypatch):
-    monkeypatch.setattr(retrainer, "USELESS", 0.0)
-    results = retrain(tmp_path, epochs=1).train_all_blocks()
+    monkeypatch.setattr(results_module, "USELESS", 0.0)
+    results = retrain(tmp_path, epochs=0).train_all_blocks()
     assert {r.method for r in results} == {"failed"}
+    told = re.compile(r"its relative error is 0\.\d\d, no better than a constant output, after reconstruction")
+    assert all(told.fullmatch(r.reason) for r in results)
 
 
 @pytest.mark.parametrize("kill_after", [1, 6, 9])
 def test_an_interrupted_training_goes_on_to_the_same_result(tmp_path, monkeypatch, kill_after):
     retrain(tmp_path / "whole", epochs=3).train_all_blocks()
     steps = 0
-    original = retrainer.Trainer.train_batch
+    original = retrainer.train_batch
 
-    def interrupted(self, batch):
+    def interrupted(blocks, trainers, batch):
         nonlocal steps
         steps += 1
         if steps == kill_after:
             raise KeyboardInterrupt
-        original(self, batch)
+        original(blocks, trainers, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(retrainer.Trainer, "train_batch", interrupted)
+        patch.setattr(retrainer, "train_batch", interrupted)
         with pytest.raises(KeyboardInterrupt):
             retrain(tmp_path / "cut", epochs=3).train_all_blocks()
     retrain(tmp_path / "cut", epochs=3).train_all_blocks()
-    for path in (tmp_path / "whole" / "trained").rglob("sparsity*.pt"):
+    for path in (tmp_path / "whole" / "trained").rglob("block*.pt"):
         other = tmp_path / "cut" / path.relative_to(tmp_path / "whole")
         mine, theirs = (torch.load(p, weights_only=True) for p in (path, other))
         assert all(torch.equal(mine[k], theirs[k]) for k in mine)
@@ -184,13 +187,13 @@ def test_an_interrupted_training_goes_on_to_the_same_result(tmp_path, monkeypatc
 
 def test_a_fraction_of_an_epoch_ends_within_it(tmp_path, monkeypatch):
     steps = []
-    original = retrainer.Trainer.train_batch
+    original = retrainer.train_batch
 
-    def watch(self, batch):
-        steps.append(self.steps)
-        original(self, batch)
+    def watch(blocks, trainers, batch):
+        steps.append(trainers[0].steps)
+        original(blocks, trainers, batch)
 
-    monkeypatch.setattr(retrainer.Trainer, "train_batch", watch)
+    monkeypatch.setattr(retrainer, "train_batch", watch)
     retrain(tmp_path / "whole", epochs=1).train_all_blocks()
     batches = len(steps)
     steps.clear()
@@ -203,27 +206,28 @@ def test_the_two_steps_are_compared_on_no_more_validation_images_than_it_takes(t
     judged = []
     original = retrainer.validate
 
-    def watch(*arguments):
-        verdict = original(*arguments)
-        judged.append(verdict.batches)
-        return verdict
+    def watch(blocks, variants, batches):
+        sizes = []
+        judged.append(sizes)
+        return original(blocks, variants, (sizes.append(len(next(iter(b.teacher.values())))) or b for b in batches))
 
     monkeypatch.setattr(retrainer, "validate", watch)
-    retrain(tmp_path / "all", loader=batches(50, 2), epochs=0).train_all_blocks()
+    data = DataLoader(TensorDataset(images(100), torch.arange(100) % 4), 2)
+    retrain(tmp_path / "all", loader=data, epochs=0).train_all_blocks()
     monkeypatch.setattr(retrainer, "COMPARED", 5)
-    retrain(tmp_path / "some", loader=batches(50, 2), epochs=0).train_all_blocks()
-    assert judged == [4, 3]
+    retrain(tmp_path / "some", loader=data, epochs=0).train_all_blocks()
+    assert judged == [[2, 2, 2, 2], [2, 2, 2]]
 
 
 def test_a_finished_training_is_not_repeated(tmp_path, monkeypatch):
     first = retrain(tmp_path).train_all_blocks()
-    monkeypatch.setattr(retrainer.BlockRetrainer, "_gradient", None)
+    monkeypatch.setattr(retrainer, "train_batch", None)
     assert retrain(tmp_path).train_all_blocks() == first
 
 
 def test_other_settings_train_anew(tmp_path):
     retrain(tmp_path, epochs=1).train_all_blocks()
-    assert retrain(tmp_path, epochs=2).stage.done is False
+    assert not any(stage.done for stage in retrain(tmp_path, epochs=2).stages.values())
 
 
 @pytest.mark.parametrize("loader", [[], [(torch.randn(4, 5, 8, 8), torch.zeros(4))]], ids=["empty", "wrong shape"])

@@ -159,7 +159,7 @@ def test_a_clip_s_normalisation_is_per_channel(folder, shape, layout):
         ("model.input.x=3", "'input' is no section"),
         ('model.factory={ factory = "parts:network" }', 'model.factory: "package.module:function" expected'),
         ("data.train.kwarg={ count = 2 }", "did you mean 'data.train.kwargs'?"),
-        ("data.validation=parts:batches", "data.validation: unknown key; known are data.train, data.test"),
+        ("data.bias=parts:batches", "data.bias: unknown key; known are data.train, data.test, data.validation"),
         ("bloks.sparsity=[0]", "did you mean 'blocks'?"),
     ],
 )

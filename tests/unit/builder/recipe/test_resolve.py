@@ -166,7 +166,8 @@ def test_the_manager_must_be_one(folder):
 
 
 def loaders_of(recipe):
-    return build_loaders(recipe, build_manager(recipe).task)
+    loaders = build_loaders(recipe, build_manager(recipe).task)
+    return loaders.train, loaders.test
 
 
 def test_loaders_are_made_and_looked_at(folder):

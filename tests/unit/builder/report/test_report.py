@@ -11,7 +11,7 @@ import torch
 
 from legodnn.builder import pipeline
 from legodnn.builder.__main__ import main
-from legodnn.builder.distill.retrainer import Result
+from legodnn.builder.distill.results import Result
 from legodnn.builder.graph.channels.map import Reason
 from legodnn.builder.plan.plan import NotPrunable
 from legodnn.builder.profile.tables import Profile
@@ -222,13 +222,14 @@ def test_a_build_taken_up_again_says_what_is_from_before(built, tmp_path):
 
 
 def test_a_stage_that_went_on_from_an_interruption_says_so(tmp_path):
-    Stage(tmp_path / "stage", "inputs").begin()
-    again = Stage(tmp_path / "stage", "inputs")
+    stage = Stage(tmp_path / "stage", {"seed": "0"})
+    with pytest.raises(KeyboardInterrupt), stage.making(["file"]):
+        raise KeyboardInterrupt
     clock = Clock()
-    again.begin()
-    again.finish()
-    clock.stored("distill", tmp_path / "stage")
-    clock.stored("profile", tmp_path / "nowhere")
+    with stage.making(["file"]):
+        pass
+    clock.stored("distill", [stage])
+    clock.stored("profile", [Stage(tmp_path / "nowhere", {})])
     first, second = clock.stages
     assert 0 <= first.seconds < 60
     assert first.note == "went on from an interrupted run, whose time is not counted"
@@ -315,7 +316,7 @@ def test_a_build_without_timing_is_the_same_and_its_report_has_no_times(built, t
 
 def test_the_chance_level_is_shown_beside_the_teacher(built):
     _, summary = built
-    labels = torch.cat([y for _, y in build_loaders(summary.recipe, build_manager(summary.recipe).task)[1]])
+    labels = torch.cat([y for _, y in build_loaders(summary.recipe, build_manager(summary.recipe).task).test])
     chance = summary.profile.chance_accuracy
     assert chance == int(labels.bincount().max()) / len(labels)
     document = shown(summary)

@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from legodnn.builder.workdir.stage import load_tensors, save_tensors
+from legodnn.builder.workdir.files import load_tensors, save_tensors
 from legodnn.shared.errors import WorkError
 
 

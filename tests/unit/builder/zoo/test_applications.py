@@ -11,7 +11,8 @@ from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.managers import ActionManager, AnomalyManager, PoseManager
 from legodnn.builder.managers.pose import Peaks
 from legodnn.builder.recipe.load import builtin_recipes, load_recipe
-from legodnn.builder.recipe.teacher import trained_teacher
+from legodnn.builder.recipe.resolve import build_model
+from legodnn.builder.recipe.teacher import teacher_stage, trained_teacher
 from legodnn.builder.teach import classification, pose, segmentation
 from legodnn.builder.teach.fit import fit, run_epochs
 from legodnn.builder.teach.settings import Settings
@@ -350,7 +351,9 @@ def test_a_teacher_is_trained_once_for_its_settings(folder, tmp_path, monkeypatc
     loader = checked([(torch.ones(1, 3, 8, 8), torch.zeros(1))], 3, 8, 8)
 
     def weights(recipe, seed):
-        model = trained_teacher(recipe, loader, tmp_path / "work", "cpu", seed)
+        untrained = build_model(recipe)
+        stage = teacher_stage(recipe, untrained, tmp_path / "work", "cpu", seed)
+        model = trained_teacher(recipe, untrained, stage, loader, "cpu")
         assert not model.training
         return torch.cat([p.flatten() for p in model.parameters()])
 

@@ -245,7 +245,8 @@ def test_the_recipe_takes_a_folder_of_frames_that_nobody_has_sorted(tmp_path):
         f"data.train={tmp_path / 'footage'}", f"data.test={tmp_path / 'sorted'}", "model.kwargs.width=2",
         f"model.input=[1, 3, {SIZE}, {SIZE}]",
     ])  # fmt: skip
-    train, test = build_loaders(recipe, build_manager(recipe).task)
+    loaders = build_loaders(recipe, build_manager(recipe).task)
+    train, test = loaders.train, loaders.test
     assert sum(len(batch[0]) for batch in train) == 40
     assert sorted(torch.cat([truths for _, truths in test]).tolist()) == [0] * 6 + [1] * 3
     model = build_model(recipe)
@@ -257,7 +258,8 @@ def test_the_recipe_takes_a_folder_of_frames_that_nobody_has_sorted(tmp_path):
 @pytest.mark.usefixtures("made_up_garments")
 def test_the_recipe_s_data_are_what_its_network_takes():
     recipe = load_recipe("ordinal_regression", ["data.train.kwargs.split=test", "data.train.kwargs.count=70"])
-    train, test = build_loaders(recipe, build_manager(recipe).task)
+    loaders = build_loaders(recipe, build_manager(recipe).task)
+    train, test = loaders.train, loaders.test
     assert [len(batch[0]) for batch in train] == [64, 6]
     (frames, truths), *_ = test
     assert build_model(recipe)(frames[:2]).shape == (2, 1)

@@ -1,0 +1,104 @@
+"""`Claim`: the use of a directory by one process alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from legodnn.shared.errors import WorkError
+from legodnn.shared.host import process_started
+
+LOCK = "lock.json"
+"""The file of a claim."""
+
+_SAME_START = 1.0
+"""Seconds by which two readings of one process's start may differ: systems count in hundredths. Not tuned."""
+
+_WRITING_SECONDS = 1.0
+"""How long a lock may be empty while its owner writes it; an empty one is stale after that. Not tuned."""
+
+
+class Claim:
+    """A context in which no other process, and no other claim of this one, has the directory.
+
+    The claim is a file that names host, process and the process's start. One whose process is gone is stale, and
+    replaced. Raises `WorkError` where the directory is taken; on entering only.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / LOCK
+        self._text = b""
+
+    def __enter__(self) -> Claim:
+        mine = {"host": platform.node(), "process": os.getpid(), "started": process_started(os.getpid())}
+        self._text = json.dumps({**mine, "thread": threading.get_ident(), "since": time.time()}).encode()
+        while not self._create():
+            owner = self._owner()
+            if owner is not None and not _gone(owner):
+                raise WorkError(f"{self.path.parent}: in use {_named(owner)}; wait for it, or name another directory")
+            self._remove_stale()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._read() == self._text:
+            self.path.unlink()
+
+    def _create(self) -> bool:
+        try:
+            descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        except FileExistsError:
+            return False
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(self._text)
+        return True
+
+    def _read(self) -> bytes:
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError:
+            return b""
+
+    def _owner(self) -> dict[str, Any] | None:
+        """The process that the lock names; None where there is no lock any more, or one that names none."""
+        until = time.monotonic() + _WRITING_SECONDS
+        while self.path.exists():
+            try:
+                found: dict[str, Any] = json.loads(self._read())
+                return found if {"host", "process", "started"} <= set(found) else None
+            except ValueError:
+                if time.monotonic() > until:
+                    return None
+                time.sleep(0.05)
+        return None
+
+    def _remove_stale(self) -> None:
+        """Move the stale lock aside, which one of several processes can, and remove it."""
+        aside = self.path.with_name(f".{LOCK}.{os.getpid()}.{threading.get_ident()}.stale")
+        try:
+            os.rename(self.path, aside)
+        except FileNotFoundError:
+            return  # another process was faster
+        aside.unlink()
+
+
+def _gone(owner: dict[str, Any]) -> bool:
+    """Whether the owner was a process of this machine that has ended; of other machines nothing is known."""
+    if owner["host"] != platform.node():
+        return False
+    started = process_started(owner["process"])
+    return started is None or abs(started - owner["started"]) > _SAME_START
+
+
+def _named(owner: dict[str, Any]) -> str:
+    since = time.strftime("%Y-%m-%d %H:%M", time.localtime(owner.get("since", owner["started"])))
+    if owner["host"] == platform.node():
+        return f"since {since} by process {owner['process']}"
+    return f"since {since} by process {owner['process']} on {owner['host']} (if it is gone, remove {LOCK} there)"
