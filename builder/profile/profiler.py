@@ -118,7 +118,8 @@ class BlockProfiler:
         lost = [(m["distortion"], teacher - (least if m["accuracy"] is None else m["accuracy"])) for m in compositions]
         broken = sum(m["accuracy"] is None for m in (*compositions, *baseline))
         if broken:
-            left_out.append(f"{broken} measured selections: left out, their outputs on the test images, or their metric, are not finite")
+            why = "their outputs on the test images, or their metric, are not finite numbers"
+            left_out.append(f"{broken} measured selections: left out, {why}")
         return Profile(
             teacher_accuracy=teacher,
             accuracy_loss=loss,
