@@ -121,7 +121,7 @@ class _Build:
         with self.clock.watch("pack"):
             size = pack(out, blocks, self._trained, profile, loaders.test, _bundle_options(self.recipe))
         self._report(out, size, blocks, profile, timing)
-        warnings = [*retrainer.remarks, *left_out(results)]
+        warnings = [*retrainer.remarks, *left_out(results, profile)]
         return BuildResult(out, size, warnings, profile, report_path(out))
 
     def _say_changes(self) -> None:

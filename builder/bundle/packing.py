@@ -100,16 +100,17 @@ def pack(
         predictor=profile.predictor,
         self_test=self_test,
         precision=options.precision,
-        notes=tuple(left_out(results)),
+        notes=tuple(left_out(results, profile)),
         blobs=(),
         answer=packer.answer_spec(sample_loader),
     )
     return write_bundle(path, manifest, packer.blobs)
 
 
-def left_out(results: Iterable[Result]) -> list[str]:
-    """A line for every descendant that could not be trained."""
-    return [f"{r.block} {r.variant}: left out, {r.reason}" for r in results if r.method == FAILED]
+def left_out(results: Iterable[Result], profile: Profile | None = None) -> list[str]:
+    """A line for every descendant that is of no use, and for what the profile left out."""
+    failed = [f"{r.block} {r.variant}: left out, {r.reason}" for r in results if r.method == FAILED]
+    return failed + (profile.left_out if profile else [])
 
 
 class _Packer:
@@ -128,7 +129,7 @@ class _Packer:
         for segment in self.blocks.graph.segments:
             self.modules[segment.name] = {ORIGINAL: self.blocks.folded[segment.name]}
         for result in results:
-            if result.method != FAILED:
+            if result.method != FAILED and result.variant in self.profile.resources[result.block]:
                 module = self.blocks.load(trained[result.variant], result.block, result.variant)
                 self.modules[result.block][result.variant] = module
         precision = self.options.precision

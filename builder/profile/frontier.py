@@ -5,10 +5,12 @@ Found from the measured tables with a price per byte (a Lagrange multiplier); on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from legodnn.shared.bundle.manifest import ORIGINAL
+from legodnn.shared.errors import UsageError
 
 Item = TypeVar("Item")
 
@@ -20,8 +22,13 @@ def frontier(distortions: Table, sizes: Table, count: int) -> list[dict[str, str
     """At most ``count`` selections with the least distortion for their bytes, closer together where bytes are few.
 
     There the accuracy falls fastest. The best selection for a price per byte takes, in every block, the variant with
-    the lowest distortion plus price; for each target size the price is found by bisection.
+    the lowest distortion plus price; for each target size the price is found by bisection. Raises `UsageError` for a
+    number that is not finite, beside which none is smaller or larger.
     """
+    for block, row in distortions.items():
+        for variant, distortion in row.items():
+            if not (math.isfinite(distortion) and math.isfinite(sizes[block][variant])):
+                raise UsageError(f"{block} {variant}: a distortion or a size that is not a finite number")
     smallest = sum(min(row.values()) for row in sizes.values())
     largest = sum(max(row.values()) for row in sizes.values())
     found: list[dict[str, str]] = []

@@ -32,6 +32,9 @@ from legodnn.shared.bundle.manifest import ORIGINAL
 PROFILE = "profile.json"
 """The file of the stage."""
 
+Table = dict[str, dict[str, float]]
+"""A number by block and variant."""
+
 
 class BlockProfiler:
     """Measures all variants on a test set.
@@ -117,30 +120,72 @@ class BlockProfiler:
         selections = self.compositions + len(self.blocks.sparsities)
         with progress("profile", 1 + variants + selections, unit="evaluation") as bar:
             recording = Recording(self.blocks, self.manager, self.loader)
-            teacher = recording.teacher_accuracy
             bar.advance()
-            loss: dict[str, dict[str, float]] = {}
-            distortion: dict[str, dict[str, float]] = {}
-            for position, segment in enumerate(self.blocks.graph.segments):
-                if segment.is_block:
-                    loss[segment.name], distortion[segment.name] = {ORIGINAL: 0.0}, {ORIGINAL: 0.0}
-                    for name, module in modules[segment.name].items():
-                        if name != ORIGINAL:
-                            accuracy, moved = recording.evaluate({segment.name: module})
-                            loss[segment.name][name], distortion[segment.name][name] = teacher - accuracy, moved
-                            bar.advance()
-                recording.carry(position)
+            loss, distortion, left_out = self._variants(recording, modules, bar)
+            table = {s: {v: c for v, c in row.items() if v in distortion.get(s, row)} for s, row in table.items()}
             sizes = {b: {v: float(c.weight_bytes) for v, c in table[b].items()} for b in distortion}
             recording.rewind()
+            compositions, baseline = (
+                [self._measured(recording, modules, distortion, selection, bar) for selection in selections]
+                for selections in (frontier(distortion, sizes, self.compositions), uniform(distortion))
+            )
+        teacher, chance = recording.teacher_accuracy, self.manager.get_trivial_acc(self.loader)
+        # A selection that overflows, though none of its variants does alone, has lost everything.
+        least = chance or 0.0
+        lost = [(m["distortion"], teacher - (least if m["accuracy"] is None else m["accuracy"])) for m in compositions]
+        broken = sum(m["accuracy"] is None for m in (*compositions, *baseline))
+        if broken:
+            why = "their outputs on the test images, or their metric, are not finite numbers"
+            left_out.append(f"{broken} measured selections: left out, {why}")
+        return Profile(
+            teacher_accuracy=teacher,
+            accuracy_loss=loss,
+            distortion=distortion,
+            resources=table,
+            predictor=fit_predictor(teacher, lost, least),
+            compositions=[m for m in compositions if m["accuracy"] is not None],
+            uniform=[m for m in baseline if m["accuracy"] is not None],
+            chance_accuracy=chance,
+            left_out=left_out,
+        )
 
-            def measured(selection: Mapping[str, str]) -> dict[str, Any]:
-                accuracy, moved = recording.evaluate({b: modules[b][v] for b, v in selection.items()})
-                bar.advance()
-                total = sum(distortion[b][v] for b, v in selection.items())
-                return {"selection": selection, "distortion": total, "accuracy": accuracy, "moved": moved}
+    def _variants(
+        self, recording: Recording, modules: Mapping[str, Mapping[str, Any]], bar: progress
+    ) -> tuple[Table, Table, list[str]]:
+        """What every variant loses and moves, and a sentence for each that gave numbers that are not finite, which is
+        in neither table."""
+        loss: Table = {}
+        distortion: Table = {}
+        left_out = []
+        for position, segment in enumerate(self.blocks.graph.segments):
+            if segment.is_block:
+                loss[segment.name], distortion[segment.name] = {ORIGINAL: 0.0}, {ORIGINAL: 0.0}
+                for name, module in modules[segment.name].items():
+                    if name == ORIGINAL:
+                        continue
+                    found = recording.evaluate({segment.name: module})
+                    bar.advance()
+                    if found is None:
+                        why = "its outputs on the test images, or their metric, are not finite numbers"
+                        left_out.append(f"{segment.name} {name}: left out, {why}")
+                        continue
+                    loss[segment.name][name] = recording.teacher_accuracy - found[0]
+                    distortion[segment.name][name] = found[1]
+            recording.carry(position)
+        return loss, distortion, left_out
 
-            compositions = [measured(selection) for selection in frontier(distortion, sizes, self.compositions)]
-            baseline = [measured(selection) for selection in uniform(distortion)]
-        predictor = fit_predictor(teacher, [(m["distortion"], teacher - m["accuracy"]) for m in compositions])
-        chance = self.manager.get_trivial_acc(self.loader)
-        return Profile(teacher, loss, distortion, table, predictor, compositions, baseline, chance)
+    @staticmethod
+    def _measured(
+        recording: Recording,
+        modules: Mapping[str, Mapping[str, Any]],
+        distortion: Table,
+        selection: Mapping[str, str],
+        bar: progress,
+    ) -> dict[str, Any]:
+        """A selection with what its variants' distortions sum to, its accuracy and its own distortion, both None where
+        they are not finite numbers."""
+        found = recording.evaluate({b: modules[b][v] for b, v in selection.items()})
+        bar.advance()
+        total = sum(distortion[b][v] for b, v in selection.items())
+        accuracy, moved = found or (None, None)
+        return {"selection": selection, "distortion": total, "accuracy": accuracy, "moved": moved}

@@ -6,6 +6,7 @@ accuracy function evaluates a network that ignores the images and starts from th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ class Recording:
     by.
 
     Batches beyond `RECORDED_BYTES` are not recorded and run from the images. Raises `DataError` for a loader that
-    changes its order, `ModelError` for a teacher whose outputs are not finite.
+    changes its order, `ModelError` for a teacher whose outputs, or the values it is compared by, are not finite.
     """
 
     def __init__(self, blocks: AutoBlockManager, manager: AbstractModelManager, loader: Iterable[Any]) -> None:
@@ -49,20 +50,28 @@ class Recording:
         self.teacher_accuracy = self._accuracy(_FirstPass(self))
         if not self.finite:
             raise ModelError("the teacher's answers on the test images are not finite numbers")
+        if not math.isfinite(self.teacher_accuracy):
+            raise ModelError(f"the manager's get_model_acc says {self.teacher_accuracy} for the teacher")
+        if not all(map(math.isfinite, self.variance.values())):
+            raise ModelError("values the teacher selects by are not finite numbers on the test images")
 
     def _accuracy(self, network: nn.Module) -> float:
         torch.manual_seed(self.seed)
         with torch.no_grad():
             return float(self.manager.get_model_acc(network.eval(), self.loader, self.blocks.device))
 
-    def evaluate(self, chosen: Mapping[str, nn.Module]) -> tuple[float, float]:
+    def evaluate(self, chosen: Mapping[str, nn.Module]) -> tuple[float, float] | None:
         """Accuracy with the ``chosen`` blocks, all at or behind the position; and the distortion, the squared distance
-        from the teacher relative to the variance."""
+        from the teacher relative to the variance. None where outputs, or the accuracy, are not finite numbers."""
         replay = _Replay(self, chosen)
-        accuracy = self._accuracy(replay)
+        try:
+            accuracy = self._accuracy(replay)
+        except _NotFinite:  # so that no metric has to read such numbers
+            return None
         if replay.number != len(self.checks):
             raise DataError("the test loader yields a different number of batches in every pass")
-        return accuracy, replay.moved()
+        moved = replay.moved()
+        return (accuracy, moved) if math.isfinite(accuracy) and math.isfinite(moved) else None
 
     def note(self, inputs: Sequence[Tensor], answer: Any, teachers: Values) -> None:
         """Record a batch of the first pass, as far as `RECORDED_BYTES` allows."""
@@ -131,6 +140,10 @@ class _FirstPass(nn.Module):
         return answer
 
 
+class _NotFinite(Exception):
+    """A composition's outputs are not finite numbers."""
+
+
 class _Replay(nn.Module):
     """A composition that starts from recorded activations, batch after batch."""
 
@@ -162,5 +175,8 @@ class _Replay(nn.Module):
             wanted = recording.teacher(images)
         for node in self.compared:
             self.squared[node] += squared_distance(values[node], wanted[node])
+        answer = graph.answer(values)
+        if not all(bool(torch.isfinite(t).all()) for t in tensors_in(answer)):
+            raise _NotFinite
         self.number += 1
-        return graph.answer(values)
+        return answer

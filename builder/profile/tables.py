@@ -17,7 +17,8 @@ class Profile:
     ``accuracy_loss`` and ``distortion`` are by block and variant (accuracies as fractions); ``resources`` is by segment
     and variant; ``compositions`` lists what the predictor was fitted on, ``uniform`` the selections with one variant in
     all blocks, which it was not fitted on. ``chance_accuracy`` is the chance level, None where it is not known.
-    Profiles made by versions without one of the last three fields have its default.
+    ``left_out`` has a sentence for everything that gave numbers that are not finite; variants among it are in none of
+    the tables. Profiles made by versions without one of the last four fields have its default.
     """
 
     teacher_accuracy: float
@@ -28,6 +29,7 @@ class Profile:
     compositions: list[dict[str, Any]] = field(default_factory=list)
     uniform: list[dict[str, Any]] = field(default_factory=list)
     chance_accuracy: float | None = None
+    left_out: list[str] = field(default_factory=list)
 
     def to_plain(self) -> dict[str, Any]:
         """Dicts, lists, strings and numbers."""

@@ -52,8 +52,8 @@ def derive(
     """A descendant of ``block`` without a share ``sparsity`` of the prunable channels of every channel group.
 
     ``channels`` is the analysis of this very ``block``, which is not changed; the metadata of the result's nodes is
-    still the block's. Kept counts are rounded as `kept_count` says. Raises `UsageError` for a sparsity outside [0, 1)
-    or an unknown importance.
+    still the block's. Kept counts of channels are rounded as `kept_count` says, those of attention heads are not.
+    Raises `UsageError` for a sparsity outside [0, 1) or an unknown importance.
     """
     if not 0 <= sparsity < 1:
         raise UsageError(f"sparsity {sparsity} is outside 0 <= s < 1")
@@ -77,13 +77,14 @@ def derive(
 def _removed_roots(channels: ChannelMap, sparsity: float, importance: Importance, round_to: int) -> set[int]:
     removed: set[int] = set()
     wholes = _wholes(channels)
+    heads = {root for ids in channels.heads for root in np.unique(channels.roots(ids)).tolist()}
     for group in channels.groups():
         if len(group.prunable) < 2:
             continue
         order = np.argsort(-importance(channels, group), kind="stable")
         best = group.prunable[order].tolist()
         needed = _needed(best, wholes)
-        keep = kept_count(len(best), sparsity, round_to) - len(needed)
+        keep = kept_count(len(best), sparsity, 1 if heads.issuperset(best) else round_to) - len(needed)
         others = [root for root in best if root not in needed]
         removed.update(others[max(0, keep) :])
     return removed

@@ -87,7 +87,8 @@ class BlocksSection:
     max_ratio: float = 0.125
     """The largest share of the network's prunable layers in one block."""
     round_to: int = 8
-    """Kept channels are multiples of this, where that does not undo the pruning; 1 for any number."""
+    """Kept channels are multiples of this, where that does not undo the pruning; 1 for any number. Attention heads are
+    counted one by one."""
     importance: str = "l2"
     """How channels are ranked: `l2`, the norm of the weights of a channel group, or `throughput`, the norm of the
     filters that make it times the norm of the weights that read it."""

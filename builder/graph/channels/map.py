@@ -151,7 +151,8 @@ class ChannelMap:
 
     ``tags`` gives the channels of each node's value (absent: not followed), ``slices`` the tensors that shrink,
     ``literals`` the sizes in the graph's code that shrink, ``regrouped`` the grouped convolutions that lose whole
-    groups, ``described`` the channels that an attribute of a layer counts, by (layer, attribute).
+    groups, ``described`` the channels that an attribute of a layer counts, by (layer, attribute), ``heads`` those of
+    values that are multiplied head by head.
     """
 
     module: fx.GraphModule
@@ -160,6 +161,7 @@ class ChannelMap:
     literals: list[Literal] = field(default_factory=list)
     regrouped: set[str] = field(default_factory=set)
     described: dict[tuple[str, str], Ids] = field(default_factory=dict)
+    heads: list[Ids] = field(default_factory=list)
     _coupled: _UnionFind = field(default_factory=_UnionFind)
     _made: list[tuple[str, Ids]] = field(default_factory=list)
     _protected: list[tuple[Ids, Reason]] = field(default_factory=list)

@@ -180,6 +180,7 @@ def _matmul(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
     first = [*batch[axes - ranks[0] :], "m", "k"]
     second = [*batch[axes - ranks[1] :], "k", "n"]
     out = [*batch, "m", "n"]
+    _note_heads(channels, [(left, first), (right, second)], out)
     return combine(channels, node, [(left, first), (right, second)], out)
 
 
@@ -193,7 +194,18 @@ def _einsum(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
         refuse(channels, node, "an equation without '->', with '...' or with a diagonal")
         return None
     pairs = list(zip(_tensors(operands), [list(part) for part in left.split(",")], strict=True))
+    _note_heads(channels, pairs, list(right))
     return combine(channels, node, pairs, list(right))
+
+
+def _note_heads(channels: ChannelMap, operands: Sequence[tuple[fx.Node, Letters]], out: Letters) -> None:
+    """Operands that are multiplied apart from each other along one axis of their channels (heads), and as wholes along
+    another (what is in a head)."""
+    apart = set(out).intersection(*[letters for _, letters in operands])
+    for value, letters in operands:
+        tag = channels.tag(value)
+        if tag is not None and len({letters[axis] in apart for axis in tag.axes}) > 1:
+            channels.heads.append(tag.ids)
 
 
 @channel_rule(torch.cat, torch.concat)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,7 +42,9 @@ def _norm(channels: ChannelMap, node: fx.Node, layer: Any) -> Tag | None:
         keep_layer(channels, node, "channels are not on axis 1")
         return None
     if isinstance(layer, nn.GroupNorm):
-        tied_groups(channels, tag.ids, layer.num_groups)
+        whole = _normalised_groups(channels, node, tag, layer.num_groups)
+        if whole is not None:
+            channels.describe(str(node.target), "num_groups", whole)
     return carried(channels, str(node.target), layer, tag)
 
 
@@ -52,8 +55,26 @@ def _norm_without_weights(channels: ChannelMap, node: fx.Node, layer: Any) -> Ta
         refuse(channels, node, "channels are not on axis 1, or weights are computed")
         return None
     if node.target is F.group_norm:
-        tied_groups(channels, tag.ids, argument(node, 1, "num_groups"))
+        whole = _normalised_groups(channels, node, tag, argument(node, 1, "num_groups"))
+        if whole is not None:
+            channels.literal(node, (1 if len(node.args) > 1 else "num_groups",), whole)
     return tag
+
+
+def _normalised_groups(channels: ChannelMap, node: fx.Node, tag: Tag, groups: int) -> Ids | None:
+    """Couple the channels of a group normalisation so that what is left is normalised in the groups it was in.
+
+    Whole groups are pruned where there are more groups than channels in each, as in convolutions, and where a group has
+    no other entries than its channels, of which one alone would be normalised to zero: the first channel of each group
+    is returned. Else all groups keep equally many channels (None).
+    """
+    per_group = len(tag.ids) // groups
+    if groups == 1 or (groups <= per_group and math.prod(metadata(node).shape[2:]) > 1):
+        tied_groups(channels, tag.ids, groups)
+        return None
+    members = tag.ids.reshape(groups, per_group)
+    channels.tie(members, members[:, :1])
+    return members[:, 0]
 
 
 @channel_rule(nn.LayerNorm, *kinds(["RMSNorm"]))

@@ -99,7 +99,7 @@ def test_the_uniform_baseline_is_measured_and_the_predictor_does_not_see_it(trai
         whole = compose(blocks.graph, blocks.folded, modules)
         assert row["accuracy"] == blocks.model_manager.get_model_acc(whole, loader(), "cpu")
     losses = [(row["distortion"], profile.teacher_accuracy - row["accuracy"]) for row in profile.compositions]
-    assert profile.predictor == fit_predictor(profile.teacher_accuracy, losses)
+    assert profile.predictor == fit_predictor(profile.teacher_accuracy, losses, profile.chance_accuracy)
 
 
 def test_an_answer_without_a_look_at_the_input_is_judged_by_the_application_s_metric(profile):

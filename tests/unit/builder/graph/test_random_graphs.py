@@ -74,7 +74,7 @@ class Masked(fx.Interpreter):
         return node.target in (F.group_norm, F.layer_norm)
 
     def normalised(self, node):
-        """Only what is left goes through the normalisation, as many groups of it as before."""
+        """Only what is left goes through the normalisation, each group by itself."""
         source = node.args[0]
         tag, whole = self.channels.tags.get(source), self.env[source]
         if tag is None or tag.only_axis is None or self.left(source)[0].all():
@@ -84,7 +84,13 @@ class Masked(fx.Interpreter):
         layer = self.module.get_submodule(node.target) if node.op == "call_module" else None
         weights = [None if w is None else w[kept] for w in (getattr(layer, p, None) for p in ("weight", "bias"))]
         if isinstance(layer, nn.GroupNorm) or node.target is F.group_norm:
-            some = F.group_norm(some, layer.num_groups if layer else node.args[1], *weights)
+            groups = layer.num_groups if layer else node.args[1]
+            left = self.left(source)[0].reshape(groups, -1).sum(1).tolist()
+            parts = [F.group_norm(part, 1) for part in some.split([count for count in left if count], 1)]
+            some = torch.cat(parts, 1)
+            if weights[0] is not None:
+                shape = [-1] + [1] * (some.dim() - 2)
+                some = some * weights[0].view(shape) + weights[1].view(shape)
         elif tag.only_axis < whole.dim() - 1:
             return super().run_node(node)
         elif isinstance(layer, RMS_NORM):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from legodnn.builder.profile.frontier import frontier
 from legodnn.builder.profile.predictor import fit_predictor
+from legodnn.shared.errors import UsageError
 
 
 def test_a_curve_of_the_family_is_found_again():
@@ -31,6 +32,61 @@ def test_held_out_errors_show_an_outlier():
     assert fit_predictor(0.9, [*points, (0.04, 0.3)]).worst_error > 0.2
 
 
+# ---- where everything is lost ---------------------------------------------------------------------------------------
+FEW = [(0.05, 0.02), (0.1, 0.05), (0.2, 0.1), (8.0, 1.0), (30.0, 1.0)]
+
+# ResNet-18 on Fashion-MNIST, pruned and not distilled; the teacher's accuracy is 0.912, the chance level 0.13.
+# fmt: off
+PRUNED = [(2.5508, 0.818), (1.7184, 0.818), (1.4634, 0.818), (0.9817, 0.7), (0.7687, 0.646), (0.58, 0.54),
+          (0.5165, 0.514), (0.3804, 0.35), (0.2466, 0.178), (0.1733, 0.09), (0.0881, 0.024), (0.0259, 0.01)]
+RECONSTRUCTED = [(1.2275, 0.596), (0.5264, 0.3), (0.3381, 0.174), (0.2549, 0.122), (0.1743, 0.074), (0.0855, 0.016),
+                 (0.0542, 0.01), (0.024, 0.004), (0.015, 0.004), (0.0067, 0.0), (0.004, 0.004), (0.0015, 0.0)]
+# fmt: on
+
+
+def test_the_curve_levels_off_where_everything_is_lost():
+    predictor = fit_predictor(1.0, FEW)
+    assert predictor.curve[-1][1] == 1.0
+    assert predictor.accuracy(0.15) == pytest.approx(0.925, abs=0.01)
+    assert [predictor.accuracy(d) for d in (8.0, 30.0, 1e9)] == pytest.approx([0.0, 0.0, 0.0], abs=2e-3)
+    assert predictor.mean_error < 0.02
+    assert predictor.worst_error < 0.06
+
+
+@pytest.mark.parametrize(("points", "before"), [(PRUNED, 0.123), (RECONSTRUCTED, 0.053)])
+def test_it_predicts_what_was_left_out_better_than_a_sum_of_powers(points, before):
+    predictor = fit_predictor(0.912, points, 0.13)
+    assert predictor.mean_error < before / 3
+    assert predictor.worst_error < 0.1
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e300), st.floats(0, 0.9)), max_size=8), st.sampled_from([0.0, 0.1, 0.9]))
+def test_no_more_is_predicted_to_be_lost_than_can_be(points, chance):
+    predictor = fit_predictor(0.9, points, chance)
+    most = max([0.9 - chance, *(lost for _, lost in points)])
+    assert max(loss for _, loss in predictor.curve) <= most
+    assert predictor.worst_error <= most
+    assert all(math.isfinite(value) for point in predictor.curve for value in point)
+    for distortion in (1.0, 1e13, 1e301):
+        assert predictor.accuracy(distortion) >= 0.9 - most - 1e-9
+
+
+def test_beyond_all_that_was_measured_the_curve_still_rises_but_not_below_chance():
+    predictor = fit_predictor(0.9, [(0.1, 0.01), (0.2, 0.02), (0.4, 0.04)], 0.1)
+    assert predictor.accuracy(0.8) == pytest.approx(0.82, abs=1e-3)
+    assert predictor.accuracy(1e6) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_refused(number):
+    for point in ((number, 0.1), (0.1, number)):
+        with pytest.raises(UsageError, match="finite"):
+            fit_predictor(0.9, [(0.2, 0.1), point])
+        with pytest.raises(UsageError, match="a t: a distortion or a size"):
+            frontier({"a": {"original": 0.0, "t": point[0]}}, {"a": {"original": 2.0, "t": point[1]}}, 3)
+
+
+# ---- the frontier ---------------------------------------------------------------------------------------------------
 COSTS = {"a": {"original": 0.0, "s": 0.2, "t": 0.9}, "b": {"original": 0.0, "s": 0.1, "t": 0.15}}
 SIZES = {"a": {"original": 100.0, "s": 60.0, "t": 20.0}, "b": {"original": 50.0, "s": 30.0, "t": 10.0}}
 

@@ -141,6 +141,111 @@ def test_a_split_with_written_sizes_shrinks():
     assert parts == descendant.get_submodule("a").out_channels == 6
 
 
+# ---- groups of a normalisation ---------------------------------------------------------------------------------------
+class Normalised(nn.Module):
+    """A convolution whose result is normalised in groups; with ``pooled`` there is one position."""
+
+    def __init__(self, groups, pooled=False, affine=True, function=False):
+        super().__init__()
+        self.a, self.b, self.pooled = conv(3, 16), nn.Linear(16, 4), pooled
+        self.groups = groups
+        if not function:
+            self.norm = nn.GroupNorm(groups, 16, affine=affine)
+            for parameter in self.norm.parameters():
+                nn.init.uniform_(parameter, 0.5, 1.5)
+
+    def forward(self, x):
+        x = self.a(x)
+        x = x.mean((2, 3)) if self.pooled else x
+        x = self.norm(x) if hasattr(self, "norm") else F.group_norm(x, self.groups)
+        return self.b(F.relu(x) if self.pooled else F.relu(x).mean((2, 3)))
+
+
+def normalised(*args, **kwargs):
+    torch.manual_seed(0)
+    block = trace(Normalised(*args, **kwargs).eval(), [images()])
+    return block, analyse(block)
+
+
+@pytest.mark.parametrize("sparsity", [0.25, 0.5, 0.9])
+@pytest.mark.parametrize(("groups", "options"), [
+    (16, {}), (8, {}), (8, {"affine": False}), (8, {"function": True}), (4, {"pooled": True}), (8, {"pooled": True}),
+])  # fmt: skip
+def test_whole_groups_go_and_the_others_are_normalised_as_before(groups, options, sparsity):
+    block, channels = normalised(groups, **options)
+    descendant = derive(block, channels, sparsity, round_to=1)
+    kept = descendant.kept["a", "weight", 0].tolist()
+    size = 16 // groups
+    assert len(kept) == size * kept_count(groups, sparsity, 1)
+    assert all(kept[i : i + size] == list(range(kept[i], kept[i] + size)) for i in range(0, len(kept), size))
+    with torch.no_grad():
+        built, expected = descendant.module(images()), masked(block, descendant)(images())
+    assert (built - expected).norm() <= 1e-5 * expected.norm()
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_of_large_groups_each_keeps_as_many_channels(groups):
+    block, channels = normalised(groups)
+    descendant = derive(block, channels, 0.5, round_to=1)
+    per_group = np.bincount(descendant.kept["a", "weight", 0].numpy() // (16 // groups), minlength=groups)
+    norm = descendant.module.get_submodule("norm")
+    assert norm.num_groups == groups
+    assert norm.num_channels == 8
+    assert groups == 1 or len(set(per_group)) == 1
+
+
+def test_a_vector_normalised_as_one_group_is_prunable():
+    block, channels = normalised(1, True)
+    assert len(derive(block, channels, 0.5, round_to=1).kept["a", "weight", 0]) == 8
+
+
+# ---- heads -----------------------------------------------------------------------------------------------------------
+class Heads(nn.Module):
+    def __init__(self, heads, size, how):
+        super().__init__()
+        self.a, self.qkv, self.b = nn.Linear(8, 24), nn.Linear(24, 3 * heads * size), nn.Linear(heads * size, 8)
+        self.heads, self.size, self.how = heads, size, how
+
+    def forward(self, x):
+        n, length = x.shape[:2]
+        q, k, v = self.qkv(self.a(x)).reshape(n, length, 3, self.heads, self.size).unbind(2)
+        if self.how == "einsum":
+            weights = torch.einsum("nqhd,nkhd->nhqk", q, k).softmax(-1)
+            found = torch.einsum("nhqk,nkhd->nqhd", weights, v)
+        else:
+            q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+            found = ((q @ k.transpose(-1, -2)).softmax(-1) @ v).transpose(1, 2)
+        return self.b(found.reshape(n, length, -1))
+
+
+@pytest.mark.parametrize("how", ["matmul", "einsum"])
+@pytest.mark.parametrize(("heads", "size", "left"), [(12, 4, 9), (12, 16, 9), (24, 4, 18)])
+def test_heads_are_counted_as_heads_and_channels_as_channels(how, heads, size, left):
+    x = torch.randn(2, 5, 8)
+    block = trace(Heads(heads, size, how).eval(), [x])
+    module = derive(block, analyse(block), 0.25).module
+    assert module.get_submodule("b").in_features == left * size
+    assert module.get_submodule("qkv").out_features == 3 * left * size
+    assert module.get_submodule("a").out_features == 16  # 18, rounded
+    assert module(x).shape == x.shape
+
+
+def test_heads_of_torch_s_attention_are_counted_as_heads():
+    x = torch.randn(2, 5, 8)
+    block = trace(nn.Sequential(nn.Linear(8, 48), Self(48, 12), nn.Linear(48, 8)).eval(), [x])
+    module = derive(block, analyse(block), 0.25).module
+    assert module.get_submodule("1.attention.out_proj").in_features == 9 * 4
+
+
+class Self(nn.Module):
+    def __init__(self, size, heads):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(size, heads, batch_first=True)
+
+    def forward(self, x):
+        return self.attention(x, x, x, need_weights=False)[0]
+
+
 @pytest.mark.parametrize(("total", "sparsity", "round_to", "kept"), [
     (16, 0.2, 1, 13), (16, 0.8, 1, 4), (128, 0.8, 1, 26), (64, 0.2, 8, 56), (64, 0.8, 8, 16), (16, 0.8, 8, 4),
     (10, 0.3, 1, 7), (4, 0.99, 1, 1), (100, 0.29, 1, 71),
