@@ -31,13 +31,14 @@ from legodnn.builder.workdir.seeds import set_random_seed
 @dataclass(frozen=True)
 class BuildResult:
     """A finished bundle: its path, its size in bytes, warnings of one sentence each, the profile it was packed from,
-    and the path of the report."""
+    the path of the report, and the name of the metric."""
 
     path: Path
     bytes: int
     warnings: list[str]
     profile: Profile
     report: Path
+    metric: str
 
 
 def _cut(recipe: Recipe, teacher: nn.Module, model_manager: AbstractModelManager, device: str) -> AutoBlockManager:
@@ -112,7 +113,7 @@ def build(
         versions=versions(),
     )
     write_report(report_path(out), summary)
-    return BuildResult(out, size, left_out(results), profile, report_path(out))
+    return BuildResult(out, size, left_out(results), profile, report_path(out), manager.metric)
 
 
 def _retrainer(

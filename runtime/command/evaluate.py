@@ -41,7 +41,7 @@ class Evaluation:
     def run(self, stopping: Stopping) -> None:
         """Run all examples and report. After a signal between two examples nothing is reported, since metrics of a part
         could be taken for those of the whole. Raises `DataError` where nothing can be evaluated."""
-        progress = Progress("accuracy")
+        progress = Progress(self._network.manifest.metric)
         examples = self._dataset.examples
         for done, example in enumerate(examples, 1):
             with stopping.finishing():

@@ -174,9 +174,10 @@ def self_test_values(results: Sequence[SelfTestResult]) -> Dict[str, Any]:
     }
 
 
-def choice_values(choice: Choice) -> Dict[str, Any]:
+def choice_values(manifest: Manifest, choice: Choice) -> Dict[str, Any]:
     """A choice as plain values."""
     return {
+        "metric": manifest.metric,
         "selection": choice.selection,
         "predicted_seconds": choice.seconds,
         "memory_bytes": choice.memory_bytes,
@@ -191,7 +192,7 @@ def choice_text(network: Network, choice: Choice) -> str:
     return (
         f"chosen: sparsities in percent [{selection_text(network.manifest, choice.selection)}]\n"
         f"predicted: {seconds} per inference, {format_bytes(choice.memory_bytes)}, "
-        f"accuracy {choice.accuracy:.2%} ({plus_minus(choice.accuracy_error)})"
+        f"{network.manifest.metric} {choice.accuracy:.2%} ({plus_minus(choice.accuracy_error)})"
     )
 
 
@@ -204,7 +205,7 @@ def decision_text(event: Event, manifest: Optional[Manifest]) -> str:
     seconds = f"{format_seconds(found.seconds)}, " if found.seconds is not None else ""
     return (
         f"{event.reason}: now [{selection_text(manifest, event.new)}], predicted {seconds}"
-        f"{format_bytes(found.memory_bytes)}, accuracy {found.accuracy:.1%}; {why}"
+        f"{format_bytes(found.memory_bytes)}, {manifest.metric} {found.accuracy:.1%}; {why}"
     )
 
 
@@ -258,7 +259,7 @@ def _offer(optimizer: Any, budget: float) -> Optional[Choice]:
 
 def offers_text(network: Network, choices: Sequence[Choice]) -> str:
     """The table of achievable selections."""
-    rows = [["memory", "time", "accuracy", "sparsities in percent, block by block"]]
+    rows = [["memory", "time", network.manifest.metric, "sparsities in percent, block by block"]]
     for choice in choices:
         rows.append(
             [

@@ -134,6 +134,7 @@ class Subject:
             measured_seconds=statistics.median(recent) if recent else None,
             seconds_limit=self._limit(budget),
             memory_bytes=choice.memory_bytes,
+            metric=network.manifest.metric,
             accuracy=choice.accuracy,
             accuracy_error=choice.accuracy_error,
             frames=self.feed.frames,
