@@ -1,7 +1,9 @@
 """The applications: the meaning of outputs, and their metrics.
 
-    task            Task, Meter: the base classes
+    task            Task, Meter, Part: the base classes
     chance          Chance: the chance level, a constant answer's metrics
+    ranking         areas under curves of scores
+    judgement       Judgement: all figures of an evaluation, with their chance levels
     classification  image classification, and action recognition
     segmentation    semantic segmentation
     detection       object detection; average_precision: its metric
