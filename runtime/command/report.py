@@ -20,7 +20,7 @@ from legodnn.shared.bundle.manifest import Manifest, selection_text
 from legodnn.shared.errors import InfeasibleBudget
 from legodnn.shared.tasks.known import task_named
 from legodnn.shared.tasks.task import Meaning
-from legodnn.shared.units import format_bytes, format_seconds, plus_minus
+from legodnn.shared.units import format_bytes, format_seconds, plus_minus, signed_points
 
 
 class Reporter:
@@ -125,7 +125,7 @@ def info_text(description: Mapping[str, Any]) -> str:
         _measured_text(description["measured"]),
         "",
     ]
-    rows = [["block", "variant", "weights", "MFLOP", "loses alone", "layers"]]
+    rows = [["block", "variant", "weights", "MFLOP", "change alone", "layers"]]
     for block in description["blocks"]:
         for i, variant in enumerate(block["variants"]):
             rows.append(
@@ -134,7 +134,7 @@ def info_text(description: Mapping[str, Any]) -> str:
                     variant["name"],
                     format_bytes(variant["weight_bytes"]),
                     f"{variant['flops'] / 1e6:.2f}",
-                    f"{100 * variant['accuracy_loss']:+.2f} points",
+                    f"{signed_points(-variant['accuracy_loss'])} points",
                     ", ".join(block["layers"]) if i == 0 else "",
                 ]
             )

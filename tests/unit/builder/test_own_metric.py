@@ -6,6 +6,7 @@ import re
 import pytest
 
 from legodnn.builder.__main__ import main as build
+from legodnn.builder.report.words import MINUS
 from legodnn.runtime.command.main import main as run
 from legodnn.shared.bundle.reader import BundleReader
 from tests.pages import read_page
@@ -15,6 +16,8 @@ from tests.unit.runtime.commands import memory_by_tables
 Image = pytest.importorskip("PIL.Image")
 
 OWN = """
+import torch
+
 from legodnn.builder import CommonModelManager
 
 
@@ -22,7 +25,9 @@ class Own(CommonModelManager):
     metric = "mean colour"
 
     def get_model_acc(self, model, test_loader, device):
-        return 0.4375 + 0.1 * super().get_model_figures(model, test_loader, device)["top-1 accuracy"]
+        # any change of the scores changes it
+        with torch.no_grad():
+            return float(torch.cat([100 * model(x.to(device)) for x, _ in test_loader]).frac().abs().mean())
 """
 
 SETTINGS = ["--set", "manager=own:Own", "--set", "bundle.labels=['a','b','c','d']"]
@@ -93,6 +98,17 @@ def test_the_device_says_the_name(built, capsys):
     found = objects(capsys, built, "--frames", "1")
     assert found["choice"]["metric"] == "mean colour"
     assert {choice["metric"] for choice in found["offers"]["offers"]} == {"mean colour"}
+
+
+def test_the_report_and_the_device_give_a_variant_s_change_the_same_sign(own, built, capsys):
+    document = read_page((own.path / "o.report.html").read_text())
+    cells = [row[1] for row in document.all(id="variants")[0].all("table")[0].rows()]
+    changes = re.findall(r"sparsity=0\.5 \S+ \S+ \S+ (\S+) points", printed(capsys, built, "--info"))
+    with BundleReader(built) as reader:
+        losses = [block.variant("sparsity=0.5").accuracy_loss for block in reader.manifest.blocks]
+    assert any(losses)
+    assert changes == [f"{-100 * loss:+.2f}" if loss else "0.00" for loss in losses]
+    assert all(cell.startswith(change.replace("-", MINUS)) for cell, change in zip(cells, changes, strict=True))
 
 
 def test_an_evaluation_keeps_it_apart_from_the_application_s_figures(own, built, capsys):
