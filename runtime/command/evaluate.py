@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional
 
 from legodnn.runtime.command.choosing import present
 from legodnn.runtime.command.evaluation_text import evaluation_text
-from legodnn.runtime.command.report import Progress, Reporter
+from legodnn.runtime.command.report import Progress, Reporter, error_text
 from legodnn.runtime.command.stopping import Stopping
 from legodnn.runtime.engine.compare import tensors
 from legodnn.runtime.network import Network
@@ -19,7 +19,6 @@ from legodnn.shared.tasks.classification import Classification
 from legodnn.shared.tasks.judgement import Judgement
 from legodnn.shared.tasks.known import TASKS, task_named
 from legodnn.shared.tasks.task import Meaning, Meter, Task
-from legodnn.shared.units import plus_minus
 
 
 class Evaluation:
@@ -52,7 +51,7 @@ class Evaluation:
                 return
             progress(done, len(examples))
         results = self._results()
-        error = plus_minus(results["prediction_error"])
+        error = error_text(self._network.manifest, present(self._network))
         self._reporter.say("evaluation", results, evaluation_text(results, self._task, error))
 
     def _take(self, example: Example) -> None:

@@ -19,8 +19,9 @@ from legodnn.runtime.optimizer import Choice
 from legodnn.shared.bundle.manifest import Manifest, selection_text
 from legodnn.shared.errors import InfeasibleBudget
 from legodnn.shared.tasks.known import task_named
+from legodnn.shared.tasks.prediction import error_note
 from legodnn.shared.tasks.task import Meaning
-from legodnn.shared.units import format_bytes, format_seconds, plus_minus, signed_points
+from legodnn.shared.units import count, format_bytes, format_seconds, plus_minus, signed_points
 
 
 class Reporter:
@@ -91,6 +92,7 @@ def describe(network: Network, path: str) -> Dict[str, Any]:
         "weight_bytes": manifest.teacher_weight_bytes,
         "accuracy": manifest.predictor.teacher_accuracy,
         "prediction_error": {"mean": manifest.predictor.mean_error, "worst": manifest.predictor.worst_error},
+        "judged": manifest.predictor.judged or None,
         "notes": list(manifest.notes),
         "blocks": [
             {
@@ -115,11 +117,12 @@ def describe(network: Network, path: str) -> Dict[str, Any]:
 def info_text(description: Mapping[str, Any]) -> str:
     """`describe` as text."""
     shape = "x".join(str(s) for s in description["input"]["shape"])
+    judged = f", on {count(description['judged'], 'example')}" if description["judged"] else ""
     lines = [
         f"{description['path']}: {description['task']}, input {shape} {description['input']['dtype']}",
         f"teacher: {format_bytes(description['weight_bytes'])} of weights, {description['metric']} "
         f"{description['accuracy']:.2%}; "
-        f"selections predicted to within {description['prediction_error']['mean']:.2%} on average",
+        f"selections predicted to within {description['prediction_error']['mean']:.2%} on average{judged}",
         f"stored as {description['precision']}, written by LegoDNN {description['created_with'].get('legodnn', '?')} "
         f"with torch {description['created_with'].get('torch', '?')}",
         _measured_text(description["measured"]),
@@ -192,8 +195,14 @@ def choice_text(network: Network, choice: Choice) -> str:
     return (
         f"chosen: sparsities in percent [{selection_text(network.manifest, choice.selection)}]\n"
         f"predicted: {seconds} per inference, {format_bytes(choice.memory_bytes)}, "
-        f"{network.manifest.metric} {choice.accuracy:.2%} ({plus_minus(choice.accuracy_error)})"
+        f"{network.manifest.metric} {choice.accuracy:.2%} ({error_text(network.manifest, choice)})"
     )
+
+
+def error_text(manifest: Manifest, choice: Choice) -> str:
+    """The error to expect of a choice's accuracy, as text."""
+    note = error_note(manifest.predictor, manifest.task, manifest.metric)
+    return f"{plus_minus(choice.accuracy_error)}{note}"
 
 
 def decision_text(event: Event, manifest: Optional[Manifest]) -> str:

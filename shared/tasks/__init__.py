@@ -10,6 +10,7 @@
     anomaly         anomaly detection
     pose            pose estimation
     known           all applications by name
+    prediction      the error to expect of a predicted accuracy
 
 The builder measures networks with them, the runtime evaluates and prints results.
 """

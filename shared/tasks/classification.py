@@ -193,6 +193,8 @@ class ClassificationMeter(Meter):
 class Classification(Task):
     """Networks whose output is one score per class (n, classes)."""
 
+    share = True
+
     def __init__(self, name: str, metric: str, second: str) -> None:
         self.name, self.metric, self._second = name, metric, second
 

@@ -86,6 +86,9 @@ class Task(ABC):
     name: str
     metric: str
 
+    share = False
+    """Whether the metric is the share of inputs that are right."""
+
     part, parts = "class", "classes"
     """What one of `Meter.parts` is, and what all are."""
 

@@ -20,7 +20,7 @@ from legodnn.runtime.command.live.glyphs import (
     line,
 )
 from legodnn.runtime.command.live.view import NetworkView, View
-from legodnn.shared.units import count, format_bytes, format_seconds, plus_minus
+from legodnn.shared.units import count, format_bytes, format_seconds
 
 _LABEL = 12
 """Columns of labels: the longest, "predicted", with their indent."""
@@ -159,7 +159,7 @@ def _of(text: Callable[[float], str], needed: Optional[float], limit: Optional[f
 
 
 def _accuracy(network: NetworkView) -> str:
-    return f"{network.metric} {network.accuracy:.2%}, {plus_minus(network.accuracy_error)}"
+    return f"{network.metric} {network.accuracy:.2%}, {network.error}"
 
 
 def _colour(sparsity: float) -> str:

@@ -80,7 +80,7 @@ def test_what_is_broken_is_left_out_and_named(path, photos, capsys):
     assert main([str(path), "--evaluate", str(photos)]) == 0
     text = capsys.readouterr().out
     assert f"{5 * PER_CLASS} examples of {photos}, median " in text
-    assert "predicted 90.00% (± 1.00 points); chance level 20.00%" in text
+    assert "predicted 90.00% (± 1.00 points on the builder's examples); chance level 20.00%" in text
     assert "8 skipped:\n  stray.png: it is in no sub-folder\n  c/x0.jpg: not readable as an image" in text
     assert text.endswith("  and 3 more; --json names all\n")
 

@@ -8,7 +8,9 @@ import torch
 
 from legodnn.runtime.command.evaluation_text import MOST_CLASSES, MOST_CONFUSED, WORST, evaluation_text
 from legodnn.runtime.command.main import main
+from legodnn.shared.bundle.blobs import BlobStore
 from legodnn.shared.bundle.manifest import ORIGINAL, InputSpec, TensorSpec
+from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.bundle.writer import write_bundle
 from legodnn.shared.datasets.opening import open_dataset
 from legodnn.shared.tasks.classification import IMAGES
@@ -52,7 +54,8 @@ def two(tmp_path_factory, photos):
     manifest = maker.manifest()
     test = replace(manifest.self_test, labels=(), output_specs=(TensorSpec("scores", (6, 2), "float32"),))
     path = tmp_path_factory.mktemp("two") / "two.lgb"
-    write_bundle(path, replace(manifest, self_test=test, input=spec), maker.blobs)
+    predictor = replace(manifest.predictor, judged=445)
+    write_bundle(path, replace(manifest, self_test=test, input=spec, predictor=predictor), maker.blobs)
     return path, torch.cat([maker.answer({}, x.inputs) for x in loaded]), [int(x.truths[0]) for x in loaded]
 
 
@@ -110,6 +113,29 @@ def test_a_threshold_decides_what_is_class_one(two, photos, capsys):
     text = capsys.readouterr().out
     assert "\nclass 1 where its probability is above 0.9\n" in text
     assert "; predicted 90.00% for a threshold of 0.5 (± " in text
+
+
+@pytest.mark.parametrize(("metric", "error"), [
+    ("top-1 accuracy", "± 1.74 points"), ("balanced accuracy", "± 1.00 points on the builder's 445 examples"),
+])  # fmt: skip
+def test_predictions_carry_the_error_of_the_examples_or_say_on_which_they_hold(
+    two, photos, tmp_path, capsys, metric, error
+):
+    with BundleReader(two[0]) as reader:
+        manifest, blobs = replace(reader.manifest, metric=metric, blobs=()), BlobStore()
+        for number in range(len(reader.manifest.blobs)):
+            blobs.add(reader.blob(number))
+    write_bundle(tmp_path / "named.lgb", manifest, blobs)
+    path = memory_by_tables(str(tmp_path / "named.lgb"))
+    assert main([path, "--evaluate", str(photos)]) == 0
+    text = capsys.readouterr().out
+    assert f", {metric} 90.00% ({error})\n" in text
+    assert f"; predicted 90.00% ({error}); chance level" in text
+    found = evaluation(capsys, path, "--evaluate", photos)
+    assert f"± {100 * found['prediction_error']:.2f} points" in error
+    assert main([path, "--info"]) == 0
+    assert "to within 1.00% on average, on 445 examples" in capsys.readouterr().out
+    assert evaluation(capsys, path, "--info")["judged"] == 445
 
 
 @pytest.mark.parametrize(("threshold", "reason"), [

@@ -11,7 +11,7 @@ from legodnn.runtime.command.live.view import NetworkView, View
 
 NETWORK = NetworkView(
     name="fashion", sparsities=(0.0, 0.2, 0.6, 0.8), predicted_seconds=0.0047, measured_seconds=0.005,
-    seconds_limit=0.010, memory_bytes=3 * 2**19, metric="recall", accuracy=0.893, accuracy_error=0.004, frames=1234,
+    seconds_limit=0.010, memory_bytes=3 * 2**19, metric="recall", accuracy=0.893, error="± 0.40 points", frames=1234,
     per_second=9.84, dropped=12, latest="frame 1233: Sandal (99.2%), 4.93 ms",
 )  # fmt: skip
 VIEW = View((NETWORK,), memory_limit=2 * 2**20, slowdown=1.0, seconds=3725.0, decisions=())
