@@ -88,7 +88,7 @@ def _build(name: str, arguments: list[str]) -> int:
     predictor = result.profile.predictor
     print(
         f"{result.path}: {format_bytes(result.bytes)}, {count(len(result.profile.distortion), 'block')}, "
-        f"accuracy of the teacher {100 * predictor.teacher_accuracy:.2f} %, "
+        f"the teacher's {result.metric} {100 * predictor.teacher_accuracy:.2f} %, "
         f"predicted to within {100 * predictor.mean_error:.2f} points (worst {100 * predictor.worst_error:.2f})"
     )
     print(f"{result.report}: the report")

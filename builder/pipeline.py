@@ -37,13 +37,14 @@ from legodnn.builder.workdir.stage import Stage
 @dataclass(frozen=True)
 class BuildResult:
     """A finished bundle: its path, its size in bytes, warnings of one sentence each, the profile it was packed from,
-    and the path of the report."""
+    the path of the report, and the name of the metric."""
 
     path: Path
     bytes: int
     warnings: list[str]
     profile: Profile
     report: Path
+    metric: str
 
 
 def cut(recipe: Recipe, device: str = "cpu") -> AutoBlockManager:
@@ -122,7 +123,7 @@ class _Build:
             size = pack(out, blocks, self._trained, profile, loaders.test, _bundle_options(self.recipe))
         self._report(out, size, blocks, profile, timing)
         warnings = [*retrainer.remarks, *left_out(results, profile)]
-        return BuildResult(out, size, warnings, profile, report_path(out))
+        return BuildResult(out, size, warnings, profile, report_path(out), self.manager.metric)
 
     def _say_changes(self) -> None:
         """Say which stages are made again, and because of what; each once."""

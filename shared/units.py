@@ -65,6 +65,12 @@ def count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
+def signed_points(share: float) -> str:
+    """A difference of fractions in percentage points, with its sign: ``-0.43`` for -0.0043, ``0.00`` for none."""
+    rounded = round(100 * share, 2)
+    return f"{rounded:+.2f}" if rounded else "0.00"
+
+
 def plus_minus(error: float) -> str:
     """The error of a fraction in percentage points: ``± 0.43 points`` for 0.0043."""
     return f"± {100 * error:.2f} points"

@@ -34,7 +34,10 @@ class AbstractModelManager(ABC):
     """
 
     task = "vision"
+    """The application's name, in bundles and reports."""
+
     metric = "accuracy"
+    """The name of what `get_model_acc` returns; it is shown wherever the figure is."""
 
     @abstractmethod
     def forward_to_gen_mid_data(self, model: nn.Module, batch_data: Any, device: Device) -> Any:

@@ -11,6 +11,7 @@ from torch import Tensor, fx
 from legodnn.builder.graph import resources
 from legodnn.builder.graph.channels.map import ChannelMap, Reason
 from legodnn.builder.graph.segments import SegmentGraph, layers_of
+from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.plan.shares import LayerShare, layer_shares
 from legodnn.builder.prune.derive import Descendant
 from legodnn.builder.prune.groups import Group, pruning_groups
@@ -78,7 +79,7 @@ class Plan:
     """All blocks, the layers that are in none, and the network's size.
 
     ``opaque`` are the modules that could not be traced, with the reason; ``not_prunable`` has all reasons in the
-    network, those of the most channels first.
+    network, those of the most channels first; ``metric`` is the name of what selections will be judged by.
     """
 
     blocks: Sequence[BlockPlan]
@@ -87,6 +88,7 @@ class Plan:
     flops: int
     opaque: Mapping[str, str]
     trunk_not_prunable: Sequence[NotPrunable]
+    metric: str = ""
 
     @property
     def not_prunable(self) -> list[NotPrunable]:
@@ -96,6 +98,7 @@ class Plan:
     def to_plain(self) -> dict[str, Any]:
         """Dicts, lists, strings and numbers."""
         return {
+            "metric": self.metric,
             "parameters": self.parameters,
             "flops": self.flops,
             "blocks": [_plain_block(block) for block in self.blocks],
@@ -136,6 +139,7 @@ class CutTeacher(Protocol):
     graph: SegmentGraph
     folded: dict[str, fx.GraphModule]
     channels: dict[str, ChannelMap]
+    model_manager: AbstractModelManager
     sparsities: list[float]
 
     @property
@@ -166,6 +170,7 @@ def make_plan(blocks: CutTeacher, groups: bool) -> Plan:
         flops=resources.measure(blocks.teacher, blocks.samples).flops,
         opaque=blocks.teacher.meta["opaque"],
         trunk_not_prunable=_trunk_not_prunable(blocks, trunk),
+        metric=blocks.model_manager.metric,
     )
 
 

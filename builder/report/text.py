@@ -17,6 +17,8 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         f"{count(len(plan.blocks), 'block')}, "
         f"{removable / max(1, plan.parameters):.0%} of the parameters are prunable"
     )
+    if plan.metric:
+        yield f"selections are judged by {plan.metric}"
     for block in plan.blocks:
         yield ""
         yield from _block_lines(block)

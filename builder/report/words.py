@@ -9,6 +9,7 @@ from typing import Any
 from legodnn.builder.graph.resources import Resources
 from legodnn.builder.recipe.schema import Call
 from legodnn.builder.report.selections import Point
+from legodnn.shared import units
 from legodnn.shared.bundle.manifest import ORIGINAL
 from legodnn.shared.units import count, format_bytes
 
@@ -26,9 +27,8 @@ def points(share: float) -> str:
 
 
 def signed_points(share: float) -> str:
-    """A difference of fractions in percentage points, with its sign."""
-    rounded = round(100 * share, 2)
-    return f"{rounded:+.2f}".replace("-", MINUS) if rounded else "0.00"
+    """A difference of fractions in percentage points, with its sign, as the device writes it, but for the minus."""
+    return units.signed_points(share).replace("-", MINUS)
 
 
 def large(number: int) -> str:

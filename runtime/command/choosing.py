@@ -69,7 +69,7 @@ class Alone:
             return
         choices = offers(self._network, self.optimizer)
         text = f"achievable on this device (--memory, --time):\n{offers_text(self._network, choices)}\n"
-        reporter.say("offers", {"offers": [choice_values(c) for c in choices]}, text)
+        reporter.say("offers", {"offers": [choice_values(self._network.manifest, c) for c in choices]}, text)
 
     def report(self, reporter: Reporter) -> None:
         """Report the current selection."""
@@ -145,7 +145,7 @@ class Shared:
 
 def report_choice(reporter: Reporter, network: Network, choice: Choice, name: Optional[str]) -> None:
     """Report a choice, with the errors of latency predictions on this device."""
-    values: Dict[str, Any] = dict(choice_values(choice))
+    values: Dict[str, Any] = choice_values(network.manifest, choice)
     if network.latency is not None:
         values["latency_error"] = {"median": network.latency.median_error, "worst": network.latency.worst_error}
     reporter.say("choice", values, choice_text(network, choice), name)

@@ -4,36 +4,37 @@ from __future__ import annotations
 
 import statistics
 import time
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Optional
 
 from legodnn.runtime.command.choosing import present
-from legodnn.runtime.command.report import Progress, Reporter
+from legodnn.runtime.command.evaluation_text import evaluation_text
+from legodnn.runtime.command.report import Progress, Reporter, error_text
 from legodnn.runtime.command.stopping import Stopping
 from legodnn.runtime.engine.compare import tensors
 from legodnn.runtime.network import Network
 from legodnn.shared.datasets.dataset import Example, Loaded, Skipped
 from legodnn.shared.datasets.opening import open_dataset
-from legodnn.shared.errors import DataError, InputError
+from legodnn.shared.errors import DataError, InputError, UsageError
+from legodnn.shared.tasks.classification import Classification
+from legodnn.shared.tasks.judgement import Judgement
 from legodnn.shared.tasks.known import TASKS, task_named
-from legodnn.shared.tasks.task import Task
-from legodnn.shared.units import format_seconds, plus_minus
-
-_SHOWN = 5
-"""Skipped examples that are named; --json names all."""
+from legodnn.shared.tasks.task import Meaning, Meter, Task
 
 
 class Evaluation:
     """Evaluates a network on the data set at a path, example by example.
 
-    The data set is opened at construction, so that errors show before anything is measured: raises the errors of
-    `open_dataset`, and `DataError` for a network of an unknown application.
+    ``threshold`` is that of the probability of class 1 of two. The data set is opened at construction, so that errors
+    show before anything is measured: raises the errors of `open_dataset`, `DataError` for a network of an unknown
+    application, `UsageError` for a threshold that does not fit it.
     """
 
-    def __init__(self, network: Network, path: str, reporter: Reporter) -> None:
+    def __init__(self, network: Network, path: str, reporter: Reporter, threshold: Optional[float] = None) -> None:
         self._network, self._path, self._reporter = network, path, reporter
         self._task = _task(network, path)
+        self._threshold = threshold
+        self._meter, self._chance = _meter(network, self._task, threshold), self._task.chance()
         self._dataset = open_dataset(self._task.name, path, network.input)
-        self._meter, self._chance = self._task.meter(), self._task.chance()
         self._seconds: List[float] = []
         self._skipped = list(self._dataset.skipped)
         self._remarks: List[Skipped] = []
@@ -41,7 +42,7 @@ class Evaluation:
     def run(self, stopping: Stopping) -> None:
         """Run all examples and report. After a signal between two examples nothing is reported, since metrics of a part
         could be taken for those of the whole. Raises `DataError` where nothing can be evaluated."""
-        progress = Progress("accuracy")
+        progress = Progress(self._network.manifest.metric)
         examples = self._dataset.examples
         for done, example in enumerate(examples, 1):
             with stopping.finishing():
@@ -50,7 +51,8 @@ class Evaluation:
                 return
             progress(done, len(examples))
         results = self._results()
-        self._reporter.say("evaluation", results, evaluation_text(results))
+        error = error_text(self._network.manifest, present(self._network))
+        self._reporter.say("evaluation", results, evaluation_text(results, self._task, error))
 
     def _take(self, example: Example) -> None:
         try:
@@ -83,7 +85,7 @@ class Evaluation:
                 f"the first: {first.name}: {first.reason}"
             )
         try:
-            figures = self._meter.figures()
+            found = Judgement.of(self._meter, self._chance)
         except DataError as error:
             raise DataError(f"{self._path}: {error}") from None
         choice, predictor = present(self._network), self._network.manifest.predictor
@@ -91,8 +93,12 @@ class Evaluation:
             "data": self._path,
             "task": self._task.name,
             "examples": len(self._seconds),
-            "figures": figures,
-            "trivial": self._chance.figures(),
+            "figures": found.figures,
+            "trivial": found.chance,
+            self._task.parts: found.parts_plain(self._task.part, Meaning.of(self._network.manifest)),
+            "confusion": found.confusion,
+            "not_finite": found.lost,
+            "threshold": self._threshold,
             "predicted": {self._network.manifest.metric: choice.accuracy},
             "prediction_error": choice.accuracy_error,
             "teacher": {self._network.manifest.metric: predictor.teacher_accuracy},
@@ -103,38 +109,15 @@ class Evaluation:
         }
 
 
-def evaluation_text(results: Mapping[str, Any]) -> str:
-    """An evaluation as text."""
-    median = format_seconds(results["median_seconds"])
-    lines = [
-        f"{results['examples']} examples of {results['data']}, median {median} per inference",
-        *(f"{name}: {_figure(name, value, results)}" for name, value in results["figures"].items()),
-    ]
-    lines += [
-        f"predicted, {name}: {value:.2%} ({plus_minus(results['prediction_error'])})"
-        for name, value in results["predicted"].items()
-        if name not in results["figures"]
-    ]
-    lines += _named(results["skipped"], "skipped") + _named(results["remarks"], "remarks")
-    return "\n".join(lines)
-
-
-def _figure(name: str, value: float, results: Mapping[str, Any]) -> str:
-    parts = [f"{value:.2%}"]
-    predicted: Optional[float] = results["predicted"].get(name)
-    if predicted is not None:
-        parts.append(f"predicted {predicted:.2%} ({plus_minus(results['prediction_error'])})")
-    if name in results["trivial"]:
-        parts.append(f"chance level {results['trivial'][name]:.2%}")
-    return "; ".join(parts)
-
-
-def _named(rows: Sequence[Mapping[str, str]], what: str) -> List[str]:
-    if not rows:
-        return []
-    lines = [f"  {row['name']}: {row['reason']}" for row in rows[:_SHOWN]]
-    more = [f"  and {len(rows) - _SHOWN} more; --json names all"] if len(rows) > _SHOWN else []
-    return [f"{len(rows)} {what}:", *lines, *more]
+def _meter(network: Network, task: Task, threshold: Optional[float]) -> Meter:
+    """The application's meter. Raises `UsageError` for a threshold where there are no two classes."""
+    if threshold is None:
+        return task.meter()
+    shapes = [spec.shape for spec in network.manifest.self_test.output_specs]
+    if not isinstance(task, Classification) or (shapes and shapes[0][1:] != (2,)):
+        of = f"{shapes[0][-1]} classes" if isinstance(task, Classification) else task.name
+        raise UsageError(f"--threshold is for two classes, this network is for {of}")
+    return task.meter(threshold)
 
 
 def _row(item: Skipped) -> Dict[str, str]:

@@ -60,6 +60,7 @@ def request_of(options: argparse.Namespace) -> Request:
         plain=options.plain,
         render=options.render,
         evaluate=options.evaluate,
+        threshold=_parsed(_threshold, options.threshold),
     )
 
 
@@ -74,6 +75,8 @@ def _check_company(options: argparse.Namespace, networks: int) -> None:
 def _check_evaluation(options: argparse.Namespace, networks: int) -> None:
     """Raise `UsageError` for options that do not apply to --evaluate."""
     if options.evaluate is None:
+        if options.threshold is not None:
+            raise UsageError("--threshold goes with --evaluate: it decides what examples are counted as")
         return
     if networks > 1:
         raise UsageError(f"--evaluate is for one network, not {networks}: their data sets are run one by one")
@@ -181,6 +184,13 @@ def _fps(option: str, text: Optional[str]) -> Optional[float]:
 
 def _weight(text: str) -> float:
     return _number("--weight", text, "a weight", _LIGHTEST, 1 / _LIGHTEST)
+
+
+def _threshold(text: str) -> float:
+    value = _number("--threshold", text, "a probability", 0, 1)
+    if value in (0, 1):
+        raise UsageError(f"--threshold {text}: with it all would be one class; a probability between 0 and 1 expected")
+    return value
 
 
 def _cores(text: str) -> float:

@@ -19,8 +19,9 @@ from legodnn.runtime.optimizer import Choice
 from legodnn.shared.bundle.manifest import Manifest, selection_text
 from legodnn.shared.errors import InfeasibleBudget
 from legodnn.shared.tasks.known import task_named
+from legodnn.shared.tasks.prediction import error_note
 from legodnn.shared.tasks.task import Meaning
-from legodnn.shared.units import format_bytes, format_seconds, plus_minus
+from legodnn.shared.units import count, format_bytes, format_seconds, plus_minus, signed_points
 
 
 class Reporter:
@@ -91,6 +92,7 @@ def describe(network: Network, path: str) -> Dict[str, Any]:
         "weight_bytes": manifest.teacher_weight_bytes,
         "accuracy": manifest.predictor.teacher_accuracy,
         "prediction_error": {"mean": manifest.predictor.mean_error, "worst": manifest.predictor.worst_error},
+        "judged": manifest.predictor.judged or None,
         "notes": list(manifest.notes),
         "blocks": [
             {
@@ -115,17 +117,18 @@ def describe(network: Network, path: str) -> Dict[str, Any]:
 def info_text(description: Mapping[str, Any]) -> str:
     """`describe` as text."""
     shape = "x".join(str(s) for s in description["input"]["shape"])
+    judged = f", on {count(description['judged'], 'example')}" if description["judged"] else ""
     lines = [
         f"{description['path']}: {description['task']}, input {shape} {description['input']['dtype']}",
         f"teacher: {format_bytes(description['weight_bytes'])} of weights, {description['metric']} "
         f"{description['accuracy']:.2%}; "
-        f"selections predicted to within {description['prediction_error']['mean']:.2%} on average",
+        f"selections predicted to within {description['prediction_error']['mean']:.2%} on average{judged}",
         f"stored as {description['precision']}, written by LegoDNN {description['created_with'].get('legodnn', '?')} "
         f"with torch {description['created_with'].get('torch', '?')}",
         _measured_text(description["measured"]),
         "",
     ]
-    rows = [["block", "variant", "weights", "MFLOP", "loses alone", "layers"]]
+    rows = [["block", "variant", "weights", "MFLOP", "change alone", "layers"]]
     for block in description["blocks"]:
         for i, variant in enumerate(block["variants"]):
             rows.append(
@@ -134,7 +137,7 @@ def info_text(description: Mapping[str, Any]) -> str:
                     variant["name"],
                     format_bytes(variant["weight_bytes"]),
                     f"{variant['flops'] / 1e6:.2f}",
-                    f"{100 * variant['accuracy_loss']:+.2f} points",
+                    f"{signed_points(-variant['accuracy_loss'])} points",
                     ", ".join(block["layers"]) if i == 0 else "",
                 ]
             )
@@ -174,9 +177,10 @@ def self_test_values(results: Sequence[SelfTestResult]) -> Dict[str, Any]:
     }
 
 
-def choice_values(choice: Choice) -> Dict[str, Any]:
+def choice_values(manifest: Manifest, choice: Choice) -> Dict[str, Any]:
     """A choice as plain values."""
     return {
+        "metric": manifest.metric,
         "selection": choice.selection,
         "predicted_seconds": choice.seconds,
         "memory_bytes": choice.memory_bytes,
@@ -191,8 +195,14 @@ def choice_text(network: Network, choice: Choice) -> str:
     return (
         f"chosen: sparsities in percent [{selection_text(network.manifest, choice.selection)}]\n"
         f"predicted: {seconds} per inference, {format_bytes(choice.memory_bytes)}, "
-        f"accuracy {choice.accuracy:.2%} ({plus_minus(choice.accuracy_error)})"
+        f"{network.manifest.metric} {choice.accuracy:.2%} ({error_text(network.manifest, choice)})"
     )
+
+
+def error_text(manifest: Manifest, choice: Choice) -> str:
+    """The error to expect of a choice's accuracy, as text."""
+    note = error_note(manifest.predictor, manifest.task, manifest.metric)
+    return f"{plus_minus(choice.accuracy_error)}{note}"
 
 
 def decision_text(event: Event, manifest: Optional[Manifest]) -> str:
@@ -204,7 +214,7 @@ def decision_text(event: Event, manifest: Optional[Manifest]) -> str:
     seconds = f"{format_seconds(found.seconds)}, " if found.seconds is not None else ""
     return (
         f"{event.reason}: now [{selection_text(manifest, event.new)}], predicted {seconds}"
-        f"{format_bytes(found.memory_bytes)}, accuracy {found.accuracy:.1%}; {why}"
+        f"{format_bytes(found.memory_bytes)}, {manifest.metric} {found.accuracy:.1%}; {why}"
     )
 
 
@@ -258,7 +268,7 @@ def _offer(optimizer: Any, budget: float) -> Optional[Choice]:
 
 def offers_text(network: Network, choices: Sequence[Choice]) -> str:
     """The table of achievable selections."""
-    rows = [["memory", "time", "accuracy", "sparsities in percent, block by block"]]
+    rows = [["memory", "time", network.manifest.metric, "sparsities in percent, block by block"]]
     for choice in choices:
         rows.append(
             [

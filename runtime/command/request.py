@@ -49,7 +49,8 @@ class Request:
     ``seconds`` (per inference) and ``memory`` (bytes) are budgets; with several networks ``memory`` is for all
     together, and ``cores`` the share of the cores' time for all. ``frames`` is the number to stop after, per network.
     ``measure``: measure latencies and memory again. ``plain``: no live view. ``render``: the folder for pictures with
-    answers. ``evaluate``: the data set to evaluate the network on, instead of running frames.
+    answers. ``evaluate``: the data set to evaluate the network on, instead of running frames; ``threshold``: the
+    probability of class 1 of two above which an example is counted as that class.
     """
 
     jobs: Tuple[Job, ...]
@@ -66,6 +67,7 @@ class Request:
     plain: bool = False
     render: Optional[str] = None
     evaluate: Optional[str] = None
+    threshold: Optional[float] = None
 
     @property
     def several(self) -> bool:

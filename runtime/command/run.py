@@ -115,6 +115,8 @@ def parser(name: str) -> argparse.ArgumentParser:
     add("--info", action="store_true", help="show the bundle's content and the measurements of this device, and stop")
     add("--self-test", action="store_true", help="compare with the builder's results and stop")
     add("--evaluate", metavar="DATA", help="evaluate the choice on a data set, see below, and stop")
+    threshold = "with --evaluate, of two classes: the second where its probability is above P (default: 0.5)"
+    add("--threshold", metavar="P", help=threshold)
     add("--json", action="store_true", help="one JSON object a line instead of text")
     add("--plain", action="store_true", help="lines of text on a terminal, too, instead of one screen")
     add("--debug", action="store_true", help="print the traceback of whatever goes wrong")

@@ -87,7 +87,7 @@ def _evaluate(path: str, request: Request, member: "_Member", reporter: Reporter
     """Evaluate the best selection within the budgets on a data set."""
     from legodnn.runtime.command.evaluate import Evaluation  # imports data sets; other runs start sooner without
 
-    evaluation = Evaluation(member.network, path, reporter)
+    evaluation = Evaluation(member.network, path, reporter, request.threshold)
     member.require_test(reporter)
     member.measure(reporter, request.measure)
     choosing = Alone(member.network, request)

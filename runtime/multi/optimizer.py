@@ -264,7 +264,8 @@ class JointOptimizer:
                 parts.append(f"workload {i} needs {format_seconds(float(seconds))} where it has {limit}")
             accuracy = figures.accuracy(figures.least(lambda o: o.cost))
             if demand.accuracy is not None and accuracy < demand.accuracy:
-                parts.append(f"workload {i} reaches an accuracy of {accuracy:.2%}, not of {demand.accuracy:.2%}")
+                metric = figures.manifest.metric
+                parts.append(f"workload {i} reaches {metric} {accuracy:.2%}, not {demand.accuracy:.2%}")
         return "".join(f"; {part}" for part in parts)
 
     def _switch(self, choice: JointChoice, memory_bytes: Optional[float]) -> None:

@@ -11,8 +11,8 @@ class Choice:
     """A selection and its predictions.
 
     ``seconds`` per inference are None where latencies have not been measured; ``accuracy`` is a fraction,
-    ``accuracy_error`` the predictor's mean absolute error; ``joules`` per inference are those beyond idling, None
-    without power figures.
+    ``accuracy_error`` the error to expect of it, see `prediction_error`; ``joules`` per inference are those beyond
+    idling, None without power figures.
     """
 
     selection: Dict[str, str]

@@ -12,6 +12,7 @@ from legodnn.runtime.network import Network
 from legodnn.runtime.optimizer.choice import Choice
 from legodnn.runtime.optimizer.power import Power
 from legodnn.shared.bundle.manifest import ORIGINAL, Variant
+from legodnn.shared.tasks.prediction import prediction_error
 
 Selection = Dict[str, str]
 
@@ -99,12 +100,13 @@ class Figures:
     def choice(self, selection: Selection, within_budget: bool, power: Optional[Power]) -> Choice:
         """All predictions about a selection."""
         seconds = rounded_up(self.seconds(selection)) if self.measured else None
+        manifest, accuracy = self.manifest, self.accuracy(selection)
         return Choice(
             selection=selection,
             seconds=seconds,
             memory_bytes=self.bytes(selection),
-            accuracy=self.accuracy(selection),
-            accuracy_error=self.manifest.predictor.mean_error,
+            accuracy=accuracy,
+            accuracy_error=prediction_error(manifest.predictor, manifest.task, manifest.metric, accuracy),
             within_budget=within_budget,
             joules=power.joules(seconds) if power is not None and seconds is not None else None,
         )

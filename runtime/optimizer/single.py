@@ -202,8 +202,8 @@ class ScalingOptimizer:
             nearest = f"{format_seconds(choice.seconds)} and {nearest}"
         if wish.accuracy is not None:
             most = figures.accuracy(figures.least(lambda o: o.cost))
-            wanted.append(f"an accuracy of {wish.accuracy:.2%}")
-            best.append(f"an accuracy of {most:.2%}")
+            wanted.append(f"{figures.manifest.metric} {wish.accuracy:.2%}")
+            best.append(f"{figures.manifest.metric} {most:.2%}")
             nearest = f"{nearest} for {choice.accuracy:.2%}"
         return InfeasibleBudget(
             f"no selection fits {' and '.join(wanted)}: the best achievable is {' or '.join(best)}"

@@ -203,7 +203,8 @@ class Predictor(_Plain):
     """Predicts the accuracy of a selection from the sum of its variants' costs.
 
     ``curve`` lists (sum of costs, accuracy loss), neither ever falling; it is linear between knots and beyond the ends.
-    The errors are mean and largest absolute ones on compositions that the curve was not fitted to.
+    The errors are mean and largest absolute ones on compositions that the curve was not fitted to; accuracies were
+    measured on ``judged`` inputs, 0 where that is not known.
     """
 
     teacher_accuracy: float
@@ -211,9 +212,11 @@ class Predictor(_Plain):
     mean_error: float
     worst_error: float
     compositions: int
+    judged: int = 0
 
     def __post_init__(self) -> None:
         _require(len(self.curve) >= 1, "predictor: an empty curve")
+        _require(0 <= self.judged < 2**60, f"predictor: judged on {self.judged} inputs")
         pairs = list(zip(self.curve, self.curve[1:]))
         _require(all(a[0] <= b[0] and a[1] <= b[1] for a, b in pairs), "predictor: the curve falls")
 

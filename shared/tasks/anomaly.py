@@ -9,7 +9,8 @@ from torch import Tensor
 
 from legodnn.shared.errors import DataError
 from legodnn.shared.tasks.chance import Chance
-from legodnn.shared.tasks.task import Meaning, Meter, Task
+from legodnn.shared.tasks.ranking import auroc, average_precision, worst_where_nan
+from legodnn.shared.tasks.task import Meaning, Meter, Task, check_lengths
 
 
 class OneScore(Chance):
@@ -28,50 +29,44 @@ class OneScore(Chance):
 
 
 class AnomalyMeter(Meter):
-    """Areas under the receiver operating characteristic and under the curve of precision over recall."""
+    """Areas under the receiver operating characteristic and under the curve of precision over recall.
+
+    A score that is NaN ranks its input as wrongly as possible.
+    """
 
     def __init__(self) -> None:
+        self._lost = 0
         self._scores: List[Tensor] = []
         self._truths: List[Tensor] = []
 
     def add(self, outputs: Sequence[Tensor], truths: Sequence[Any]) -> None:
         """See `Meter.add`; outputs are scores (n, 1)."""
-        self._scores.append(outputs[0].detach().double().flatten().cpu())
-        self._truths.append(truths[0].flatten().cpu() != 0)
+        scores, abnormal = outputs[0].detach().double().flatten().cpu(), truths[0].flatten().cpu() != 0
+        check_lengths(len(scores), len(abnormal))
+        self._lost += int(scores.isnan().sum())
+        self._scores.append(scores)
+        self._truths.append(abnormal)
 
     def figures(self) -> Dict[str, float]:
         """See `Meter.figures`."""
         return _figures(self._scores, self._truths)
 
+    @property
+    def lost(self) -> int:
+        """See `Meter.lost`: scores."""
+        return self._lost
+
 
 def _figures(scores_of: Sequence[Tensor], truths: Sequence[Tensor]) -> Dict[str, float]:
     """The metrics of batches of scores, float64 (n,), for inputs that are abnormal or not, bool (n,)."""
-    if not scores_of:
+    if not sum(map(len, truths)):
         raise DataError("nothing to judge: no inputs")
     scores, abnormal = torch.cat(list(scores_of)), torch.cat(list(truths))
     if bool(abnormal.all()) or not bool(abnormal.any()):
         kind = "abnormal" if bool(abnormal.all()) else "normal"
         raise DataError(f"all {len(abnormal)} inputs are {kind}: without the other kind nothing can be judged")
+    scores = worst_where_nan(scores, abnormal)
     return {"AUROC": auroc(scores, abnormal), "AUPR": average_precision(scores, abnormal)}
-
-
-def auroc(scores: Tensor, abnormal: Tensor) -> float:
-    """The probability that an abnormal input (bool (n,)) scores higher than a normal one; ties count half."""
-    ordered = scores[~abnormal].sort()[0]
-    asked = scores[abnormal]
-    below = torch.searchsorted(ordered, asked, right=False).double()
-    up_to = torch.searchsorted(ordered, asked, right=True).double()
-    return float((below + up_to).mean() / 2 / len(ordered))
-
-
-def average_precision(scores: Tensor, abnormal: Tensor) -> float:
-    """Precision averaged over recall, one step for each distinct score."""
-    order = scores.sort(descending=True, stable=True)[1]
-    scores, hits = scores[order], abnormal[order].double().cumsum(0)
-    last_of_its_score = torch.cat([scores[1:] != scores[:-1], torch.ones(1, dtype=torch.bool)])
-    hits, seen = hits[last_of_its_score], torch.arange(1, len(scores) + 1).double()[last_of_its_score]
-    gained = torch.cat([hits[:1], hits[1:] - hits[:-1]])
-    return float((gained * hits / seen).sum() / abnormal.sum())
 
 
 class Anomaly(Task):

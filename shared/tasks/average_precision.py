@@ -50,8 +50,13 @@ class AveragePrecision:
 
     def mean(self) -> Optional[Tensor]:
         """Mean average precision over classes, float64 (overlaps,); None where no class has an object."""
-        rows = [self._of_class(label) for label, count in sorted(self._objects.items()) if count]
+        rows = [precision for _, _, precision in self.classes() if precision is not None]
         return torch.stack(rows).mean(0) if rows else None
+
+    def classes(self) -> List[Tuple[int, int, Optional[Tensor]]]:
+        """Each class that was found or is there: its label, its objects, its average precision, float64 (overlaps,);
+        None for a class without an object."""
+        return [(label, n, self._of_class(label) if n else None) for label, n in sorted(self._objects.items())]
 
     def _of_class(self, label: int) -> Tensor:
         parts = self._matched[label]

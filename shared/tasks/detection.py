@@ -7,7 +7,7 @@ label 0 is padding after the last detection. Truths are one list of n `Boxes`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from torch import Tensor
 from legodnn.shared.errors import DataError
 from legodnn.shared.tasks.average_precision import AveragePrecision
 from legodnn.shared.tasks.chance import Chance
-from legodnn.shared.tasks.task import Meaning, Meter, Task
+from legodnn.shared.tasks.task import Meaning, Meter, Part, Task, check_lengths
 
 SHOWN = 0.5
 """The least score of an object in texts and pictures; not tuned."""
@@ -62,14 +62,23 @@ class MeanBox(Chance):
 
 
 class DetectionMeter(Meter):
-    """Mean average precision at an overlap of 0.5, and averaged over overlaps from 0.5 to 0.95."""
+    """Mean average precision at an overlap of 0.5, and averaged over overlaps from 0.5 to 0.95.
+
+    A detection whose box is not finite overlaps nothing; one whose score is not is wrong as well, and the first of all.
+    """
 
     def __init__(self) -> None:
+        self._lost = 0
         self._precision = AveragePrecision()
 
     def add(self, outputs: Sequence[Tensor], truths: Sequence[Any]) -> None:
         """See `Meter.add`."""
         boxes, scores, labels = (output.detach().cpu() for output in outputs[:3])
+        check_lengths(len(boxes), len(truths[0]))
+        broken = ~(boxes.isfinite().all(2) & scores.isfinite())
+        self._lost += int((broken & (labels > 0)).sum())
+        boxes = torch.where(broken.unsqueeze(2), torch.zeros_like(boxes), boxes)
+        scores = torch.where(scores.isfinite(), scores, torch.full_like(scores, float("inf")))
         for i, truth in enumerate(truths[0]):
             there = labels[i] > 0
             self._precision.add(
@@ -80,18 +89,38 @@ class DetectionMeter(Meter):
         """See `Meter.figures`."""
         return _figures(self._precision)
 
+    def parts(self) -> Sequence[Part]:
+        """See `Meter.parts`: average precision of each class."""
+        return [
+            Part(label, objects, dict(zip(_PRECISIONS, (None, None) if row is None else _of_overlaps(row))))
+            for label, objects, row in self._precision.classes()
+        ]
+
+    @property
+    def lost(self) -> int:
+        """See `Meter.lost`: detections."""
+        return self._lost
+
+
+_PRECISIONS = ("AP@.5", "AP@[.5:.95]")
+
+
+def _of_overlaps(precision: Tensor) -> Tuple[float, float]:
+    """Of average precisions (overlaps,) that at the first overlap, and the mean."""
+    return float(precision[0]), float(precision.mean())
+
 
 def _figures(precision: AveragePrecision) -> Dict[str, float]:
     by_overlap = precision.mean()
     if by_overlap is None:
         raise DataError("nothing to judge: no objects in any image")
-    return {"mAP@.5": float(by_overlap[0]), "mAP@[.5:.95]": float(by_overlap.mean())}
+    return {f"m{name}": value for name, value in zip(_PRECISIONS, _of_overlaps(by_overlap))}
 
 
 class Detection(Task):
     """Networks that find objects."""
 
-    name, metric = "object detection", "mAP@.5"
+    name, metric, counted = "object detection", "mAP@.5", "objects"
 
     def meter(self) -> DetectionMeter:
         """See `Task.meter`."""

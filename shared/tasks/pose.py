@@ -6,14 +6,14 @@ whether the keypoint is visible (above 0), and the size (n,) of the subject in p
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import torch
 from torch import Tensor
 
 from legodnn.shared.errors import DataError
 from legodnn.shared.tasks.chance import Chance
-from legodnn.shared.tasks.task import Meaning, Meter, Task
+from legodnn.shared.tasks.task import Meaning, Meter, Part, Task, check_lengths
 
 NEAR, VERY_NEAR = 0.1, 0.05
 """Distances, in sizes of the subject, within which a keypoint is found (PCK: Yang, Ramanan, 2013)."""
@@ -43,24 +43,51 @@ class MeanPose(Chance):
 
 
 class PoseMeter(Meter):
-    """The share of visible keypoints found within a tenth and a twentieth of the size, and the mean distance."""
+    """The share of visible keypoints found within a tenth and a twentieth of the size, and the mean distance.
+
+    A position that is not finite is infinitely far; there is no mean distance then.
+    """
 
     def __init__(self) -> None:
         self._distances: List[Tensor] = []
+        self._numbers: List[Tensor] = []
 
     def add(self, outputs: Sequence[Tensor], truths: Sequence[Any]) -> None:
         """See `Meter.add`."""
         found, (wanted, sizes) = outputs[0].detach().float().cpu(), truths
         wanted, sizes = wanted.cpu().float(), sizes.cpu().float()
-        if found.shape[:2] != wanted.shape[:2]:
+        check_lengths(len(found), len(wanted))
+        if found.shape[1] != wanted.shape[1]:
             raise DataError(f"{wanted.shape[1]} keypoints in the data, {found.shape[1]} in the network's answer")
         if not bool((sizes > 0).all()):
             raise DataError("a pose without a size: errors cannot be measured in it")
-        self._distances.append(_distances(found[..., :2], wanted, sizes))
+        check_lengths(len(wanted), len(sizes))
+        if not bool((sizes < float("inf")).all() & wanted[..., :2][wanted[..., 2] > 0].isfinite().all()):
+            raise DataError("a pose in the data whose positions or size are not finite")
+        distances = _distances(found[..., :2], wanted, sizes)
+        self._distances.append(torch.where(distances.isfinite(), distances, torch.full_like(distances, float("inf"))))
+        self._numbers.append((wanted[..., 2] > 0).nonzero()[:, 1])
 
     def figures(self) -> Dict[str, float]:
         """See `Meter.figures`; the error is in sizes of the subjects."""
         return _figures(torch.cat([torch.zeros(0), *self._distances]))
+
+    def parts(self) -> Sequence[Part]:
+        """See `Meter.parts`: the same for every keypoint that is visible somewhere."""
+        numbers = torch.cat([torch.zeros(0, dtype=torch.long), *self._numbers])
+        distances = torch.cat([torch.zeros(0), *self._distances])
+        found = []
+        for number in sorted(set(numbers.tolist())):
+            own = distances[numbers == number]
+            figures: Dict[str, Optional[float]] = {**_figures(own)}
+            figures.setdefault("mean error", None)
+            found.append(Part(number, len(own), figures))
+        return found
+
+    @property
+    def lost(self) -> int:
+        """See `Meter.lost`: visible keypoints."""
+        return sum(int(part.isinf().sum()) for part in self._distances)
 
 
 def _distances(found: Tensor, wanted: Tensor, sizes: Tensor) -> Tensor:
@@ -72,17 +99,20 @@ def _distances(found: Tensor, wanted: Tensor, sizes: Tensor) -> Tensor:
 def _figures(distances: Tensor) -> Dict[str, float]:
     if not len(distances):
         raise DataError("nothing to judge: no visible keypoints")
-    return {
+    found = {
         f"PCK@{NEAR:g}": float((distances <= NEAR).double().mean()),
         f"PCK@{VERY_NEAR:g}": float((distances <= VERY_NEAR).double().mean()),
-        "mean error": float(distances.double().mean()),
     }
+    if bool(distances.isfinite().all()):
+        found["mean error"] = float(distances.double().mean())
+    return found
 
 
 class Pose(Task):
     """Networks whose output is a position and a score for every keypoint (n, k, 3)."""
 
-    name, metric = "pose estimation", "PCK@0.1"
+    name, metric, counted = "pose estimation", "PCK@0.1", "visible"
+    part, parts = "keypoint", "keypoints"
 
     def meter(self) -> PoseMeter:
         """See `Task.meter`."""

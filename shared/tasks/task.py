@@ -1,4 +1,4 @@
-"""`Task`: an application; `Meter`: its metrics; `Meaning`: labels and thresholds."""
+"""`Task`: an application; `Meter`: its metrics, `Part`: those of a class; `Meaning`: labels and thresholds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 from torch import Tensor
 
 from legodnn.shared.bundle.manifest import Manifest
+from legodnn.shared.errors import DataError
 from legodnn.shared.tasks.chance import Chance
 
 
@@ -34,6 +35,16 @@ class Meaning:
         return self.labels[number] if 0 <= number < len(self.labels) else str(number)
 
 
+@dataclass(frozen=True)
+class Part:
+    """One class, or keypoint, of an evaluation: its ``number``, how often the truths have it, and its metrics by name,
+    None where one is undefined (the recall of a class that never occurs, the precision of one never found)."""
+
+    number: int
+    count: int
+    figures: Dict[str, Optional[float]]
+
+
 class Meter(ABC):
     """The metrics of an application over any number of batches."""
 
@@ -41,12 +52,32 @@ class Meter(ABC):
     def add(self, outputs: Sequence[Tensor], truths: Sequence[Any]) -> None:
         """Count a batch: the network's outputs, and the truths, which follow the inputs in a loader's batch.
 
-        Raises `DataError` for truths that are not the application's.
+        Raises `DataError` for truths that are not the application's. An answer that is not a number counts as wrong.
         """
 
     @abstractmethod
     def figures(self) -> Dict[str, float]:
-        """The metrics by name, the application's own first. Raises `DataError` where they are undefined."""
+        """The metrics by name, the application's own first. Raises `DataError` where they are undefined, as they are
+        where nothing was judged."""
+
+    def parts(self) -> Sequence[Part]:
+        """The same for each class, or keypoint, by number; empty where the application has none."""
+        return ()
+
+    def confusion(self) -> Optional[Sequence[Sequence[int]]]:
+        """How many inputs of each class (rows) were taken for which (columns); None where that is not counted."""
+        return None
+
+    @property
+    def lost(self) -> int:
+        """How many answers were no numbers (NaN, or infinite), and counted as wrong."""
+        return 0
+
+
+def check_lengths(answers: int, truths: int) -> None:
+    """Raise `DataError` unless there is a truth for each answer."""
+    if answers != truths:
+        raise DataError(f"{answers} answers of the network, but {truths} truths")
 
 
 class Task(ABC):
@@ -54,6 +85,15 @@ class Task(ABC):
 
     name: str
     metric: str
+
+    share = False
+    """Whether the metric is the share of inputs that are right."""
+
+    part, parts = "class", "classes"
+    """What one of `Meter.parts` is, and what all are."""
+
+    counted = "examples"
+    """What `Part.count` counts."""
 
     @abstractmethod
     def meter(self) -> Meter:

@@ -71,7 +71,7 @@ EXEMPT: dict[str, tuple[str, ...]] = {
     # `--info --json`.
     r"runtime/(command|controller|device|engine|profiling)/\w+\.py|runtime/network\.py": ("find_way", "way"),
     # A key of the `evaluation` object of `--json`.
-    r"runtime/command/evaluate\.py": ('"trivial"', "['trivial']"),
+    r"runtime/command/(evaluate|evaluation_text)\.py": ('"trivial"', "['trivial']"),
     # The documents name the same public names and keys.
     r"runtime/README\.md": ("Duty", "duties", "network.find_way()", "network.way", "`trivial`"),
     r"builder/README\.md": ("`distill.closed_form_images`", "`closed_form_images`"),

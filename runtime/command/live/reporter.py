@@ -15,7 +15,7 @@ from legodnn.runtime.command.live.glyphs import glyphs_for
 from legodnn.runtime.command.live.screen import Screen
 from legodnn.runtime.command.live.terminal import Terminal
 from legodnn.runtime.command.live.view import NetworkView, View
-from legodnn.runtime.command.report import Reporter, named
+from legodnn.runtime.command.report import Reporter, error_text, named
 from legodnn.runtime.command.stopping import Stopping
 from legodnn.runtime.controller import Budget
 
@@ -134,8 +134,9 @@ class Subject:
             measured_seconds=statistics.median(recent) if recent else None,
             seconds_limit=self._limit(budget),
             memory_bytes=choice.memory_bytes,
+            metric=network.manifest.metric,
             accuracy=choice.accuracy,
-            accuracy_error=choice.accuracy_error,
+            error=error_text(network.manifest, choice),
             frames=self.feed.frames,
             per_second=self._per_second(),
             dropped=self.feed.pace.dropped if self.feed.paced else None,

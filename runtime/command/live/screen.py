@@ -20,10 +20,10 @@ from legodnn.runtime.command.live.glyphs import (
     line,
 )
 from legodnn.runtime.command.live.view import NetworkView, View
-from legodnn.shared.units import count, format_bytes, format_seconds, plus_minus
+from legodnn.shared.units import count, format_bytes, format_seconds
 
 _LABEL = 12
-"""Columns of labels: the longest, "% gone" and "accuracy", with their indent."""
+"""Columns of labels: the longest, "predicted", with their indent."""
 
 _WIDEST_CELL = 6
 _LONGEST_BAR = 30
@@ -73,7 +73,7 @@ class Screen:
             rows.extend(self._memory(view, width))
         else:
             rows.append(_row("memory", (format_bytes(network.memory_bytes), PLAIN)))
-        rows.append(_row("accuracy", (_accuracy(network), PLAIN)))
+        rows.append(_row("predicted", (_accuracy(network), PLAIN)))
         rows.append(_row("latest", (network.latest or "no frame yet", PLAIN)))
         return rows
 
@@ -159,7 +159,7 @@ def _of(text: Callable[[float], str], needed: Optional[float], limit: Optional[f
 
 
 def _accuracy(network: NetworkView) -> str:
-    return f"{network.accuracy:.2%} predicted, {plus_minus(network.accuracy_error)}"
+    return f"{network.metric} {network.accuracy:.2%}, {network.error}"
 
 
 def _colour(sparsity: float) -> str:

@@ -12,8 +12,8 @@ class NetworkView:
 
     ``sparsities`` are those of the current selection, block by block, each at least 0 and below 1. Times are seconds
     per inference: predicted, recently measured, and the limit. ``memory_bytes`` and ``accuracy`` are predictions,
-    ``accuracy_error`` is the predictor's mean error. ``per_second`` counts recent frames, ``dropped`` is None where
-    none can be dropped, ``latest`` is the text about the last frame.
+    ``metric`` is what the latter is called, ``error`` its error as text. ``per_second`` counts recent frames,
+    ``dropped`` is None where none can be dropped, ``latest`` is the text about the last frame.
     """
 
     name: str
@@ -22,8 +22,9 @@ class NetworkView:
     measured_seconds: Optional[float]
     seconds_limit: Optional[float]
     memory_bytes: int
+    metric: str
     accuracy: float
-    accuracy_error: float
+    error: str
     frames: int
     per_second: float
     dropped: Optional[int]

@@ -148,7 +148,7 @@ def test_building_twice_gives_the_same_bytes_and_the_second_time_is_short(folder
     out = folder.path / "small.lgb"
     assert main([str(folder.recipe), "-o", str(out)]) == 0
     first = out.read_bytes()
-    assert "accuracy of the teacher" in capsys.readouterr().out
+    assert "the teacher's top-1 accuracy" in capsys.readouterr().out
     with BundleReader(out) as reader:
         reader.verify()
         assert [v.name for v in reader.manifest.blocks[0].variants] == ["original", "sparsity=0.5"]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from legodnn.shared.errors import UnitError
-from legodnn.shared.units import format_bytes, format_seconds, parse_bytes, parse_seconds
+from legodnn.shared.units import format_bytes, format_seconds, parse_bytes, parse_seconds, signed_points
 
 
 @pytest.mark.parametrize(("text", "seconds"), [
@@ -33,6 +33,13 @@ def test_what_is_no_time_is_refused_with_an_example(text):
 def test_a_time_is_no_size():
     with pytest.raises(UnitError, match=r"unknown unit 'ms'.*4\.5MiB"):
         parse_bytes("5ms")
+
+
+@pytest.mark.parametrize(("share", "text"), [
+    (-0.0043, "-0.43"), (0.0043, "+0.43"), (0.0, "0.00"), (-0.00004, "0.00"), (0.5, "+50.00"),
+])  # fmt: skip
+def test_a_difference_in_points_has_its_sign(share, text):
+    assert signed_points(share) == text
 
 
 @given(st.floats(1e-6, 1e3))

@@ -108,7 +108,7 @@ def test_accuracies_that_are_no_fractions_are_refused(accuracy):
 
 def test_an_accuracy_out_of_reach_is_refused_with_the_best_there_is():
     network = made_up.network([[(0.0, 3e-4, 30, 1), (0.1, 1e-4, 10, 1)]])
-    with pytest.raises(InfeasibleBudget, match=r"accuracy of 99\.00%.*accuracy of 90\.00%"):
+    with pytest.raises(InfeasibleBudget, match=r"top-1 accuracy 99\.00%.*top-1 accuracy 90\.00%"):
         ScalingOptimizer(network).choose(accuracy=0.99)
 
 

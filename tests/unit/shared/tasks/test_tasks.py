@@ -15,6 +15,7 @@ from legodnn.shared.tasks.known import TASKS, task_named
 from legodnn.shared.tasks.task import Meaning
 
 LABELS = Meaning(("nothing", "cat", "dog"))
+NAN, INF = float("nan"), float("inf")
 
 
 def meter_of(name, *batches):
@@ -38,37 +39,39 @@ def test_a_metric_that_has_counted_nothing_says_so(name):
         TASKS[name].chance().figures()
 
 
+EMPTY = {
+    "image classification": ([torch.zeros(0, 3)], [torch.zeros(0, dtype=torch.long)]),
+    "action recognition": ([torch.zeros(0, 3)], [torch.zeros(0, dtype=torch.long)]),
+    "semantic segmentation": ([torch.zeros(0, 3, 2, 2)], [torch.zeros(0, 2, 2, dtype=torch.long)]),
+    "object detection": ([torch.zeros(0, 5, 4), torch.zeros(0, 5), torch.zeros(0, 5)], [[]]),
+    "anomaly detection": ([torch.zeros(0, 1)], [torch.zeros(0)]),
+    "pose estimation": ([torch.zeros(0, 4, 3)], [torch.zeros(0, 4, 3), torch.zeros(0)]),
+}
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_a_batch_without_inputs_is_nothing_to_judge(name):
+    outputs, truths = EMPTY[name]
+    with pytest.raises(DataError, match="nothing to judge"):
+        meter_of(name, (outputs, truths)).figures()
+    with pytest.raises(DataError, match="nothing to judge"):
+        trivial_of(name, truths)
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_there_must_be_a_truth_for_each_answer(name):
+    outputs, truths = EMPTY[name]
+    more = [torch.zeros(1, *output.shape[1:]) for output in outputs]
+    with pytest.raises(DataError, match="1 answers of the network, but 0 truths"):
+        meter_of(name, (more, truths))
+
+
 def trivial_of(name, *truths):
     """What the trivial answer gets, from the truths alone."""
     constant = TASKS[name].chance()
     for batch in truths:
         constant.add(batch)
     return constant.figures()
-
-
-# ---- classes --------------------------------------------------------------------------------------------------------
-def test_top_one_and_top_five():
-    scores = torch.arange(8.0).repeat(4, 1)
-    first = ([scores[:3]], [torch.tensor([7, 3, 2])])
-    meter = meter_of("image classification", first, ([scores[3:]], [torch.tensor([7])]))
-    assert meter.figures() == {"top-1 accuracy": 0.5, "top-5 accuracy": 0.75}
-    chance = trivial_of("image classification", first[1], [torch.tensor([7])])
-    assert chance == {"top-1 accuracy": 0.5, "top-5 accuracy": 1.0}
-
-
-def test_the_chance_level_is_the_most_frequent_class():
-    labels = torch.tensor([0, 3, 3, 3, 9, 9, 1, 2, 4, 5])
-    wanted = {"clip top-1 accuracy": 0.3, "clip top-5 accuracy": 0.8}
-    assert trivial_of("action recognition", [labels]) == wanted
-    assert trivial_of("action recognition", [labels[:3]], [labels[3:]]) == wanted
-
-
-def test_a_classifier_s_answer():
-    task = TASKS["image classification"]
-    results = task.results([torch.tensor([[0.0, 3.0, 0.0]])], LABELS)
-    assert (results["class"], results["label"]) == (1, "cat")
-    assert task.text(results) == "cat (90.9%)"
-    assert task.results([torch.eye(5)[4:]], LABELS)["label"] == "4"
 
 
 # ---- masks ----------------------------------------------------------------------------------------------------------
@@ -90,9 +93,37 @@ def test_mean_intersection_over_union_of_what_is_there_or_found():
     )
 
 
-def test_a_mask_with_a_class_the_network_does_not_know_is_refused():
-    with pytest.raises(DataError, match="class 7, the network knows 0 to 2"):
-        meter_of("semantic segmentation", ([scores_of([[0, 1]])], [torch.tensor([[[0, 7]]])]))
+def test_every_class_of_masks_has_its_own_intersection_over_union():
+    truth = torch.tensor([[[0, 0, 1, 1], [0, 0, 1, 255]]])
+    first = ([scores_of([[0, 0, 0, 1], [0, 0, 1, 1]], classes=4)], [truth])
+    second = ([scores_of([[3, 1]], classes=4)], [torch.tensor([[[1, 1]]])])
+    meter = meter_of("semantic segmentation", first, second)
+    assert [(p.number, p.count, p.figures["IoU"]) for p in meter.parts()] == [
+        (0, 4, 4 / 5), (1, 5, pytest.approx(3 / 5)), (2, 0, None), (3, 0, 0.0),
+    ]  # fmt: skip
+    assert meter.figures()["mean IoU"] == pytest.approx((4 / 5 + 3 / 5 + 0) / 3)
+    assert TASKS["semantic segmentation"].meter().parts() == []
+
+
+def test_a_pixel_without_a_finite_score_is_wrong():
+    scores = scores_of([[0, 0, 1, 1]], classes=2)
+    scores[0, 1, 0, 0], scores[0, :, 0, 3] = NAN, -INF
+    meter = meter_of("semantic segmentation", ([scores], [torch.tensor([[[0, 0, 1, 1]]])]))
+    assert meter.figures() == pytest.approx({"mean IoU": 0.5, "pixel accuracy": 0.5})
+    assert meter.lost == 2
+    assert meter_of("semantic segmentation", ([scores], [torch.tensor([[[255, 0, 1, 255]]])])).lost == 0
+
+
+@pytest.mark.parametrize("wrong", [7, -1])
+def test_a_mask_with_a_class_the_network_does_not_know_is_refused(wrong):
+    with pytest.raises(DataError, match=f"class {wrong}, the network knows 0 to 2"):
+        meter_of("semantic segmentation", ([scores_of([[0, 1]])], [torch.tensor([[[0, wrong]]])]))
+
+
+def test_a_segmenter_that_changes_its_number_of_classes_is_refused():
+    batches = [([scores_of([[0]], classes=n)], [torch.tensor([[[0]]])]) for n in (3, 4)]
+    with pytest.raises(DataError, match="4 scores per pixel, after 3 before"):
+        meter_of("semantic segmentation", *batches)
 
 
 def test_a_segmenter_s_answer():
@@ -115,6 +146,36 @@ def test_average_precision_by_hand():
     meter = meter_of("object detection", (found, [[truth]]))
     # precision 1 up to recall 0.5 (51 of 101 steps), 2/3 beyond
     assert meter.figures()["mAP@.5"] == pytest.approx((51 + 50 * 2 / 3) / 101)
+
+
+def test_every_class_of_objects_has_its_own_average_precision():
+    there = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30], [0, 0, 10, 9]])
+    truth = Boxes.of(there, torch.tensor([1, 1, 3]))
+    found = detections([[0, 0, 10, 10, 0.9, 1], [0, 0, 10, 6, 0.8, 3], [5, 5, 9, 9, 0.7, 2]])
+    meter = meter_of("object detection", (found, [[truth]]))
+    half = 51 / 101
+    # 60 of 90 square pixels are common: right up to an overlap of 0.65
+    assert [(p.number, p.count, p.figures) for p in meter.parts()] == [
+        (1, 2, pytest.approx({"AP@.5": half, "AP@[.5:.95]": half})),
+        (2, 0, {"AP@.5": None, "AP@[.5:.95]": None}),
+        (3, 1, pytest.approx({"AP@.5": 1.0, "AP@[.5:.95]": 0.4})),
+    ]
+    wanted = {"mAP@.5": (half + 1) / 2, "mAP@[.5:.95]": (half + 0.4) / 2}
+    assert meter.figures() == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("place", range(5))
+@pytest.mark.parametrize("value", [NAN, INF])
+def test_a_detection_that_is_no_number_is_a_wrong_one(place, value):
+    row = [0.0, 0, 10, 10, 0.95, 1]
+    row[place] = value
+    truth = Boxes.of(torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([1]))
+    meter = meter_of("object detection", (detections([row, [0, 0, 10, 10, 0.9, 1]]), [[truth]]))
+    assert meter.figures()["mAP@.5"] == pytest.approx(0.5)
+    assert meter.lost == 1
+    padding = [value] * 5 + [0]
+    padded = meter_of("object detection", (detections([[0, 0, 10, 10, 0.9, 1], padding]), [[truth]]))
+    assert (padded.figures()["mAP@.5"], padded.lost) == (1.0, 0)
 
 
 def random_images(seed, images=12, classes=3):
@@ -246,6 +307,17 @@ def test_the_chance_level_is_one_score_for_all():
         trivial_of("anomaly detection", [torch.zeros(2)])
 
 
+@pytest.mark.parametrize(("kind", "area"), [(0, 0.5), (1, 0.5)])
+def test_a_score_that_is_no_number_ranks_last_where_it_is_wrong(kind, area):
+    scores, truths = torch.tensor([[NAN], [0.2], [0.8]]), torch.tensor([kind, 0, 1])
+    meter = meter_of("anomaly detection", ([scores], [truths]))
+    assert meter.figures()["AUROC"] == area
+    assert meter.lost == 1
+    assert meter_of("anomaly detection", ([scores[1:]], [truths[1:]])).lost == 0
+    assert meter.parts() == ()
+    assert meter.confusion() is None
+
+
 def test_a_score_is_called_abnormal_above_the_bundle_s_threshold():
     task = TASKS["anomaly detection"]
     assert task.results([torch.tensor([[2.5]])], Meaning()) == {"score": 2.5}
@@ -262,6 +334,34 @@ def test_keypoints_are_judged_where_they_are_visible_in_sizes_of_the_pose():
     assert meter.figures() == pytest.approx({"PCK@0.1": 1.0, "PCK@0.05": 0.5, "mean error": 0.07})
     tight = meter_of("pose estimation", ([found], [wanted, torch.tensor([80.0])]))
     assert tight.figures()["PCK@0.1"] == 0.5
+
+
+def test_every_keypoint_has_its_own_figures():
+    wanted = torch.tensor([[[10.0, 10, 1], [50, 50, 1], [0, 0, 0]], [[10.0, 10, 1], [50, 50, 0], [0, 0, 0]]])
+    found = torch.tensor([[[14.0, 13, 1], [50, 70, 1], [9, 9, 1]], [[10.0, 10, 1], [9, 9, 1], [9, 9, 1]]])
+    meter = meter_of("pose estimation", ([found], [wanted, torch.tensor([50.0, 50])]))
+    assert [(p.number, p.count, p.figures) for p in meter.parts()] == [
+        (0, 2, pytest.approx({"PCK@0.1": 1.0, "PCK@0.05": 0.5, "mean error": 0.05})),
+        (1, 1, pytest.approx({"PCK@0.1": 0.0, "PCK@0.05": 0.0, "mean error": 0.4})),
+    ]
+    assert [list(p.figures) for p in meter.parts()] == [list(meter.figures())] * 2
+
+
+@pytest.mark.parametrize("value", [NAN, INF])
+def test_a_position_that_is_no_number_is_missed_and_has_no_mean_distance(value):
+    wanted = torch.tensor([[[10.0, 10, 1], [50, 50, 1], [0, 0, 0]]])
+    found = torch.tensor([[[10.0, value, 1], [50, 50, 1], [value, 0, 1]]])
+    meter = meter_of("pose estimation", ([found], [wanted, torch.tensor([50.0])]))
+    assert meter.figures() == {"PCK@0.1": 0.5, "PCK@0.05": 0.5}
+    assert [p.figures["mean error"] for p in meter.parts()] == [None, 0.0]
+    assert next(iter(meter.parts()[0].figures)) == "PCK@0.1"
+    assert meter.lost == 1
+
+
+@pytest.mark.parametrize(("keypoints", "size"), [([[NAN, 0.0, 1.0]], 9.0), ([[0.0, 0.0, 1.0]], INF)])
+def test_poses_in_the_data_are_finite(keypoints, size):
+    with pytest.raises(DataError, match="not finite"):
+        meter_of("pose estimation", ([torch.zeros(1, 1, 3)], [torch.tensor([keypoints]), torch.tensor([size])]))
 
 
 def test_the_chance_level_is_the_mean_pose():

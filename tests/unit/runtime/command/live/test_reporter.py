@@ -92,7 +92,7 @@ def test_a_run_that_ends_shows_a_screen_and_restores_the_terminal(path):
     assert "chosen: sparsities in percent [0 0 0]" in before
     assert "\x1b" not in before
     assert 2 <= len(run.frames) <= 12  # about a second
-    for text in ("LegoDNN", "small", "blocks", "██████", "of 1 s", "of 9.54 MiB", "90.00% predicted", "dropped"):
+    for text in ("LegoDNN", "small", "blocks", "██████", "of 1 s", "of 9.54 MiB", "top-1 accuracy 90.00%", "dropped"):
         assert text in run.frames[-1]
     assert re.search(r"latest .*frame \d: [a-e] \(", run.frames[-1])
     assert "no frame yet" not in run.frames[-1]

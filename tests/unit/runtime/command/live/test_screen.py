@@ -11,8 +11,8 @@ from legodnn.runtime.command.live.view import NetworkView, View
 
 NETWORK = NetworkView(
     name="fashion", sparsities=(0.0, 0.2, 0.6, 0.8), predicted_seconds=0.0047, measured_seconds=0.005,
-    seconds_limit=0.010, memory_bytes=3 * 2**19, accuracy=0.893, accuracy_error=0.004, frames=1234, per_second=9.84,
-    dropped=12, latest="frame 1233: Sandal (99.2%), 4.93 ms",
+    seconds_limit=0.010, memory_bytes=3 * 2**19, metric="recall", accuracy=0.893, error="± 0.40 points", frames=1234,
+    per_second=9.84, dropped=12, latest="frame 1233: Sandal (99.2%), 4.93 ms",
 )  # fmt: skip
 VIEW = View((NETWORK,), memory_limit=2 * 2**20, slowdown=1.0, seconds=3725.0, decisions=())
 
@@ -41,7 +41,7 @@ def test_one_network_in_full():
     assert "5 ms of 10 ms" in row(lines, "time")
     assert "predicted 4.7 ms" in row(lines, "time")
     assert "1.5 MiB of 2 MiB" in row(lines, "memory")
-    assert "89.30% predicted, ± 0.40 points" in row(lines, "accuracy")
+    assert "recall 89.30%, ± 0.40 points" in row(lines, "predicted")
     assert "frame 1233: Sandal (99.2%), 4.93 ms" in row(lines, "latest")
 
 
@@ -79,8 +79,8 @@ def test_the_latest_decisions_get_the_room_that_is_left():
 
 def test_several_networks_share_a_memory_line_and_are_shortened_where_room_is_short():
     full, short = draw(several(3), rows=50), draw(several(3), rows=24)
-    assert sum(text.strip().startswith("accuracy") for text in full) == 3
-    assert sum(text.strip().startswith("accuracy") for text in short) == 0
+    assert sum(text.strip().startswith("predicted") for text in full) == 3
+    assert sum(text.strip().startswith("predicted") for text in short) == 0
     for lines in (full, short):
         assert "4.5 MiB of 2 MiB" in [text for text in lines if text.strip().startswith("memory")][-1]
         assert sum(text.startswith("net") for text in lines) == 3
