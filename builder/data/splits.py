@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -71,8 +71,17 @@ def _iterable(dataset: Any) -> bool:
     return isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__")
 
 
+def _length(loader: Any) -> int | None:
+    """The number of batches, where the loader knows it."""
+    try:
+        return len(loader.loader if isinstance(loader, CheckedLoader) else loader)
+    except TypeError:
+        return None
+
+
 def _count(loader: Iterable[Any], name: str) -> int:
-    count = len(loader) if isinstance(loader, Sized) else sum(1 for _ in loader)
+    known = _length(loader)
+    count = sum(1 for _ in loader) if known is None else known
     if count == 0:
         raise DataError(f"{name}: the loader yields no batches")
     return count
@@ -211,7 +220,7 @@ class _ByChecksum(Split):
         """The first batches of a pass, with as many examples as the validation split has."""
         seed_epoch(self._loader, self._seed, 0)
         first: list[Any] = []
-        seen, known = 0, len(self._loader) if isinstance(self._loader, Sized) else None
+        seen, known = 0, _length(self._loader)
         for batch in self._loader:
             if sum(map(count_rows, first)) < COMPARED:
                 first.append(batch)

@@ -1,0 +1,77 @@
+"""Reconstruction takes the images that fit into its memory, says where that are fewer, and sees broken inputs."""
+
+import pytest
+import torch
+
+from legodnn.builder import AutoBlockManager, BlockRetrainer, CommonModelManager
+from legodnn.builder.distill import retrainer
+from legodnn.builder.distill.calibration import first_images, images_that_fit, reconstruct
+from legodnn.builder.graph.run import compose
+from legodnn.builder.managers.loss import relative_error
+from tests.networks import images, network
+
+
+@pytest.fixture(scope="module")
+def blocks():
+    return AutoBlockManager((0.25, 0.5), network("functional"), CommonModelManager(), (1, 3, 8, 8), 0.5, round_to=1)
+
+
+def test_images_fit_by_what_is_live_at_once(blocks):
+    one = images_that_fit(blocks.graph, 10**9, capacity=10**6)
+    assert 1 <= one < 10**6 / (2 * 3 * 8 * 8 * 4)
+    assert images_that_fit(blocks.graph, 10**9, capacity=2 * 10**6) in (2 * one, 2 * one + 1)
+    assert images_that_fit(blocks.graph, 5) == 5
+    assert images_that_fit(blocks.graph, 5, capacity=1) == 1
+
+
+def test_the_last_batch_is_cut(blocks):
+    node = blocks.graph.inputs[0]
+    taken = first_images(({node: images(8, seed=seed)} for seed in range(5)), 20)
+    assert [len(values[node]) for values in taken] == [8, 8, 4]
+
+
+def test_fewer_images_than_asked_for_are_said(blocks, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(retrainer, "images_that_fit", lambda graph, asked: 3)
+    blocks.extract_all_blocks(tmp_path / "compressed")
+    trained = BlockRetrainer(
+        blocks.teacher, blocks, blocks.model_manager, tmp_path / "compressed", tmp_path / "trained", 0,
+        [(images(32), torch.arange(32) % 4)], seed=0, closed_form_images=20,
+    )  # fmt: skip
+    trained.train_all_blocks()
+    [remark] = trained.remarks
+    assert remark.startswith("distill.closed_form_images: 20 asked for, 3 taken")
+    assert remark in capsys.readouterr().err
+
+
+def test_a_later_block_is_fitted_on_what_the_earlier_ones_give(blocks):
+    """The same block, solved behind descendants that are far off and behind good ones, is another one."""
+    variant = "sparsity=0.5"
+    inputs = [{blocks.graph.inputs[0]: images(64)}]
+    found = {}
+    for spoiled in (False, True):
+        descendants = {name: blocks.derive(name, variant) for name in blocks.block_names}
+        if spoiled:
+            del descendants[blocks.block_names[0]]
+        reconstruct(blocks, variant, descendants, inputs)
+        last = blocks.block_names[-1]
+        found[spoiled] = [p.detach().clone() for p in descendants[last].module.parameters()]
+    assert any(not torch.equal(a, b) for a, b in zip(found[False], found[True], strict=True))
+
+
+def test_reconstruction_makes_the_whole_path_better(blocks):
+    variant = "sparsity=0.5"
+    inputs = [{blocks.graph.inputs[0]: images(128)}]
+    errors = {}
+    for name in ("pruned", "solved"):
+        descendants = {block: blocks.derive(block, variant) for block in blocks.block_names}
+        if name == "solved":
+            reconstruct(blocks, variant, descendants, inputs)
+        errors[name] = path_error(blocks, descendants, images(64, seed=9))
+    assert errors["solved"] < 0.9 * errors["pruned"]
+
+
+def path_error(blocks, descendants, seen):
+    teacher = compose(blocks.graph, blocks.folded, {})
+    path = compose(blocks.graph, blocks.folded, {name: d.module for name, d in descendants.items()})
+    with torch.no_grad():
+        return float(relative_error(path(seen), teacher(seen)))
