@@ -14,9 +14,12 @@ import torch
 
 from legodnn.builder import pipeline
 from legodnn.builder.recipe.load import builtin_recipes, load_recipe
+from legodnn.builder.recipe.schema import Recipe
 from legodnn.builder.recipe.template import template
 from legodnn.builder.report.page import report_path
-from legodnn.builder.report.text import plan_lines
+from legodnn.builder.report.text import plan_lines, stage_lines
+from legodnn.builder.workdir.faults import own_errors
+from legodnn.builder.workdir.log import on_stderr
 from legodnn.shared.console import CommandParser, Exit, exit_statuses, split_subcommand, version
 from legodnn.shared.errors import UsageError
 from legodnn.shared.files import atomic_write
@@ -67,11 +70,18 @@ def _build(name: str, arguments: list[str]) -> int:
     for option in ("json", "groups"):
         if getattr(options, option) and not options.plan:
             raise UsageError(f"--{option} goes with --plan")
-    recipe = load_recipe(options.recipe, options.set)
-    if options.plan:
-        plan = pipeline.cut(recipe, _device(options.device)).plan(options.groups)
-        print(json.dumps(plan.to_plain(), indent=1) if options.json else "\n".join(plan_lines(plan)))
-        return Exit.DONE
+    with on_stderr(options.verbose), own_errors():
+        recipe = load_recipe(options.recipe, options.set)
+        return _plan(recipe, options) if options.plan else _make(name, recipe, options)
+
+
+def _plan(recipe: Recipe, options: argparse.Namespace) -> int:
+    plan = pipeline.cut(recipe, _device(options.device)).plan(options.groups)
+    print(json.dumps(plan.to_plain(), indent=1) if options.json else "\n".join(plan_lines(plan)))
+    return Exit.DONE
+
+
+def _make(name: str, recipe: Recipe, options: argparse.Namespace) -> int:
     if options.output is None:
         raise UsageError("where should the bundle go? Give -o FILE.lgb (or --plan to only look)")
     out = Path(options.output)
@@ -85,6 +95,7 @@ def _build(name: str, arguments: list[str]) -> int:
     result = pipeline.build(recipe, out, work, _device(options.device), options.seed, timing=not options.no_timing)
     for warning in result.warnings:
         print(f"{name}: warning: {warning}", file=sys.stderr)
+    print("\n".join(stage_lines(result.stages)))
     predictor = result.profile.predictor
     print(
         f"{result.path}: {format_bytes(result.bytes)}, {count(len(result.profile.distortion), 'block')}, "
@@ -117,6 +128,7 @@ def parser(name: str) -> argparse.ArgumentParser:
     made.add_argument("--json", action="store_true", help="with --plan: one JSON object instead of text")
     made.add_argument("--groups", action="store_true", help="with --plan: which channels go together, layer by layer")
     made.add_argument("--list", action="store_true", help="show the built-in recipes")
+    made.add_argument("-v", "--verbose", action="store_true", help="say more; build.log in the work directory has all")
     made.add_argument("--debug", action="store_true", help="print the traceback of whatever goes wrong")
     made.add_argument("--version", action="version", version=f"%(prog)s {version()}")
     return made

@@ -5,7 +5,8 @@ A stage whose result is in the work directory is not made again unless something
 
 from __future__ import annotations
 
-import sys
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,17 +28,20 @@ from legodnn.builder.recipe.teacher import needs_training, teacher_stage, traine
 from legodnn.builder.report.page import report_path, write_report
 from legodnn.builder.report.seconds import time_selections
 from legodnn.builder.report.summary import BuildSummary, segment_summaries, selections_to_time, versions
-from legodnn.builder.workdir.clock import Clock
+from legodnn.builder.workdir.clock import Clock, StageTime
 from legodnn.builder.workdir.directory import check_work, open_work
+from legodnn.builder.workdir.log import in_files
 from legodnn.builder.workdir.reuse import Reuse
 from legodnn.builder.workdir.seeds import set_random_seed
 from legodnn.builder.workdir.stage import Stage
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class BuildResult:
     """A finished bundle: its path, its size in bytes, warnings of one sentence each, the profile it was packed from,
-    the path of the report, and the name of the metric."""
+    the path of the report, the name of the metric, and the times of the stages."""
 
     path: Path
     bytes: int
@@ -45,6 +49,7 @@ class BuildResult:
     profile: Profile
     report: Path
     metric: str
+    stages: Sequence[StageTime]
 
 
 def cut(recipe: Recipe, device: str = "cpu") -> AutoBlockManager:
@@ -63,7 +68,7 @@ def build(
     check_work(work)
     made = _Build(recipe, work, device, seed)
     loaders = made.loaders()  # before anything is written
-    with open_work(work):
+    with open_work(work), in_files(work):
         return made.run(out, loaders, timing)
 
 
@@ -111,25 +116,25 @@ class _Build:
         blocks = self._blocks(loaders)
         retrainer, profiler = self._plan_stages(blocks, loaders)
         self._say_changes()
-        blocks.extract_all_blocks(self._compressed)
-        self.clock.stored("extract", self.reuse.stages("extract"))
-        results = retrainer.train_all_blocks()
-        self.clock.stored("distill", self.reuse.stages("distill"))
+        with self.clock.watch("extract", self.reuse.stages("extract")):
+            blocks.extract_all_blocks(self._compressed)
+        with self.clock.watch("distill", self.reuse.stages("distill")):
+            results = retrainer.train_all_blocks()
         set_random_seed(self.seed)
-        profile = profiler.profile_all_blocks()
-        self.clock.stored("profile", self.reuse.stages("profile"))
+        with self.clock.watch("profile", self.reuse.stages("profile")):
+            profile = profiler.profile_all_blocks()
         set_random_seed(self.seed)
         with self.clock.watch("pack"):
             size = pack(out, blocks, self._trained, profile, loaders.test, _bundle_options(self.recipe))
         self._report(out, size, blocks, profile, timing)
-        warnings = [*retrainer.remarks, *left_out(results, profile)]
-        return BuildResult(out, size, warnings, profile, report_path(out), self.manager.metric)
+        warnings, stages = left_out(results, profile), self.clock.stages
+        return BuildResult(out, size, warnings, profile, report_path(out), self.manager.metric, stages)
 
     def _say_changes(self) -> None:
         """Say which stages are made again, and because of what; each once."""
         for line in self.reuse.changes():
             if line not in self._said:
-                print(line, file=sys.stderr)
+                logger.info(line)
                 self._said.append(line)
 
     @property
@@ -145,8 +150,8 @@ class _Build:
         network = self.network
         if self.teacher is not None:
             self._say_changes()
-            network = trained_teacher(self.recipe, network, self.teacher, loaders.train, self.device)
-            self.clock.stored("teacher", [self.teacher])
+            with self.clock.watch("teacher", [self.teacher]):
+                network = trained_teacher(self.recipe, network, self.teacher, loaders.train, self.device)
         set_random_seed(self.seed)
         with self.clock.watch("cut"):
             return _cut(self.recipe, network, self.manager, self.device)

@@ -7,6 +7,7 @@
     │   └── SelectionError                  a block or variant that does not exist
     ├── ModelError (ValueError)             the teacher: its factory, its weights, its graph
     ├── DataError (ValueError)              a loader that yields nothing, or the wrong thing
+    ├── OwnCodeError (RuntimeError)         an exception in a user's own code
     ├── WorkError (RuntimeError)            a work directory that cannot be used
     ├── BundleError (ValueError)            a file that is not a whole, trustworthy bundle
     │   ├── BundleVersionError              written in a format this version does not read
@@ -59,6 +60,10 @@ class ModelError(LegoError, ValueError):
 
 class DataError(LegoError, ValueError):
     """A loader that yields nothing, or something the network cannot take."""
+
+
+class OwnCodeError(LegoError, RuntimeError):
+    """An exception in a user's own code: a manager's, a network's, a rule's."""
 
 
 class WorkError(LegoError, RuntimeError):

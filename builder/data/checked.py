@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from legodnn.builder.workdir.faults import told
 from legodnn.shared.errors import DataError, one_line
 
 
@@ -104,4 +105,4 @@ def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if len(lines) > 1 and "worker process" in lines[0]:
         return lines[-1]
-    return one_line(error) if isinstance(error, DataError) else f"{type(error).__name__}: {one_line(error)}"
+    return one_line(error) if isinstance(error, DataError) else told(error)

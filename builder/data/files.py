@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +14,8 @@ from legodnn.shared.bundle.manifest import InputSpec
 from legodnn.shared.datasets.dataset import Dataset, Loaded, collated
 from legodnn.shared.datasets.opening import open_dataset
 from legodnn.shared.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 BATCH, NUMBERS = 32, 1 << 23
 """Examples in a batch by default: at most `BATCH`, and no more than have `NUMBERS` elements (32 MiB). Not tuned."""
@@ -94,10 +96,10 @@ class FilesLoader:
         if text not in self._said:
             self._said.add(text)
             if len(self._said) <= _SHOWN:
-                print(f"{self.name}: {text}", file=sys.stderr)
+                logger.warning("%s: %s", self.name, text)
 
     def _sum_up(self, before: int) -> None:
         """Say how many were not named, where a pass over the data has skipped more of them."""
         hidden = len(self._said) - _SHOWN
         if hidden > 0 and len(self._said) > before:
-            print(f"{self.name}: and {hidden} more that are not named", file=sys.stderr)
+            logger.warning("%s: and %s more that are not named", self.name, hidden)

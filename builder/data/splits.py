@@ -6,7 +6,7 @@ left out wherever they come by again, known by a checksum.
 
 from __future__ import annotations
 
-import sys
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -19,6 +19,8 @@ from legodnn.builder.data.files import FilesLoader
 from legodnn.builder.data.rows import checksums, count_rows, rows_of
 from legodnn.builder.workdir.seeds import seed_epoch
 from legodnn.shared.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 VALIDATION_SHARE = 0.08
 """Share of the training data in the validation split. Not tuned."""
@@ -73,8 +75,9 @@ def _iterable(dataset: Any) -> bool:
 
 def _length(loader: Any) -> int | None:
     """The number of batches, where the loader knows it."""
+    inner: Any = loader.loader if isinstance(loader, CheckedLoader) else loader
     try:
-        return len(loader.loader if isinstance(loader, CheckedLoader) else loader)
+        return len(inner)
     except TypeError:
         return None
 
@@ -267,7 +270,7 @@ class _ByChecksum(Split):
                 f"{self._name}: {back} of {len(self._held)} examples of the validation split came by again in an "
                 "epoch: their numbers change, so that some of them are trained on, too; name data.validation"
             )
-            print(self.remark, file=sys.stderr)
+            logger.warning(self.remark)
 
     def validation(self) -> Iterator[Any]:
         return iter(self._kept)

@@ -20,6 +20,7 @@ from torch import Tensor
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.distill.paths import Batch, share_missing, walk
 from legodnn.builder.graph.segments import Segment
+from legodnn.builder.workdir.log import EVERY, note
 from legodnn.shared.errors import DataError
 
 Modules = Mapping[str, nn.Module]
@@ -108,6 +109,7 @@ class Trainer:
         self.seed = (seed * 1_000_003 + round(1e6 * blocks.sparsity_of(variant))) * 1_000_003
         self.failed: set[str] = set()
         self._generator = torch.Generator()
+        self._losses: list[float] = []
         self._parameters = {
             block: [p for p in module.parameters() if p.is_floating_point()] for block, module in modules.items()
         }
@@ -136,6 +138,10 @@ class Trainer:
 
     def end_step(self) -> None:
         """Change the weights by the gradients of all blocks."""
+        if self.step % EVERY == 0 and self._losses:
+            mean = sum(self._losses) / len(self._losses)
+            note("distill", variant=self.variant, step=self.step, rate=self.optimizer.param_groups[0]["lr"], loss=mean)
+        self._losses.clear()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
@@ -151,6 +157,7 @@ class Trainer:
         answer: Tensor = self.modules[segment.name](batch.seen(self.variant if own else None, source).detach())
         loss = self.blocks.model_manager.imitation_error(answer, wanted)
         if math.isfinite(float(loss.detach())):
+            self._losses.append(float(loss.detach()))
             torch.autograd.backward(loss)
         else:
             self.leave([segment.name])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import math
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
@@ -24,6 +24,8 @@ from legodnn.builder.prune.derive import Descendant
 from legodnn.builder.workdir.files import load_tensors, save_json, save_tensors
 from legodnn.builder.workdir.progress import progress
 from legodnn.builder.workdir.stage import Inputs, Stage
+
+logger = logging.getLogger(__name__)
 
 DIVERGED = 0.1
 """A descendant has diverged when its error is not finite, or above both this and twice what the reconstruction left.
@@ -286,7 +288,7 @@ class _Training:
 
     def _say(self, remark: str) -> None:
         self.remarks.append(remark)
-        print(remark, file=sys.stderr)
+        logger.warning(remark)
 
 
 def _state(module: nn.Module) -> State:

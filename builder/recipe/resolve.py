@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib
 import inspect
+import logging
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,6 +24,7 @@ from legodnn.builder.data.files import FilesLoader
 from legodnn.builder.managers import AbstractModelManager
 from legodnn.builder.recipe.data import purposed
 from legodnn.builder.recipe.schema import DATA_FILES, DEFAULT_MANAGER, Call, Recipe
+from legodnn.builder.workdir.faults import told
 from legodnn.builder.workdir.files import read_tensors
 from legodnn.shared.errors import DataError, LegoError, ModelError, RecipeError, one_line
 from legodnn.shared.naming import few, hint
@@ -59,6 +61,8 @@ def teacher_training(recipe: Recipe) -> Callable[[nn.Module, CheckedLoader, Any]
 
     return train
 
+
+logger = logging.getLogger(__name__)
 
 TEST_SHARE = 0.2
 """Share of the training data that is set aside for accuracy where no test data are named. Not tuned."""
@@ -125,7 +129,7 @@ def _divided(train: CheckedLoader, test: CheckedLoader, seed: int) -> tuple[Chec
         raise DataError(f"data.test: missing, and {count} example in data.train cannot be divided; name data.test")
     drawn = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
     held = max(1, round(TEST_SHARE * count))
-    print(f"data.test: not named; {held:,} of the {count:,} examples in data.train are set aside", file=sys.stderr)
+    logger.info("data.test: not named; %s of the %s examples in data.train are set aside", f"{held:,}", f"{count:,}")
     return train.around(learning.part(sorted(drawn[held:]))), test.around(judging.part(sorted(drawn[:held])))
 
 
@@ -150,7 +154,7 @@ def _called(key: str, call: Call, folder: Path, kind: type[LegoError]) -> Any:
     except LegoError:
         raise
     except (Exception, SystemExit) as error:
-        reason = f"{key}: '{call.factory}' failed: {type(error).__name__}: {one_line(error)}"
+        reason = f"{key}: '{call.factory}' failed: {told(error)}"
         raise (RecipeError([reason]) if kind is RecipeError else kind(reason)) from error
 
 
@@ -163,8 +167,7 @@ def _named(key: str, call: Call, folder: Path) -> Any:
         with contextlib.redirect_stdout(sys.stderr):
             importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {one_line(error)}"
-        raise RecipeError([f"{key}: cannot import '{module_name}': {reason}"]) from error
+        raise RecipeError([f"{key}: cannot import '{module_name}': {told(error)}"]) from error
     try:
         found = pkgutil.resolve_name(call.factory)
     except AttributeError as error:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from legodnn.builder.plan.plan import BlockPlan, ModulePlan, NotPrunable, Plan
+from legodnn.builder.workdir.clock import StageTime
 from legodnn.shared.naming import few
-from legodnn.shared.units import count
+from legodnn.shared.units import count, format_bytes, format_seconds
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
@@ -36,7 +37,7 @@ def plan_lines(plan: Plan) -> Iterator[str]:
 def _block_lines(block: BlockPlan) -> Iterator[str]:
     sparsities = ", ".join(f"{s:g}" for s in block.sparsities)
     yield (
-        f"{block.name}: {_count(len(block.layers), 'layer')}, {block.parameters:,} parameters, "
+        f"{block.name}: {count(len(block.layers), 'layer')}, {block.parameters:,} parameters, "
         f"{block.flops / 1e6:,.1f} MFLOP; at sparsities {sparsities}; up to {block.removable_share:.0%} of the "
         f"parameters and {block.removable_flops_share:.0%} of the FLOPs can be removed"
     )
@@ -55,12 +56,20 @@ def _tree_lines(modules: Sequence[ModulePlan]) -> Iterator[str]:
         name = module.name[len(above[-1]) + 1 :] if above else module.name
         above.append(module.name)
         share = module.removable_parameters / module.parameters if module.parameters else 0.0
-        yield f"  {'  ' * module.depth + name:40} {_count(module.layers, 'layer'):>10} {share:5.0%} prunable"
+        yield f"  {'  ' * module.depth + name:40} {count(module.layers, 'layer'):>10} {share:5.0%} prunable"
 
 
 def _row_line(row: NotPrunable) -> str:
-    return f"{_count(row.channels, 'channel')} of {few(row.layers)}: {row.reason}"
+    return f"{count(row.channels, 'channel')} of {few(row.layers)}: {row.reason}"
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def stage_lines(stages: Sequence[StageTime]) -> Iterator[str]:
+    """The stages of a build as a table: seconds, peak memory, and what was used again."""
+    rows = [("stage", "time", "peak memory", "")]
+    for stage in stages:
+        seconds = "unknown" if stage.seconds is None else format_seconds(stage.seconds)
+        peak = "" if stage.peak_bytes is None else format_bytes(stage.peak_bytes)
+        rows.append((stage.name, seconds, peak, stage.note))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for name, seconds, peak, note in rows:
+        yield f"{name:{widths[0]}}  {seconds:>{widths[1]}}  {peak:>{widths[2]}}  {note}".rstrip()

@@ -12,6 +12,7 @@ from torch import Tensor
 from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.teach.settings import Settings
 from legodnn.builder.workdir.files import load_tensors, save_tensors
+from legodnn.builder.workdir.log import EVERY, note
 from legodnn.builder.workdir.progress import progress
 from legodnn.builder.workdir.seeds import seed_epoch
 from legodnn.shared.errors import ModelError
@@ -48,10 +49,10 @@ def run_epochs(
     loader: Batches,
     settings: Settings,
     parts: Mapping[str, Stateful],
-    step: Callable[[Any], None],
+    step: Callable[[Any], Tensor | None],
     begin: Callable[[int], None] = lambda epoch: None,
 ) -> None:
-    """Call ``begin`` with the number of every epoch, and ``step`` with every batch of it.
+    """Call ``begin`` with the number of every epoch, and ``step``, which returns the loss, with every batch of it.
 
     The state of all ``parts`` is saved after each epoch, and everything random is seeded anew before each, so
     that an interrupted training ends with the same weights. Raises `WorkError` for a damaged checkpoint.
@@ -66,9 +67,12 @@ def run_epochs(
         for epoch in range(first, settings.epochs):
             seed_epoch(loader, settings.seed, epoch)
             begin(epoch)
-            for batch in loader:
-                step(batch)
+            for number, batch in enumerate(loader):
+                loss = step(batch)
                 bar.advance()
+                if loss is not None and number % EVERY == 0:
+                    rates = [p.param_groups[0]["lr"] for p in parts.values() if isinstance(p, torch.optim.Optimizer)]
+                    note("teacher", epoch=epoch, step=number, rate=rates[0] if rates else None, loss=float(loss))
             states = {name: part.state_dict() for name, part in parts.items()}
             save_tensors(settings.checkpoint, {"epoch": epoch + 1, **states})
 
@@ -107,12 +111,13 @@ def fit(
     schedule = _OneCycle(optimizer, settings.learning_rate, total_steps=steps)
     model.train()
 
-    def step(batch: Any) -> None:
+    def step(batch: Any) -> Tensor:
         value = finite(loss(model, batch))
         optimizer.zero_grad()
         torch.autograd.backward(value)
         optimizer.step()
         schedule.step()
+        return value.detach()
 
     run_epochs(loader, settings, {"model": model, "optimizer": optimizer, "schedule": schedule}, step)
     model.eval()

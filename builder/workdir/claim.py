@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -22,6 +23,11 @@ _SAME_START = 1.0
 
 _WRITING_SECONDS = 1.0
 """How long a lock may be empty while its owner writes it; an empty one is stale after that. Not tuned."""
+
+
+_GUARD_SECONDS = 10.0
+"""How old the file is at most that one process makes while it removes a stale lock, which takes `_WRITING_SECONDS` at
+most; one that is older was left by a process that was ended meanwhile. Not tuned."""
 
 
 class Claim:
@@ -80,13 +86,22 @@ class Claim:
         return None
 
     def _remove_stale(self) -> None:
-        """Move the stale lock aside, which one of several processes can, and remove it."""
-        aside = self.path.with_name(f".{LOCK}.{os.getpid()}.{threading.get_ident()}.stale")
+        """Remove the lock if it is stale, as the only one of several that want to; wait a moment where another does."""
+        guard = self.path.with_name(f".{LOCK}.guard")
         try:
-            os.rename(self.path, aside)
-        except FileNotFoundError:
-            return  # another process was faster
-        aside.unlink()
+            os.close(os.open(guard, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - guard.stat().st_mtime > _GUARD_SECONDS:
+                    guard.unlink()
+            time.sleep(0.05)
+            return
+        try:
+            owner = self._owner()  # once more: another may have removed the stale one, and made its own
+            if owner is None or _gone(owner):
+                self.path.unlink(missing_ok=True)
+        finally:
+            guard.unlink(missing_ok=True)
 
 
 def _gone(owner: dict[str, Any]) -> bool:

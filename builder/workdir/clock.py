@@ -1,22 +1,28 @@
-"""How long the stages of a build took, those of earlier runs included."""
+"""How long the stages of a build took, those of earlier runs included, and the memory that they needed."""
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from legodnn.builder.workdir.stage import Stage
+from legodnn.shared import platform
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class StageTime:
-    """The time of a stage in seconds, None where it is not known, and a remark for the reader."""
+    """The time of a stage in seconds and the process's peak memory in bytes meanwhile, None where they are not known,
+    and a remark for the reader."""
 
     name: str
     seconds: float | None
     note: str = ""
+    peak_bytes: int | None = None
 
 
 class Clock:
@@ -27,19 +33,27 @@ class Clock:
         self.stages: list[StageTime] = []
 
     @contextmanager
-    def watch(self, name: str) -> Iterator[None]:
-        """Time the ``with`` block; nothing is recorded where it raises."""
+    def watch(self, name: str, parts: Sequence[Stage] = ()) -> Iterator[None]:
+        """Time the ``with`` block, which makes the parts of a stage in a work directory or takes them from there; then
+        the time is that of the run that made them. Nothing is recorded where it raises."""
         started = time.monotonic()
+        made_now = not parts or not all(part.done for part in parts)
+        if platform.knows_peak():
+            platform.forget_peak()
+        logger.debug("%s: %s", name, "begun" if made_now else "taken from before")
         yield
-        self.stages.append(StageTime(name, time.monotonic() - started))
+        peak = platform.peak_bytes() if made_now and platform.knows_peak() else None
+        if parts:
+            self.stages.append(self._stored(name, parts, peak))
+        else:
+            self.stages.append(StageTime(name, time.monotonic() - started, peak_bytes=peak))
+        logger.debug("%s: done after %.3f s", name, time.monotonic() - started)
 
-    def stored(self, name: str, stages: Iterable[Stage]) -> None:
-        """Record the time of stages that are made together: that of this run, or of the run that made their results."""
-        found = [stage.finished_by for stage in stages]
+    def _stored(self, name: str, parts: Sequence[Stage], peak: int | None) -> StageTime:
+        found = [part.finished_by for part in parts]
         runs = [run for run in found if run is not None]
         if not runs:
-            self.stages.append(StageTime(name, None, "taken from before; its time is not known"))
-            return
+            return StageTime(name, None, "taken from before; its time is not known")
         mine = [run for run in runs if run.ended >= self.started]
         notes = []
         if not mine:
@@ -49,4 +63,4 @@ class Clock:
             notes.append(f"{len(found) - len(mine)} of {len(found)} parts taken from before")
         if any(run.resumed for run in mine or runs):
             notes.append("went on from an interrupted run, whose time is not counted")
-        self.stages.append(StageTime(name, max(run.seconds for run in mine or runs), "; ".join(notes)))
+        return StageTime(name, max(run.seconds for run in mine or runs), "; ".join(notes), peak)

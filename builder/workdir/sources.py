@@ -32,7 +32,7 @@ def sources(module: str) -> dict[str, str]:
         if name in found or name.partition(".")[0] == "legodnn":
             continue
         path = _file(name)
-        if path is None or _installed(path):
+        if path is None or is_installed(path):
             continue
         found[name], imported = _read(name, path)
         open_names.extend(imported)
@@ -110,7 +110,7 @@ def _library_folders() -> tuple[Path, ...]:
     return tuple(Path(name).resolve() for name in {*names, *site.getsitepackages(), site.getusersitepackages()})
 
 
-def _installed(path: Path) -> bool:
+def is_installed(path: Path) -> bool:
     """Whether a file is of the standard library or of an installed package."""
     resolved = path.resolve()
     return any(resolved.is_relative_to(folder) for folder in _library_folders())

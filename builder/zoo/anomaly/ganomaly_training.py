@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from torch import Tensor
 
 from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.teach.fit import Stateful, finite, run_epochs
@@ -36,7 +37,7 @@ def train(model: nn.Module, loader: CheckedLoader, settings: Settings) -> None:
     judges = torch.optim.Adam(discriminator.parameters(), lr=settings.learning_rate, betas=BETAS)
     model.train()
 
-    def step(batch: Any) -> None:
+    def step(batch: Any) -> Tensor:
         images = batch[0].to(settings.device)
         again, code, second = model.reconstruct(images)
         with torch.no_grad():
@@ -53,6 +54,7 @@ def train(model: nn.Module, loader: CheckedLoader, settings: Settings) -> None:
         judges.zero_grad()
         torch.autograd.backward(doubt)
         judges.step()
+        return loss.detach()
 
     parts: dict[str, Stateful] = {"model": model, "discriminator": discriminator, "makers": makers, "judges": judges}
     run_epochs(loader, settings, parts, step)

@@ -138,7 +138,7 @@ def train(model: nn.Module, loader: CheckedLoader, settings: Settings, *, each: 
             chosen.choose(model if epoch else None)
         model.train()
 
-    def step(batch: Any) -> None:
+    def step(batch: Any) -> Tensor | None:
         frames, abnormal = (item.to(settings.device) for item in batch)
         if len(frames) > 1:  # a single frame has no statistics to be normalised with
             scores = model(_altered(frames).contiguous(memory_format=torch.channels_last)).flatten()
@@ -146,7 +146,10 @@ def train(model: nn.Module, loader: CheckedLoader, settings: Settings, *, each: 
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
+            schedule.step()
+            return loss.detach()
         schedule.step()
+        return None
 
     parts: dict[str, Stateful] = {"model": model, "optimizer": optimizer, "schedule": schedule, "chosen": chosen}
     run_epochs(chosen, settings, parts, step, begin)

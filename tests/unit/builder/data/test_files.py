@@ -76,7 +76,7 @@ def test_labels_come_from_the_data_where_the_recipe_has_none(folder, photos):
     assert with_labels(code, IMAGES) is code
 
 
-def test_a_path_becomes_checked_loaders(folder, photos, capsys):
+def test_a_path_becomes_checked_loaders(folder, photos, caplog):
     paths = [f"data.train={photos}", f"data.test={photos}", "data.train.kwargs.batch=7"]
     loaders = build_loaders(with_labels(load_recipe(str(folder.recipe), paths), IMAGES), IMAGES)
     train, test = loaders.train, loaders.test
@@ -85,7 +85,7 @@ def test_a_path_becomes_checked_loaders(folder, photos, capsys):
     assert labels.tolist() == [0] * 4 + [1] * 5 + [2] * 5 + [3] * 5
     assert len(train) == 3
     assert sorted(torch.cat([labels for _, labels in train]).tolist()) == labels.tolist()
-    assert "data.test: skipped ant/0.png: not readable as an image" in capsys.readouterr().err
+    assert "data.test: skipped ant/0.png: not readable as an image" in caplog.text
 
 
 @pytest.mark.parametrize(("overrides", "reason"), [
@@ -199,17 +199,18 @@ def test_no_batch_is_left_with_a_single_example(photos):
     assert len(batches) == 2
 
 
-def test_each_broken_example_is_named_once(photos, capsys):
+def test_each_broken_example_is_named_once(photos, caplog):
     batches = loader_of(photos, 8, True)
     list(batches)
     list(batches)
-    assert capsys.readouterr().err.count("ant/0.png") == 1
+    assert caplog.text.count("ant/0.png") == 1
+    caplog.clear()
     for i in range(5):
         for name in ("ant", "bee"):
             (photos / name / f"{i}.png").write_bytes(b"no image")
     list(batches)
     list(batches)
-    errors = capsys.readouterr().err.splitlines()
+    errors = caplog.messages
     assert len(errors) == 5
     assert errors[-1] == "data.train: and 5 more that are not named"
 

@@ -154,13 +154,13 @@ class NewEveryTime:
         return iter([(x + self.passes, torch.arange(8)) for x in images(80).split(8)])
 
 
-def test_where_examples_do_not_come_by_again_that_is_said_once(capsys):
+def test_where_examples_do_not_come_by_again_that_is_said_once(caplog):
     data = split(NewEveryTime(), 0)
     for epoch in range(2):
         list(data.training(epoch))
     assert "0 of 6 examples of the validation split came by again" in data.remark
     assert "name data.validation" in data.remark
-    assert capsys.readouterr().err.count("came by again") == 1
+    assert caplog.text.count("came by again") == 1
 
 
 def test_data_of_ones_own_are_the_split():

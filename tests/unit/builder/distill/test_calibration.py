@@ -30,7 +30,7 @@ def test_the_last_batch_is_cut(blocks):
     assert [len(values[node]) for values in taken] == [8, 8, 4]
 
 
-def test_fewer_images_than_asked_for_are_said(blocks, tmp_path, monkeypatch, capsys):
+def test_fewer_images_than_asked_for_are_said(blocks, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(retrainer, "images_that_fit", lambda graph, asked: 3)
     blocks.extract_all_blocks(tmp_path / "compressed")
     trained = BlockRetrainer(
@@ -40,7 +40,7 @@ def test_fewer_images_than_asked_for_are_said(blocks, tmp_path, monkeypatch, cap
     trained.train_all_blocks()
     [remark] = trained.remarks
     assert remark.startswith("distill.closed_form_images: 20 asked for, 3 taken")
-    assert remark in capsys.readouterr().err
+    assert remark in caplog.text
 
 
 def test_a_later_block_is_fitted_on_what_the_earlier_ones_give(blocks):

@@ -228,8 +228,10 @@ def test_a_stage_that_went_on_from_an_interruption_says_so(tmp_path):
     clock = Clock()
     with stage.making(["file"]):
         pass
-    clock.stored("distill", [stage])
-    clock.stored("profile", [Stage(tmp_path / "nowhere", {})])
+    with clock.watch("distill", [stage]):
+        pass
+    with clock.watch("profile", [Stage(tmp_path / "nowhere", {})]):
+        pass
     first, second = clock.stages
     assert 0 <= first.seconds < 60
     assert first.note == "went on from an interrupted run, whose time is not counted"
