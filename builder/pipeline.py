@@ -145,6 +145,7 @@ def _profiler(recipe: Recipe, blocks: AutoBlockManager, trained: Path, test: Ite
         blocks.device,
         compositions=recipe.profile.compositions,
         data_name=described(recipe.data.test),
+        precision=recipe.bundle.precision,
     )
 
 

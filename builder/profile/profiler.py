@@ -19,9 +19,12 @@ import torch.nn as nn
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.distill.retrainer import trained_results
 from legodnn.builder.graph.resources import Resources, measure
+from legodnn.builder.graph.run import compose
+from legodnn.builder.graph.stored import prepare
 from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.profile.frontier import frontier, uniform
 from legodnn.builder.profile.predictor import fit_predictor
+from legodnn.builder.profile.recheck import judged
 from legodnn.builder.profile.recording import Recording
 from legodnn.builder.profile.tables import Profile
 from legodnn.builder.workdir.progress import progress
@@ -42,6 +45,7 @@ class BlockProfiler:
         device: where to measure.
         compositions: whole selections to measure for the predictor.
         data_name: identifies the test data; under another name the profile is made again.
+        precision: that of the bundle, so that what is measured are the weights that it will hold.
     """
 
     def __init__(
@@ -56,15 +60,17 @@ class BlockProfiler:
         *,
         compositions: int = 12,
         data_name: str = "",
+        precision: str = "fp32",
     ) -> None:
         del teacher_model, model_input_size, device  # the block manager has them; kept in the signature for callers
         self.blocks = block_manager
         self.manager = model_manager
         self.loader = test_loader
         self.compositions = compositions
+        self.precision = precision
         self.trained = trained_stage(trained_blocks_dir)
-        shape = [field.name for field in fields(Profile)]
-        made_from = fingerprint(block_manager.fingerprint, self.trained.inputs, compositions, data_name, shape)
+        settings = [compositions, data_name, precision, [field.name for field in fields(Profile)]]
+        made_from = fingerprint(block_manager.fingerprint, self.trained.inputs, settings)
         self.stage = Stage(Path(trained_blocks_dir) / "profile", made_from)
 
     def profile_all_blocks(self) -> Profile:
@@ -77,30 +83,42 @@ class BlockProfiler:
             return Profile.from_plain(load_json(self.stage.path("profile.json")))
         self.stage.begin()
         results = [r for r in trained_results(self.trained) if r.method != "failed"]
-        modules = {b: {ORIGINAL: self.blocks.folded[b]} for b in self.blocks.block_names}
+        modules = {s.name: {ORIGINAL: self.blocks.folded[s.name]} for s in self.blocks.graph.segments}
         for result in results:
             modules[result.block][result.variant] = self.blocks.load(self.trained, result.block, result.variant)
         table = self._resources(modules)
-        self.blocks.arrange_weights(m for row in [*modules.values(), self.blocks.folded] for m in row.values())
-        profile = self._measure(modules, table)
+        stored = self._stored(modules)
+        del modules  # half the memory of all weights
+        profile = self._measure(stored, table)
         save_json(self.stage.path("profile.json"), profile.to_plain())
         self.stage.finish()
         return profile
 
+    def _stored(self, modules: Mapping[str, Mapping[str, nn.Module]]) -> dict[str, dict[str, nn.Module]]:
+        """The modules with the weights that the bundle will hold, on the device they are measured on."""
+        made = {
+            segment: {name: prepare(module, self.precision).to(self.blocks.device) for name, module in row.items()}
+            for segment, row in modules.items()
+        }
+        self.blocks.arrange_weights(module for row in made.values() for module in row.values())
+        return made
+
     def _resources(self, modules: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Resources]]:
         table: dict[str, dict[str, Resources]] = {}
-        for segment in self.blocks.graph.segments:
-            row = modules.get(segment.name, {ORIGINAL: self.blocks.folded[segment.name]})
-            inputs = self.blocks.example_inputs(segment.name)
-            table[segment.name] = {name: measure(module, inputs) for name, module in row.items()}
+        for name, row in modules.items():
+            inputs = self.blocks.example_inputs(name)
+            table[name] = {variant: measure(module, inputs) for variant, module in row.items()}
         return table
 
     def _measure(self, modules: Mapping[str, Mapping[str, Any]], table: dict[str, dict[str, Resources]]) -> Profile:
         variants = sum(len(row) - 1 for row in modules.values())
         selections = self.compositions + len(self.blocks.sparsities)
         with progress("profile", 1 + variants + selections, unit="evaluation") as bar:
-            recording = Recording(self.blocks, self.manager, self.loader)
+            originals = {name: row[ORIGINAL] for name, row in modules.items()}
+            recording = Recording(self.blocks, self.manager, self.loader, originals)
             teacher = recording.teacher_accuracy
+            network = compose(self.blocks.graph, originals, {})
+            recheck = judged(self.manager, network, self.loader, self.blocks.device)
             bar.advance()
             loss: dict[str, dict[str, float]] = {}
             distortion: dict[str, dict[str, float]] = {}
@@ -126,7 +144,9 @@ class BlockProfiler:
             baseline = [measured(selection) for selection in uniform(distortion)]
         predictor = fit_predictor(teacher, [(m["distortion"], teacher - m["accuracy"]) for m in compositions])
         chance = self.manager.get_trivial_acc(self.loader)
-        return Profile(teacher, loss, distortion, table, predictor, compositions, baseline, chance)
+        return Profile(
+            teacher, loss, distortion, table, predictor, compositions, baseline, chance, self.precision, recheck
+        )
 
 
 def trained_stage(directory: str | Path) -> Stage:

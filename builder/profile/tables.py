@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from legodnn.builder.graph.resources import Resources
+from legodnn.builder.profile.recheck import Recheck
 from legodnn.shared.bundle.manifest import Predictor
 
 
@@ -17,7 +18,8 @@ class Profile:
     ``accuracy_loss`` and ``distortion`` are by block and variant (accuracies as fractions); ``resources`` is by segment
     and variant; ``compositions`` lists what the predictor was fitted on, ``uniform`` the selections with one variant in
     all blocks, which it was not fitted on. ``chance_accuracy`` is the chance level, None where it is not known.
-    Profiles made by versions without one of the last three fields have its default.
+    ``precision`` is that of the weights that were measured, ``recheck`` the teacher on the first batches, None where it
+    is not known. Profiles made by versions without one of the last fields have its default.
     """
 
     teacher_accuracy: float
@@ -28,6 +30,8 @@ class Profile:
     compositions: list[dict[str, Any]] = field(default_factory=list)
     uniform: list[dict[str, Any]] = field(default_factory=list)
     chance_accuracy: float | None = None
+    precision: str = "fp32"
+    recheck: Recheck | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Dicts, lists, strings and numbers."""
@@ -37,4 +41,7 @@ class Profile:
     def from_plain(cls, plain: Mapping[str, Any]) -> Profile:
         """The inverse of `to_plain`."""
         table = {s: {v: Resources(**c) for v, c in row.items()} for s, row in plain["resources"].items()}
-        return cls(**{**plain, "resources": table, "predictor": Predictor.from_plain(plain["predictor"])})
+        first = plain.get("recheck")
+        recheck = Recheck(**{**first, "checks": tuple(first["checks"])}) if first else None
+        predictor = Predictor.from_plain(plain["predictor"])
+        return cls(**{**plain, "resources": table, "predictor": predictor, "recheck": recheck})

@@ -17,8 +17,8 @@ import torch.nn as nn
 from torch import Tensor
 
 from legodnn.builder.blocks import AutoBlockManager
-from legodnn.builder.bundle.export import prepare
 from legodnn.builder.graph.run import Composition, compose
+from legodnn.builder.graph.stored import prepare
 from legodnn.builder.graph.torchscript import trace
 from legodnn.builder.profile.profiler import trained_stage
 from legodnn.builder.workdir.progress import progress

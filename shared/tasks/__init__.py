@@ -7,6 +7,7 @@
     detection       object detection; average_precision: its metric
     anomaly         anomaly detection
     pose            pose estimation
+    samples         whether the labels of samples are compatible with an accuracy
     known           all applications by name
 
 The builder measures networks with them, the runtime evaluates and prints results.

@@ -5,10 +5,11 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from legodnn.builder import AutoBlockManager, BlockProfiler, BlockRetrainer, BundleOptions, CommonModelManager, pack
-from legodnn.builder.bundle.export import export, prepare
+from legodnn.builder.bundle.export import export
 from legodnn.builder.distill import retrainer
 from legodnn.builder.distill.retrainer import trained_results
 from legodnn.builder.graph.run import compose
+from legodnn.builder.graph.stored import prepare
 from legodnn.builder.managers import AbstractModelManager
 from legodnn.builder.profile import recording as recording_module
 from legodnn.builder.profile.predictor import fit_predictor

@@ -55,7 +55,7 @@ def rewritten(path, target, change):
 # ---- the format ---------------------------------------------------------------------------------------------------
 def test_golden_header(whole):
     data = whole.read_bytes()
-    assert data[:12] == b"\x89LGB\r\n\x1a\n\x01\x00\x01\x00"
+    assert data[:12] == b"\x89LGB\r\n\x1a\n\x01\x00\x02\x00"
     length = struct.unpack("<Q", data[12:20])[0]
     assert data[20:52] == hashlib.sha256(data[:20] + data[52 : 52 + length]).digest()
 
