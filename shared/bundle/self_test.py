@@ -100,5 +100,6 @@ class SelfTest(Plain):
         wanted, found = pixel_shape(spec), self.input_spec
         require(wanted is not None, "self-test: samples as pixels for a network that takes no pictures")
         fits = found.dtype == "uint8" and found.shape[1:] == wanted
-        require(fits, f"self-test: samples are {found.dtype} {found.shape}, pixels are uint8 (n, *{wanted})")
+        text = ", ".join(map(str, ("n", *(wanted or ()))))
+        require(fits, f"self-test: samples are {found.dtype} {found.shape}, pixels are uint8 ({text})")
         require(found.shape[0] <= MAX_SAMPLES, f"self-test: {found.shape[0]} samples, more than {MAX_SAMPLES}")
