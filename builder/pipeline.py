@@ -11,7 +11,7 @@ from typing import Any
 import torch.nn as nn
 
 from legodnn.builder.blocks import AutoBlockManager
-from legodnn.builder.bundle.packing import BundleOptions, left_out, pack
+from legodnn.builder.bundle.packing import BundleOptions, bundle_notes, left_out, pack
 from legodnn.builder.distill.retrainer import BlockRetrainer
 from legodnn.builder.graph.cuts import Cuts
 from legodnn.builder.managers.abstract import AbstractModelManager
@@ -110,6 +110,7 @@ def build(
         device=device,
         seed=seed,
         versions=versions(),
+        notes=bundle_notes(out),
     )
     write_report(report_path(out), summary)
     return BuildResult(out, size, left_out(results), profile, report_path(out))

@@ -37,6 +37,7 @@ from legodnn.shared.bundle.manifest import (
     TensorSpec,
     Variant,
 )
+from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.bundle.tensors import encode_storages, tensor_to_bytes
 from legodnn.shared.bundle.writer import write_bundle
 from legodnn.shared.console import version
@@ -122,6 +123,12 @@ def left_out(results: Iterable[Result]) -> list[str]:
         for r in results
         if r.method == "failed"
     ]
+
+
+def bundle_notes(path: str | Path) -> tuple[str, ...]:
+    """The remarks in a bundle: descendants that were left out, and how its samples are. Raises as `BundleReader`."""
+    with BundleReader(path) as reader:
+        return reader.manifest.notes
 
 
 class _Packer:
@@ -234,6 +241,8 @@ class _Packer:
         first = chosen.stored[0]
         answers = [self._answers(selection, chosen.inputs) for selection in selections]
         left = limit - sum(x.numel() * x.element_size() for x in chosen.stored)
+        if left < 0:
+            self.notes.append(f"a single sample weighs {SHARE - left / limit * SHARE:.0%} of the teacher's weights")
         found = steps(answers[0], len(selections), left)
         cases = []
         for selection, outputs in zip(selections, answers, strict=True):

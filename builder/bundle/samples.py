@@ -48,7 +48,7 @@ _FEWEST, _BYTES = 32, 256
 """How many different values a channel has that was made of bytes. Not tuned: fewer may be masks or drawings."""
 
 _UNEVEN = 0.05
-"""By how much distances of values on a grid may differ from whole numbers of steps, as float32 does. Not tuned."""
+"""By how much distances of values may differ from whole numbers of the least one, as float32 does. Not tuned."""
 
 _FINEST = 0.9
 """Of a step of a byte: pictures with finer steps were normalised with another std. 255/256, as some divide, is above
@@ -194,7 +194,7 @@ def _require_normalised(loaded: Tensor, spec: InputSpec) -> None:
 
 
 def _byte_step(values: Tensor) -> float:
-    """The least distance of values that lie on a grid, as those made of bytes do; 0 for others."""
+    """The least distance of values that lie in equal steps, as those made of bytes do; 0 for others."""
     found = torch.unique(values).double()
     if len(found) < _FEWEST:
         return 0.0

@@ -73,19 +73,24 @@ def test_every_variant_is_judged_as_if_run_by_itself(trained, profile):
             assert profile.distortion[block][variant] == pytest.approx(float(moved), rel=0.05)
 
 
-def test_costs_are_relative_to_the_variance_within_batches(trained, profile):
-    blocks, folder = trained
-    teacher = compose(blocks.graph, blocks.folded, {})
-    block, variant = blocks.block_names[0], blocks.descendant_names[0]
-    module = blocks.load(trained_stage(folder / "trained"), block, variant)
-    alone = compose(blocks.graph, blocks.folded, {block: module})
+def moved(blocks, originals, chosen, data):
+    """The squared distance of the outputs from the teacher's, relative to the variance within batches."""
+    teacher, network = compose(blocks.graph, originals, {}), compose(blocks.graph, originals, chosen)
     squared = variance = 0.0
     with torch.no_grad():
-        for x, _ in loader():
+        for x, _ in data:
             wanted = teacher(x).double()
-            squared += float((alone(x).double() - wanted).square().sum())
+            squared += float((network(x).double() - wanted).square().sum())
             variance += float(wanted.var(correction=0)) * wanted.numel()
-    assert profile.distortion[block][variant] == pytest.approx(squared / variance, rel=1e-5)
+    return squared / variance
+
+
+def test_costs_are_relative_to_the_variance_within_batches(trained, profile):
+    blocks, folder = trained
+    block, variant = blocks.block_names[0], blocks.descendant_names[0]
+    module = blocks.load(trained_stage(folder / "trained"), block, variant)
+    wanted = moved(blocks, blocks.folded, {block: module}, loader())
+    assert profile.distortion[block][variant] == pytest.approx(wanted, rel=1e-5)
 
 
 def test_the_uniform_baseline_is_measured_and_the_predictor_does_not_see_it(trained, profile):
@@ -333,16 +338,13 @@ def test_tensors_that_are_no_pictures_are_packed_as_they_are_and_said_to_be(trai
 
 def test_accuracies_are_those_of_the_packed_weights(trained, tmp_path):
     blocks, folder = trained
-    found = profiler(trained, picture_loader(), data_name="halves", precision="fp16").profile_all_blocks()
+    data = picture_loader()
+    found = profiler(trained, data, data_name="halves", precision="fp16").profile_all_blocks()
     assert found.precision == "fp16"
     halved = {name: prepare(module, "fp16") for name, module in blocks.folded.items()}
     block, variant = blocks.block_names[0], blocks.descendant_names[0]
     module = prepare(blocks.load(trained_stage(folder / "trained"), block, variant), "fp16")
-    x = torch.cat([x for x, _ in picture_loader()])
-    with torch.no_grad():
-        wanted = compose(blocks.graph, halved, {})(x)
-        moved = (compose(blocks.graph, halved, {block: module})(x) - wanted).square().mean() / wanted.var(correction=0)
-    assert found.distortion[block][variant] == pytest.approx(float(moved), rel=1e-3)
+    assert found.distortion[block][variant] == pytest.approx(moved(blocks, halved, {block: module}, data), rel=1e-5)
     packed(trained, found, tmp_path / "x.lgb", picture_loader(), precision="fp16")
     with BundleReader(tmp_path / "x.lgb") as reader:
         assert not any("accuracies were measured" in note for note in reader.manifest.notes)
