@@ -88,7 +88,7 @@ def build(
     clock.stored("profile", trained / "profile")
     set_random_seed(seed)
     with clock.watch("pack"):
-        size = pack(out, blocks, trained, profile, test, _bundle_options(recipe))
+        size = pack(out, blocks, trained, profile, test, _bundle_options(recipe), judged_on=test)
     timed, seconds = [], None
     if timing:
         timed = selections_to_time(profile)

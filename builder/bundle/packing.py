@@ -79,15 +79,18 @@ def pack(
     profile: Profile,
     sample_loader: Iterable[Any],
     options: BundleOptions | None = None,
+    *,
+    judged_on: Iterable[Any] | None = None,
 ) -> int:
     """Write the bundle of a trained and profiled network; returns its size in bytes.
 
-    ``sample_loader`` is the loader that was profiled on: the teacher is judged once more on its first batches, and the
-    samples of the self-test are its first images.
+    The samples of the self-test are the first images of ``sample_loader``. ``judged_on`` is the loader that was
+    profiled on; where it is given, the teacher is judged on its first batches once more and must agree with the
+    profile.
 
     Raises `UsageError` for an unknown precision, `OSError` where the file cannot be written, `DataError` for a loader
     without batches, for one on which the teacher is another than in the profile, and for a mean and std that do not
-    belong to its images.
+    belong to the samples.
     """
     options = options or BundleOptions()
     if options.precision not in PRECISIONS:
@@ -95,7 +98,7 @@ def pack(
     packer = _Packer(block_manager, profile, options)
     results = trained_results(trained_stage(trained_blocks_dir))
     packer.load(trained_stage(trained_blocks_dir), results)
-    packer.recheck(sample_loader)
+    packer.recheck(judged_on)
     segments = packer.segments()
     self_test = packer.self_test(sample_loader, segments)
     manifest = Manifest(
@@ -209,12 +212,13 @@ class _Packer:
             labels=tuple(self.options.labels),
         )
 
-    def recheck(self, loader: Iterable[Any]) -> None:
-        """Judge the teacher on the first batches once more. Raises `DataError` where it is not as in the profile."""
+    def recheck(self, loader: Iterable[Any] | None) -> None:
+        """Judge the teacher on a loader's first batches once more. Raises `DataError` where it is not as in the
+        profile."""
         found, precision = self.profile.recheck, self.profile.precision
         if precision != self.options.precision:
             self.notes.append(f"accuracies were measured with weights in {precision}")
-        if found is None:
+        if found is None or loader is None:
             return
         originals = self._originals()
         if precision != self.options.precision:

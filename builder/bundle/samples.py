@@ -62,7 +62,7 @@ Answers = Callable[[Sequence[Tensor]], list[Tensor]]
 class Candidates:
     """Test images as the network reads them (a batch per input), and their labels (None for none).
 
-    ``pixels`` are the same as uint8, None with the ``reason`` where they stay tensors.
+    ``pixels`` are the same as uint8; where there are none, the samples are tensors for this ``reason``.
     """
 
     inputs: list[Tensor]

@@ -272,7 +272,7 @@ def pictured(trained):
 def packed(trained, profile, path, data, **options):
     blocks, folder = trained
     options = {"mean": [MEAN] * 3, "std": [STD] * 3, **options}
-    pack(path, blocks, folder / "trained", profile, data, BundleOptions(**options))
+    pack(path, blocks, folder / "trained", profile, data, BundleOptions(**options), judged_on=data)
     return path
 
 
