@@ -13,7 +13,16 @@ from torch import Tensor, fx
 
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.bundle.export import export
-from legodnn.builder.bundle.samples import LOOKED_AT, SHARE, Candidates, affordable, first_images, pictured, steps
+from legodnn.builder.bundle.samples import (
+    LOOKED_AT,
+    SHARE,
+    TOGETHER,
+    Candidates,
+    affordable,
+    first_images,
+    pictured,
+    steps,
+)
 from legodnn.builder.distill.retrainer import Result, trained_results
 from legodnn.builder.graph.run import compose
 from legodnn.builder.graph.stored import PRECISIONS, prepare
@@ -42,6 +51,7 @@ from legodnn.shared.bundle.tensors import encode_storages, tensor_to_bytes
 from legodnn.shared.bundle.writer import write_bundle
 from legodnn.shared.console import version
 from legodnn.shared.errors import UsageError
+from legodnn.shared.tasks.known import task_named
 from legodnn.shared.tasks.samples import believable, right_answers
 from legodnn.shared.vision.clips import usual_layout
 
@@ -271,7 +281,7 @@ class _Packer:
     def _samples(self, loader: Iterable[Any], cases: int, limit: float) -> Candidates:
         """The samples of the self-test, as many as are asked for and fit into ``limit`` bytes with their outputs."""
         asked, original = self.options.samples, {b: ORIGINAL for b in self.blocks.block_names}
-        found = first_images(self.blocks, loader, LOOKED_AT * asked)
+        found = first_images(self.blocks, loader, max(asked, min(LOOKED_AT * asked, TOGETHER)))
         found = pictured(found, self.input_spec(), lambda inputs: self._answers(original, inputs))
         if found.pixels is None:
             self.notes.append(f"samples are tensors, so that the reading of frames is not tested: {found.reason}")
@@ -282,18 +292,22 @@ class _Packer:
         if count < asked:
             share = f"{SHARE:.0%} of the teacher's weights"
             self.notes.append(f"{count} of {asked} samples: they and their expected outputs weigh at most {share}")
-        return self._believable(found, count, self._answers(original, found.inputs))
+        return self._believable(found, count)
 
-    def _believable(self, found: Candidates, count: int, outputs: Sequence[Tensor]) -> Candidates:
+    def _believable(self, found: Candidates, count: int) -> Candidates:
         """The first ``count`` samples in a row that a device believes the teacher's accuracy on; without labels where
         there are none, as in a data set that begins with a class the teacher is bad at."""
         manager, accuracy = self.blocks.model_manager, self.profile.teacher_accuracy
+        if found.labels is None or task_named(manager.task) is None:
+            return found.part(0, count)
+        original = {b: ORIGINAL for b in self.blocks.block_names}
+        parts = [found.part(start, TOGETHER).inputs for start in range(0, len(found), TOGETHER)]
+        outputs = [torch.cat(column) for column in zip(*(self._answers(original, p) for p in parts), strict=True)]
         for start in range(len(found) - count + 1):
-            part = found.part(start, count)
-            labels = [] if part.labels is None else part.labels.tolist()
+            labels = found.labels[start : start + count].tolist()
             right = right_answers(manager.task, [o[start : start + count] for o in outputs], labels)
             if believable(manager.task, manager.metric, accuracy, right, count):
-                return part
+                return found.part(start, count)
         self.notes.append("the samples have no labels: the teacher is worse on the first test images than on all")
         return replace(found.part(0, count), labels=None)
 
