@@ -13,7 +13,7 @@ from pathlib import Path
 import torch.nn as nn
 
 from legodnn.builder.blocks import AutoBlockManager
-from legodnn.builder.bundle.packing import BundleOptions, left_out, pack
+from legodnn.builder.bundle.packing import BundleOptions, bundle_notes, left_out, pack
 from legodnn.builder.distill.results import read_results, trained_stages
 from legodnn.builder.distill.retrainer import BlockRetrainer
 from legodnn.builder.graph.cuts import Cuts
@@ -125,7 +125,8 @@ class _Build:
             profile = profiler.profile_all_blocks()
         set_random_seed(self.seed)
         with self.clock.watch("pack"):
-            size = pack(out, blocks, self._trained, profile, loaders.test, _bundle_options(self.recipe))
+            options = _bundle_options(self.recipe)
+            size = pack(out, blocks, self._trained, profile, loaders.test, options, judged_on=loaders.test)
         self._report(out, size, blocks, profile, timing)
         warnings, stages = left_out(results, profile), self.clock.stages
         return BuildResult(out, size, warnings, profile, report_path(out), self.manager.metric, stages)
@@ -187,6 +188,7 @@ class _Build:
             blocks.device,
             compositions=recipe.profile.compositions,
             data_name={**manager, **data_inputs("data.test", recipe.data.test, recipe), **divided},
+            precision=recipe.bundle.precision,
         )
         names = blocks.descendant_names
         self.reuse.add("extract", [blocks.compressed(self._compressed, name) for name in names])
@@ -218,6 +220,7 @@ class _Build:
             device=self.device,
             seed=self.seed,
             versions=versions(),
+            notes=bundle_notes(out),
         )
         write_report(report_path(out), summary)
 

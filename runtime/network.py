@@ -8,36 +8,40 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type, Union
 
 from torch import Tensor
 
 from legodnn.runtime.device.cache import DeviceCache
 from legodnn.runtime.device.latency_table import LatencyTable
 from legodnn.runtime.device.memory_table import MemoryTable
-from legodnn.runtime.engine import Backend, Composition, relative_error, tensors
+from legodnn.runtime.engine import Backend, Composition, tensors
 from legodnn.runtime.engine.composer import Progress
 from legodnn.runtime.engine.process import require_process
-from legodnn.runtime.engine.samples import samples
+from legodnn.runtime.engine.samples import difference, samples
 from legodnn.runtime.engine.workshop import Workshop
 from legodnn.runtime.switching.switcher import Again, Switcher
 from legodnn.shared.bundle.manifest import InputSpec, Manifest, Segment, SelfTestCase
 from legodnn.shared.bundle.reader import BundleReader
-from legodnn.shared.bundle.tensors import tensor_from_bytes
 from legodnn.shared.errors import CompositionError, InputError, UsageError
+from legodnn.shared.tasks.samples import believable, right_answers
 
 
 @dataclass(frozen=True)
 class SelfTestResult:
     """One case of the self-test.
 
-    ``error`` is the largest relative error of the outputs on the samples, ``passed`` whether it is within the bundle's
-    tolerance; a selection that cannot be composed has an infinite error.
+    ``error`` is the largest relative error of the outputs on the samples; a selection that cannot be composed has an
+    infinite error. ``right`` of ``judged`` samples have the class that their label says; None where samples have no
+    labels or outputs are no classes. ``passed`` says whether the error is within the bundle's tolerance and, of the
+    originals on samples that are pixels, as many samples are right as the bundle's accuracy makes likely.
     """
 
     selection: Mapping[str, str]
     error: float
     passed: bool
+    right: Optional[int] = None
+    judged: int = 0
 
 
 class Network:
@@ -247,27 +251,41 @@ class Network:
 
     # ---- samples and self-test --------------------------------------------------------------------------------------
     def samples(self) -> Tuple[List[Tensor], Tuple[int, ...]]:
-        """The bundle's samples: a batch for each input of the network, and their labels (empty for none)."""
+        """The bundle's samples: a batch for each input of the network, and their labels (empty for none).
+
+        Samples that the bundle holds as pixels are read as frames are. Raises `InputError` where it has none.
+        """
         return samples(self.reader)
 
     def sample_inputs(self) -> List[Tensor]:
-        """The network's inputs with the batch size it was opened for; samples repeat where there are too few."""
+        """The network's inputs with the batch size it was opened for; samples repeat where there are too few, and are
+        random numbers where the bundle has none."""
         return self._workshop.sample_inputs()
 
     def self_test(self) -> List[SelfTestResult]:
-        """Run the samples through every selection of the self-test and compare with the builder's outputs."""
-        inputs, _ = self.samples()
-        return [self._test(case, inputs) for case in self.manifest.self_test.cases]
+        """Run the samples through every selection of the self-test and compare with the builder's outputs.
 
-    def _test(self, case: SelfTestCase, inputs: List[Tensor]) -> SelfTestResult:
+        Empty for a bundle without samples, where there is nothing to compare with. Samples that are pixels are read as
+        frames are, so that a wrong normalisation fails as well.
+        """
+        if not self.manifest.self_test.count:
+            return []
+        inputs, labels = self.samples()
+        return [self._test(case, inputs, labels) for case in self.manifest.self_test.cases]
+
+    def _test(self, case: SelfTestCase, inputs: List[Tensor], labels: Sequence[int]) -> SelfTestResult:
+        test = self.manifest.self_test
         try:
-            answer = self.compose(case.selection)(*inputs)
+            outputs = tensors(self.compose(case.selection)(*inputs))
         except CompositionError:
             return SelfTestResult(case.selection, float("inf"), False)
-        errors = []
-        for blob, spec, mine in zip(case.outputs, self.manifest.self_test.output_specs, tensors(answer)):
-            errors.append(relative_error(mine, tensor_from_bytes(self.reader.blob(blob), spec.shape, spec.dtype)))
-        return SelfTestResult(case.selection, max(errors), max(errors) <= self.manifest.self_test.tolerance)
+        error = max(difference(self.reader, case, number, mine) for number, mine in enumerate(outputs))
+        right = right_answers(self.manifest.task, outputs, labels)
+        passed = error <= test.tolerance
+        if test.pixels is not None and case.selection == self.manifest.original_selection:
+            accuracy = self.manifest.predictor.teacher_accuracy
+            passed = passed and believable(self.manifest.task, self.manifest.metric, accuracy, right, len(labels))
+        return SelfTestResult(case.selection, error, passed, right, 0 if right is None else len(labels))
 
     def verify(self) -> None:
         """Check the hashes of all blobs of the bundle. Raises `BundleError`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -35,6 +36,7 @@ WIDTHS = {ORIGINAL: 32, "sparsity=0.5": 16, "sparsity=0.75": 8}
 COSTS = {ORIGINAL: 0.0, "sparsity=0.5": 0.01, "sparsity=0.75": 0.04}
 INPUT = (1, 3, 16, 16)
 BLOCKS = 3
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
 
 def selections() -> list[dict[str, str]]:
@@ -75,10 +77,14 @@ def archive_of(module: nn.Module, sample: Tensor) -> bytes:
 
 
 class BundleMaker:
-    """Makes the bundle; the eager modules it was made of stay for comparison in ``modules``."""
+    """Makes the bundle; the eager modules it was made of stay for comparison in ``modules``.
 
-    def __init__(self, seed: int = 0) -> None:
+    Its samples are tensors, or with ``pixels`` bytes that are read with `MEAN` and `STD`.
+    """
+
+    def __init__(self, seed: int = 0, pixels: bool = False) -> None:
         torch.manual_seed(seed)
+        self.pixels = pixels
         self.blobs = BlobStore()
         stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU())
         self.modules: dict[str, dict[str, nn.Module]] = {"stem": {ORIGINAL: stem.eval()}}
@@ -127,7 +133,13 @@ class BundleMaker:
     def manifest(self) -> Manifest:
         """The manifest; its self-test covers the original, the smallest and a mixed selection."""
         segments = self.segments()
-        inputs = torch.randn(6, *INPUT[1:])
+        mean, std = (MEAN, STD) if self.pixels else (None, None)
+        spec = InputSpec(INPUT, "float32", "NCHW", mean, std, tuple("abcde"))
+        stored = inputs = torch.randn(6, *INPUT[1:])
+        if self.pixels:
+            stored = torch.randint(0, 256, (6, *INPUT[2:], 3), dtype=torch.uint8)
+            normal = (stored.permute(0, 3, 1, 2).float() / 255 - torch.tensor(MEAN).view(3, 1, 1))
+            inputs = normal / torch.tensor(STD).view(3, 1, 1)
         names = list(WIDTHS)
         selections = [{f"block{i}": names[(k * i + k) % 3] for i in range(BLOCKS)} for k in range(3)]
         cases = tuple(SelfTestCase(s, (self.blobs.add(tensor_to_bytes(self.answer(s, inputs))),)) for s in selections)
@@ -136,18 +148,19 @@ class BundleMaker:
             task="image classification",
             metric="top-1 accuracy",
             created_with={"legodnn": "0", "torch": str(torch.__version__)},
-            input=InputSpec(INPUT, "float32", "NCHW", None, None, tuple("abcde")),
+            input=spec,
             network_inputs=("v0",),
             network_outputs=(f"v{BLOCKS + 2}",),
             segments=segments,
             predictor=Predictor(0.9, ((0.0, 0.0), (0.06, 0.05), (0.12, 0.2)), 0.01, 0.02, 3),
             self_test=SelfTest(
-                inputs=(self.blobs.add(tensor_to_bytes(inputs)),),
-                input_spec=TensorSpec("input", tuple(inputs.shape), "float32"),
+                inputs=() if self.pixels else (self.blobs.add(tensor_to_bytes(stored)),),
+                input_spec=TensorSpec("input", tuple(stored.shape), "uint8" if self.pixels else "float32"),
                 labels=labels,
                 output_specs=(TensorSpec("scores", (6, 5), "float32"),),
                 cases=cases,
                 tolerance=1e-4,
+                pixels=self.blobs.add(tensor_to_bytes(stored)) if self.pixels else None,
             ),
             precision="fp32",
             notes=(),
@@ -155,8 +168,18 @@ class BundleMaker:
         )
 
 
-def write(path: Path, seed: int = 0) -> BundleMaker:
+def write(path: Path, seed: int = 0, pixels: bool = False) -> BundleMaker:
     """Write the small bundle."""
-    maker = BundleMaker(seed)
+    maker = BundleMaker(seed, pixels)
     write_bundle(path, maker.manifest(), maker.blobs)
     return maker
+
+
+def write_bare(path: Path) -> None:
+    """Write the small bundle without samples."""
+    maker = BundleMaker()
+    manifest = maker.manifest()
+    test = manifest.self_test
+    maker.blobs.packed = maker.blobs.packed[: min(blob for blob, _, _ in test.blobs())]
+    bare = replace(test, inputs=(), labels=(), cases=(), output_specs=())
+    write_bundle(path, replace(manifest, self_test=bare), maker.blobs)

@@ -8,8 +8,9 @@ import torch
 import torch.nn as nn
 
 from legodnn.builder import AutoBlockManager, CommonModelManager
-from legodnn.builder.bundle.export import export, prepare
+from legodnn.builder.bundle.export import export
 from legodnn.builder.graph.run import compose
+from legodnn.builder.graph.stored import prepare
 from legodnn.builder.graph.values import tensors_in
 from legodnn.shared.bundle.archive import join_archive
 from legodnn.shared.errors import ModelError

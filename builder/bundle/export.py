@@ -6,7 +6,6 @@ without source paths, so that equal networks give equal bytes.
 
 from __future__ import annotations
 
-import copy
 import io
 import warnings
 from collections.abc import Sequence
@@ -17,17 +16,14 @@ import torch.nn as nn
 from torch import Tensor
 
 from legodnn.builder.graph.identity import tensor_bytes
+from legodnn.builder.graph.stored import fits_half
 from legodnn.builder.graph.torchscript import load, save, trace
 from legodnn.shared.bundle.archive import join_archive, split_archive
 from legodnn.shared.bundle.manifest import StorageSpec
 from legodnn.shared.errors import ModelError, one_line
 
-PRECISIONS = ("fp32", "fp16")
-
 _BUILDS_WITH = (2, 1)
 """The oldest torch the builder runs with; archives are joined for it here, so that any can load them."""
-
-_HALF_MAX = torch.finfo(torch.float16).max
 
 
 @dataclass(frozen=True)
@@ -37,27 +33,6 @@ class Exported:
     program: dict[str, bytes]
     storages: dict[str, bytes]
     specs: tuple[StorageSpec, ...]
-
-
-def prepare(module: nn.Module, precision: str) -> nn.Module:
-    """A copy of a segment as the device loads it: on the CPU, contiguous, without denormal numbers.
-
-    Denormals make convolutions 10 to 50 times slower on some CPUs. With ``fp16`` the weights are rounded to half
-    precision, where their range allows it.
-    """
-    module = copy.deepcopy(module).cpu().to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
-    for value in [*module.parameters(), *module.buffers()]:
-        value.data = value.data.contiguous()  # transposed matrices are stored as such until here
-        if value.is_floating_point():
-            tiny = torch.finfo(value.dtype).tiny
-            value[value.abs() < tiny] = 0
-            if precision == "fp16" and _fits_half(value):
-                value.copy_(value.half().to(value.dtype))
-    return module
-
-
-def _fits_half(value: Tensor) -> bool:
-    return value.dtype == torch.float32 and (value.numel() == 0 or float(value.abs().max()) <= _HALF_MAX)
 
 
 _traced_kinds: set[type] = set()
@@ -104,6 +79,6 @@ def export(module: nn.Module, inputs: Sequence[Tensor], precision: str) -> Expor
             specs.append(StorageSpec(path=path, dtype="uint8", count=len(data), stored="uint8"))
             continue
         dtype = str(value.dtype).removeprefix("torch.")
-        half = precision == "fp16" and _fits_half(value)
+        half = precision == "fp16" and fits_half(value)
         specs.append(StorageSpec(path=path, dtype=dtype, count=value.numel(), stored="float16" if half else dtype))
     return Exported(program, storages, tuple(specs))

@@ -12,10 +12,21 @@ import torch.nn as nn
 from torch import Tensor, fx
 
 from legodnn.builder.blocks import AutoBlockManager
-from legodnn.builder.bundle.export import PRECISIONS, export, prepare
-from legodnn.builder.distill.paths import TeacherTap
+from legodnn.builder.bundle.export import export
+from legodnn.builder.bundle.samples import (
+    LOOKED_AT,
+    SHARE,
+    TOGETHER,
+    Candidates,
+    affordable,
+    first_images,
+    pictured,
+    steps,
+)
 from legodnn.builder.distill.results import FAILED, Result, read_results, trained_stages
 from legodnn.builder.graph.run import compose
+from legodnn.builder.graph.stored import PRECISIONS, prepare
+from legodnn.builder.profile.recheck import require_agreement
 from legodnn.builder.profile.tables import Profile
 from legodnn.builder.workdir.progress import progress
 from legodnn.builder.workdir.stage import Stage
@@ -35,10 +46,13 @@ from legodnn.shared.bundle.manifest import (
     TensorSpec,
     Variant,
 )
+from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.bundle.tensors import encode_storages, tensor_to_bytes
 from legodnn.shared.bundle.writer import write_bundle
 from legodnn.shared.console import version
-from legodnn.shared.errors import DataError, UsageError
+from legodnn.shared.errors import UsageError
+from legodnn.shared.tasks.known import task_named
+from legodnn.shared.tasks.samples import believable, right_answers
 from legodnn.shared.vision.clips import usual_layout
 
 TOLERANCE = 1e-4
@@ -55,7 +69,8 @@ class BundleOptions:
     """Options of a bundle.
 
     ``mean`` and ``std`` are the input's normalisation, ``layout`` (one of `LAYOUTS`) names its dimensions (None:
-    `usual_layout`), ``skeleton`` the pairs of keypoints that are joined.
+    `usual_layout`), ``samples`` the images of the self-test at most (0: none), ``skeleton`` the pairs of keypoints that
+    are joined.
     """
 
     precision: str = "fp32"
@@ -63,7 +78,7 @@ class BundleOptions:
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
     layout: str | None = None
-    samples: int = 16
+    samples: int = 8
     skeleton: Sequence[tuple[int, int]] = ()
 
 
@@ -74,11 +89,18 @@ def pack(
     profile: Profile,
     sample_loader: Iterable[Any],
     options: BundleOptions | None = None,
+    *,
+    judged_on: Iterable[Any] | None = None,
 ) -> int:
     """Write the bundle of a trained and profiled network; returns its size in bytes.
 
-    ``sample_loader`` gives the images of the self-test (its first batch). Raises `UsageError` for an unknown
-    precision, `DataError` for a loader without batches, `OSError` where the file cannot be written.
+    The samples of the self-test are the first images of ``sample_loader``. ``judged_on`` is the loader that was
+    profiled on; where it is given, the teacher is judged on its first batches once more and must agree with the
+    profile.
+
+    Raises `UsageError` for an unknown precision, `OSError` where the file cannot be written, `DataError` for a loader
+    without batches, for one on which the teacher is another than in the profile, and for a mean and std that do not
+    belong to the samples.
     """
     options = options or BundleOptions()
     if options.precision not in PRECISIONS:
@@ -87,8 +109,9 @@ def pack(
     trained = trained_stages(block_manager, trained_blocks_dir)
     results = read_results(trained)
     packer.load(trained, results)
+    packer.recheck(judged_on)
     segments = packer.segments()
-    self_test = packer.self_test(sample_loader)
+    self_test = packer.self_test(sample_loader, segments)
     manifest = Manifest(
         task=block_manager.model_manager.task,
         metric=block_manager.model_manager.metric,
@@ -100,7 +123,7 @@ def pack(
         predictor=profile.predictor,
         self_test=self_test,
         precision=options.precision,
-        notes=tuple(left_out(results, profile)),
+        notes=(*left_out(results, profile), *packer.notes),
         blobs=(),
         answer=packer.answer_spec(sample_loader),
     )
@@ -113,6 +136,12 @@ def left_out(results: Iterable[Result], profile: Profile | None = None) -> list[
     return failed + (profile.left_out if profile else [])
 
 
+def bundle_notes(path: str | Path) -> tuple[str, ...]:
+    """The remarks in a bundle: descendants that were left out, and how its samples are. Raises as `BundleReader`."""
+    with BundleReader(path) as reader:
+        return reader.manifest.notes
+
+
 class _Packer:
     """Turns segments into blobs and tables."""
 
@@ -123,6 +152,7 @@ class _Packer:
         self.blobs = BlobStore()
         self.names = _value_names(blocks)
         self.modules: dict[str, dict[str, nn.Module]] = {}
+        self.notes: list[str] = []
 
     def load(self, trained: Mapping[str, Stage], results: Sequence[Result]) -> None:
         """Load the weights of every variant, as `prepare` makes them for the device."""
@@ -190,48 +220,97 @@ class _Packer:
             labels=tuple(self.options.labels),
         )
 
+    def recheck(self, loader: Iterable[Any] | None) -> None:
+        """Judge the teacher on a loader's first batches once more. Raises `DataError` where it is not as in the
+        profile."""
+        found, precision = self.profile.recheck, self.profile.precision
+        if precision != self.options.precision:
+            self.notes.append(f"accuracies were measured with weights in {precision}")
+        if found is None or loader is None:
+            return
+        originals = self._originals()
+        if precision != self.options.precision:
+            originals = {name: prepare(module, precision) for name, module in self.blocks.folded.items()}
+        teacher = compose(self.blocks.graph, originals, {})
+        require_agreement(found, self.blocks.model_manager, teacher, loader, "cpu")
+
     def answer_spec(self, loader: Iterable[Any]) -> AnswerSpec:
         """How the teacher's outputs are to be read, from its manager, with the options' skeleton."""
         blocks = self.blocks
-        originals = {name: row[ORIGINAL] for name, row in self.modules.items()}
-        found = blocks.model_manager.answer_spec(compose(blocks.graph, originals, {}), loader, "cpu")
+        found = blocks.model_manager.answer_spec(compose(blocks.graph, self._originals(), {}), loader, "cpu")
         return replace(found, skeleton=tuple(self.options.skeleton) or found.skeleton)
 
-    def self_test(self, loader: Iterable[Any]) -> SelfTest:
-        """Sample inputs with the outputs of the teacher and of some selections. Raises `DataError` for a loader without
-        batches."""
-        inputs, labels = self._samples(loader)
-        first = inputs[0]
-        selections = [{b: ORIGINAL for b in self.blocks.block_names}, *self._measured_selections()]
-        cases, specs = [], None
-        for selection in selections:
-            outputs = self._answers(selection, inputs)
-            specs = tuple(
-                TensorSpec(self.names[n], tuple(o.shape), str(o.dtype).removeprefix("torch."))
-                for n, o in zip(self.blocks.graph.outputs, outputs, strict=True)
-            )
-            numbers = tuple(self.blobs.add(tensor_to_bytes(o)) for o in outputs)
-            cases.append(SelfTestCase(dict(selection), numbers))
+    def self_test(self, loader: Iterable[Any], segments: Sequence[Segment]) -> SelfTest:
+        """Samples with the outputs of the teacher and of some selections. Raises `DataError` for a loader without
+        batches, and for a mean and std that do not belong to its images."""
+        if not self.options.samples:
+            self.notes.append("no samples (bundle.samples = 0): a device has nothing to compare its results with")
+            return SelfTest((), TensorSpec("input", self.blocks.input_size, "float32"), (), (), (), TOLERANCE)
+        teacher = {b: ORIGINAL for b in self.blocks.block_names}
+        selections = [teacher, *self._measured_selections()]
+        limit = SHARE * sum(s.stored_bytes for segment in segments for s in segment.original.archive.storages)
+        chosen = self._samples(loader, len(selections), limit)
+        first = chosen.stored[0]
+        answers = [self._answers(selection, chosen.inputs) for selection in selections]
+        left = limit - sum(x.numel() * x.element_size() for x in chosen.stored)
+        if left < 0:
+            self.notes.append(f"a single sample weighs {SHARE - left / limit * SHARE:.0%} of the teacher's weights")
+        found = steps(answers[0], len(selections), left)
+        cases = []
+        for selection, outputs in zip(selections, answers, strict=True):
+            thinned = [o.flatten()[::step] for o, step in zip(outputs, found or (1,) * len(outputs), strict=True)]
+            cases.append(SelfTestCase(dict(selection), tuple(self.blobs.add(tensor_to_bytes(o)) for o in thinned)))
+        numbers = tuple(self.blobs.add(tensor_to_bytes(x)) for x in chosen.stored)
+        pictures = chosen.pixels is not None
         return SelfTest(
-            inputs=tuple(self.blobs.add(tensor_to_bytes(x)) for x in inputs),
-            input_spec=TensorSpec("input", tuple(first.shape), "float32"),
-            labels=labels,
-            output_specs=specs or (),
+            inputs=() if pictures else numbers,
+            input_spec=TensorSpec("pixels" if pictures else "input", tuple(first.shape), _dtype(first)),
+            labels=() if chosen.labels is None else tuple(chosen.labels.tolist()),
+            output_specs=tuple(
+                TensorSpec(self.names[n], tuple(o.shape), _dtype(o))
+                for n, o in zip(self.blocks.graph.outputs, answers[0], strict=True)
+            ),
             cases=tuple(cases),
             tolerance=TOLERANCE,
+            pixels=numbers[0] if pictures else None,
+            steps=found,
         )
 
-    def _samples(self, loader: Iterable[Any]) -> tuple[list[Tensor], tuple[int, ...]]:
-        data = next(iter(loader), None)
-        if data is None:
-            raise DataError("the sample loader yields no batches")
-        batch = next(iter(TeacherTap(self.blocks).batches(self.blocks, [data])))
-        read = [batch.teacher[node] for node in self.blocks.graph.inputs]
-        inputs = [x[: self.options.samples].float().cpu().contiguous() for x in read]
-        labels = data[1] if isinstance(data, (tuple, list)) and len(data) > 1 else None
-        if isinstance(labels, Tensor) and labels.dim() == 1 and not labels.is_floating_point():
-            return inputs, tuple(int(v) for v in labels[: len(inputs[0])])
-        return inputs, ()
+    def _samples(self, loader: Iterable[Any], cases: int, limit: float) -> Candidates:
+        """The samples of the self-test, as many as are asked for and fit into ``limit`` bytes with their outputs."""
+        asked, original = self.options.samples, {b: ORIGINAL for b in self.blocks.block_names}
+        found = first_images(self.blocks, loader, max(asked, min(LOOKED_AT * asked, TOGETHER)))
+        found = pictured(found, self.input_spec(), lambda inputs: self._answers(original, inputs))
+        if found.pixels is None:
+            self.notes.append(f"samples are tensors, so that the reading of frames is not tested: {found.reason}")
+        one = found.part(0, 1)
+        size = sum(x.numel() * x.element_size() for x in one.stored)
+        asked = min(asked, len(found))
+        count = affordable(asked, size, self._answers(original, one.inputs), cases, limit)
+        if count < asked:
+            share = f"{SHARE:.0%} of the teacher's weights"
+            self.notes.append(f"{count} of {asked} samples: they and their expected outputs weigh at most {share}")
+        return self._believable(found, count)
+
+    def _believable(self, found: Candidates, count: int) -> Candidates:
+        """The first ``count`` samples in a row that a device believes the teacher's accuracy on; without labels where
+        there are none, as in a data set that begins with a class the teacher is bad at."""
+        manager, accuracy = self.blocks.model_manager, self.profile.teacher_accuracy
+        if found.labels is None or task_named(manager.task) is None:
+            return found.part(0, count)
+        original = {b: ORIGINAL for b in self.blocks.block_names}
+        parts = [found.part(start, TOGETHER).inputs for start in range(0, len(found), TOGETHER)]
+        outputs = [torch.cat(column) for column in zip(*(self._answers(original, p) for p in parts), strict=True)]
+        for start in range(len(found) - count + 1):
+            labels = found.labels[start : start + count].tolist()
+            right = right_answers(manager.task, [o[start : start + count] for o in outputs], labels)
+            if believable(manager.task, manager.metric, accuracy, right, count):
+                return found.part(start, count)
+        self.notes.append("the samples have no labels: the teacher is worse on the first test images than on all")
+        return replace(found.part(0, count), labels=None)
+
+    def _originals(self) -> dict[str, nn.Module]:
+        return {name: row[ORIGINAL] for name, row in self.modules.items()}
 
     def _measured_selections(self) -> list[Mapping[str, str]]:
         selections = [m["selection"] for m in sorted(self.profile.compositions, key=lambda m: -m["distortion"])]
@@ -241,9 +320,12 @@ class _Packer:
 
     def _answers(self, selection: Mapping[str, str], inputs: Sequence[Tensor]) -> list[Tensor]:
         chosen = {block: self.modules[block][variant] for block, variant in selection.items()}
-        originals = {name: row[ORIGINAL] for name, row in self.modules.items()}
         with torch.no_grad():
-            return compose(self.blocks.graph, originals, chosen).outputs(*inputs)
+            return compose(self.blocks.graph, self._originals(), chosen).outputs(*inputs)
+
+
+def _dtype(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")
 
 
 def _value_names(blocks: AutoBlockManager) -> dict[fx.Node, str]:

@@ -10,6 +10,7 @@
     dominators       which nodes every path must pass
     fold             batch normalisation folded into the layer before it
     run              segments run in order, and the networks composed of them
+    stored           weights as a bundle stores them
     resources        parameters, bytes, floating-point operations, activations
     torchscript      typed names of what torch leaves untyped
 """

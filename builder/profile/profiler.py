@@ -19,9 +19,12 @@ import torch.nn as nn
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.distill.results import FAILED, read_results, trained_stages
 from legodnn.builder.graph.resources import Resources, measure
+from legodnn.builder.graph.run import compose
+from legodnn.builder.graph.stored import prepare
 from legodnn.builder.managers.abstract import AbstractModelManager, manager_code
 from legodnn.builder.profile.frontier import frontier, uniform
 from legodnn.builder.profile.predictor import fit_predictor
+from legodnn.builder.profile.recheck import judged
 from legodnn.builder.profile.recording import Recording
 from legodnn.builder.profile.tables import Profile
 from legodnn.builder.workdir.files import load_json, save_json
@@ -50,6 +53,7 @@ class BlockProfiler:
         compositions: whole selections to measure for the predictor.
         data_name: identifies the test data, by a text or by several with names; under others the profile is made
             again.
+        precision: that of the bundle, so that what is measured are the weights that it will hold.
     """
 
     def __init__(
@@ -64,15 +68,18 @@ class BlockProfiler:
         *,
         compositions: int = 12,
         data_name: str | Inputs = "",
+        precision: str = "fp32",
     ) -> None:
         del teacher_model, model_input_size, device  # the block manager has them; kept in the signature for callers
         self.blocks = block_manager
         self.manager = model_manager
         self.loader = test_loader
         self.compositions = compositions
+        self.precision = precision
         self.trained = Path(trained_blocks_dir)
         self.settings = {
             "profile.compositions": repr(compositions),
+            "bundle.precision": precision,
             "profile's fields": ", ".join(field.name for field in fields(Profile)),
             **manager_code(model_manager),
             **({"data.test": data_name} if isinstance(data_name, str) else data_name),
@@ -98,28 +105,40 @@ class BlockProfiler:
         return Stage(self.trained / "profile", {**together, **self.settings})
 
     def _profile(self, trained: Mapping[str, Stage]) -> Profile:
-        modules = {b: {ORIGINAL: self.blocks.folded[b]} for b in self.blocks.block_names}
+        modules = {s.name: {ORIGINAL: self.blocks.folded[s.name]} for s in self.blocks.graph.segments}
         for result in read_results(trained):
             if result.method != FAILED:
                 module = self.blocks.load(trained[result.variant], result.block, result.variant)
                 modules[result.block][result.variant] = module
         table = self._resources(modules)
-        self.blocks.arrange_weights(m for row in [*modules.values(), self.blocks.folded] for m in row.values())
-        return self._measure(modules, table)
+        stored = self._stored(modules)
+        del modules  # half the memory of all weights
+        return self._measure(stored, table)
+
+    def _stored(self, modules: Mapping[str, Mapping[str, nn.Module]]) -> dict[str, dict[str, nn.Module]]:
+        """The modules with the weights that the bundle will hold, on the device they are measured on."""
+        made = {
+            segment: {name: prepare(module, self.precision).to(self.blocks.device) for name, module in row.items()}
+            for segment, row in modules.items()
+        }
+        self.blocks.arrange_weights(module for row in made.values() for module in row.values())
+        return made
 
     def _resources(self, modules: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Resources]]:
         table: dict[str, dict[str, Resources]] = {}
-        for segment in self.blocks.graph.segments:
-            row = modules.get(segment.name, {ORIGINAL: self.blocks.folded[segment.name]})
-            inputs = self.blocks.example_inputs(segment.name)
-            table[segment.name] = {name: measure(module, inputs) for name, module in row.items()}
+        for name, row in modules.items():
+            inputs = self.blocks.example_inputs(name)
+            table[name] = {variant: measure(module, inputs) for variant, module in row.items()}
         return table
 
     def _measure(self, modules: Mapping[str, Mapping[str, Any]], table: dict[str, dict[str, Resources]]) -> Profile:
         variants = sum(len(row) - 1 for row in modules.values())
         selections = self.compositions + len(self.blocks.sparsities)
         with progress("profile", 1 + variants + selections, unit="evaluation") as bar:
-            recording = Recording(self.blocks, self.manager, self.loader)
+            originals = {name: row[ORIGINAL] for name, row in modules.items()}
+            recording = Recording(self.blocks, self.manager, self.loader, originals)
+            network = compose(self.blocks.graph, originals, {})
+            recheck = judged(self.manager, network, self.loader, self.blocks.device)
             bar.advance()
             loss, distortion, left_out = self._variants(recording, modules, bar)
             table = {s: {v: c for v, c in row.items() if v in distortion.get(s, row)} for s, row in table.items()}
@@ -147,6 +166,8 @@ class BlockProfiler:
             uniform=[m for m in baseline if m["accuracy"] is not None],
             chance_accuracy=chance,
             left_out=left_out,
+            precision=self.precision,
+            recheck=recheck,
         )
 
     def _variants(

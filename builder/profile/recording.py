@@ -20,6 +20,7 @@ from legodnn.builder.graph.run import Values, run_segments
 from legodnn.builder.graph.values import metadata, tensors_in
 from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.managers.loss import squared_deviation, squared_distance
+from legodnn.builder.profile.recheck import checksum
 from legodnn.shared.errors import DataError, ModelError
 
 RECORDED_BYTES = 4 * 1024**3
@@ -30,15 +31,23 @@ class Recording:
     """Activations of the test set at one position of the network, and the teacher's values that networks are compared
     by.
 
-    Batches beyond `RECORDED_BYTES` are not recorded and run from the images. Raises `DataError` for a loader that
-    changes its order, `ModelError` for a teacher whose outputs, or the values it is compared by, are not finite.
+    ``originals`` has the original of every segment, by default those of ``blocks``. Batches beyond `RECORDED_BYTES` are
+    not recorded and run from the images. Raises `DataError` for a loader that changes its order, `ModelError` for a
+    teacher whose outputs, or the values it is compared by, are not finite.
     """
 
-    def __init__(self, blocks: AutoBlockManager, manager: AbstractModelManager, loader: Iterable[Any]) -> None:
+    def __init__(
+        self,
+        blocks: AutoBlockManager,
+        manager: AbstractModelManager,
+        loader: Iterable[Any],
+        originals: Mapping[str, nn.Module] | None = None,
+    ) -> None:
         self.blocks = blocks
+        self.originals: Mapping[str, nn.Module] = blocks.folded if originals is None else originals
         self.manager = manager
         self.loader = loader
-        self.modules = [blocks.folded[s.name] for s in blocks.graph.segments]
+        self.modules = [self.originals[s.name] for s in blocks.graph.segments]
         self.seed = torch.initial_seed()
         self.position = 0
         self.checks: list[float] = []
@@ -75,7 +84,7 @@ class Recording:
 
     def note(self, inputs: Sequence[Tensor], answer: Any, teachers: Values) -> None:
         """Record a batch of the first pass, as far as `RECORDED_BYTES` allows."""
-        self.checks.append(_check(inputs))
+        self.checks.append(checksum(inputs))
         self.finite = self.finite and all(bool(torch.isfinite(t).all()) for t in tensors_in(answer))
         values = dict(zip(self.blocks.graph.inputs, map(self.blocks.arrange, inputs), strict=True))
         wanted = {n: teachers[n] for n in self.compared}
@@ -120,11 +129,6 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)
 
 
-def _check(inputs: Sequence[Tensor]) -> float:
-    """A checksum of a batch."""
-    return sum(float(x.double().sum()) + x.shape[0] for x in inputs)
-
-
 class _FirstPass(nn.Module):
     """The teacher; records its inputs and outputs."""
 
@@ -151,7 +155,7 @@ class _Replay(nn.Module):
         super().__init__()
         self.recording = recording
         blocks = recording.blocks
-        self.segments = [chosen.get(s.name, blocks.folded[s.name]) for s in blocks.graph.segments]
+        self.segments = [chosen.get(s.name, recording.originals[s.name]) for s in blocks.graph.segments]
         self.compared = compared(blocks, list(chosen))
         self.number = 0
         self.squared = dict.fromkeys(self.compared, 0.0)
@@ -164,7 +168,7 @@ class _Replay(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Any:
         recording, graph = self.recording, self.recording.blocks.graph
-        if self.number >= len(recording.checks) or recording.checks[self.number] != _check(inputs):
+        if self.number >= len(recording.checks) or recording.checks[self.number] != checksum(inputs):
             raise DataError("the test loader's order changes from pass to pass; switch shuffling off")
         images = dict(zip(graph.inputs, map(recording.blocks.arrange, inputs), strict=True))
         held, position = recording.values[self.number], recording.position

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from legodnn.builder.graph.resources import Resources
+from legodnn.builder.profile.recheck import Recheck
 from legodnn.shared.bundle.manifest import Predictor
 
 
@@ -18,7 +19,8 @@ class Profile:
     and variant; ``compositions`` lists what the predictor was fitted on, ``uniform`` the selections with one variant in
     all blocks, which it was not fitted on. ``chance_accuracy`` is the chance level, None where it is not known.
     ``left_out`` has a sentence for everything that gave numbers that are not finite; variants among it are in none of
-    the tables. Profiles made by versions without one of the last four fields have its default.
+    the tables. ``precision`` is that of the weights that were measured, ``recheck`` the teacher on the first batches,
+    None where it is not known. Profiles made by versions without one of the last fields have its default.
     """
 
     teacher_accuracy: float
@@ -30,6 +32,8 @@ class Profile:
     uniform: list[dict[str, Any]] = field(default_factory=list)
     chance_accuracy: float | None = None
     left_out: list[str] = field(default_factory=list)
+    precision: str = "fp32"
+    recheck: Recheck | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Dicts, lists, strings and numbers."""
@@ -39,4 +43,7 @@ class Profile:
     def from_plain(cls, plain: Mapping[str, Any]) -> Profile:
         """The inverse of `to_plain`."""
         table = {s: {v: Resources(**c) for v, c in row.items()} for s, row in plain["resources"].items()}
-        return cls(**{**plain, "resources": table, "predictor": Predictor.from_plain(plain["predictor"])})
+        first = plain.get("recheck")
+        recheck = Recheck(**{**first, "checks": tuple(first["checks"])}) if first else None
+        predictor = Predictor.from_plain(plain["predictor"])
+        return cls(**{**plain, "resources": table, "predictor": predictor, "recheck": recheck})

@@ -310,6 +310,6 @@ _CHECKS: Mapping[str, _Check] = {
     "bundle.mean": _numbers(-1e9, 1e9, many=True),
     "bundle.std": _numbers(1e-9, 1e9, many=True),
     "bundle.layout": lambda r, k, v: r._choice(k, v, tuple(LAYOUTS)),
-    "bundle.samples": _numbers(1, 4096, whole=True),
+    "bundle.samples": _numbers(0, 4096, whole=True),
     "bundle.skeleton": _Reader._pairs,
 }

@@ -137,8 +137,9 @@ class BundleSection:
     layout: str | None = None
     """What the input's dimensions are: images, or clips. By default found from the shape: five dimensions are `NCTHW`
     where the second is 1 or 3 and the third is not, else `NTCHW`."""
-    samples: int = 16
-    """How many test images the bundle carries for its self-test."""
+    samples: int = 8
+    """How many test images the bundle carries for its self-test, as pixels; fewer where they and their expected outputs
+    would weigh more than a tenth of the weights. 0 for whoever may not ship pictures."""
     skeleton: tuple[tuple[int, int], ...] = ()
     """The pairs of keypoints, by number, that pictures connect."""
 

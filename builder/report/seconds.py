@@ -17,9 +17,9 @@ import torch.nn as nn
 from torch import Tensor
 
 from legodnn.builder.blocks import AutoBlockManager
-from legodnn.builder.bundle.export import prepare
 from legodnn.builder.distill.results import trained_stages
 from legodnn.builder.graph.run import Composition, compose
+from legodnn.builder.graph.stored import prepare
 from legodnn.builder.graph.torchscript import trace
 from legodnn.builder.workdir.progress import progress
 from legodnn.shared.bundle.manifest import ORIGINAL

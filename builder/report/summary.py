@@ -42,7 +42,7 @@ class SegmentSummary:
 @dataclass(frozen=True)
 class BuildSummary:
     """Everything a report tells. ``timed`` are the selections that ``timing`` has the seconds of; where nothing was to
-    be timed there are none, and ``timing`` is None."""
+    be timed there are none, and ``timing`` is None. ``notes`` are the bundle's own remarks."""
 
     recipe: Recipe
     task: str
@@ -59,6 +59,7 @@ class BuildSummary:
     device: str
     seed: int
     versions: dict[str, str]
+    notes: Sequence[str] = ()
 
     @property
     def seconds(self) -> list[tuple[Point, float]]:

@@ -16,7 +16,7 @@ from legodnn.runtime.engine.compare import tensors
 from legodnn.runtime.multi.choice import JointChoice
 from legodnn.runtime.network import Network, SelfTestResult
 from legodnn.runtime.optimizer import Choice
-from legodnn.shared.bundle.manifest import Manifest, selection_text
+from legodnn.shared.bundle.manifest import Manifest, SelfTest, selection_text
 from legodnn.shared.errors import InfeasibleBudget
 from legodnn.shared.tasks.known import task_named
 from legodnn.shared.tasks.prediction import error_note
@@ -169,12 +169,29 @@ def _measured_text(measured: Mapping[str, Any]) -> str:
     return f"measured on this device ({measured['way']}): {', '.join(parts)}; cached in {measured['file']}"
 
 
-def self_test_values(results: Sequence[SelfTestResult]) -> Dict[str, Any]:
+def self_test_values(results: Sequence[SelfTestResult], test: SelfTest) -> Dict[str, Any]:
     """The outcome of a self-test as plain values."""
-    return {
+    values: Dict[str, Any] = {
         "passed": all(r.passed for r in results),
+        "samples": test.count,
+        "form": "pixels" if test.pixels is not None else "tensors" if test.count else "none",
         "cases": [{"selection": dict(r.selection), "error": r.error, "passed": r.passed} for r in results],
     }
+    judged = next((r for r in results if r.right is not None), None)
+    return values if judged is None else {**values, "right": judged.right, "judged": judged.judged}
+
+
+def self_test_text(values: Mapping[str, Any]) -> str:
+    """`self_test_values` as text."""
+    if not values["cases"]:
+        return "self-test: the bundle carries no samples (bundle.samples = 0), so there is nothing to compare with"
+    worst = max(case["error"] for case in values["cases"])
+    text = f"self-test: {count(len(values['cases']), 'selection')}, largest relative error {worst:.1e}"
+    if "judged" in values:
+        text += f"; {values['right']} of {values['judged']} samples right"
+    if values["form"] == "tensors":
+        text += "; the samples are tensors, so that the reading of frames is not tested"
+    return text
 
 
 def choice_values(manifest: Manifest, choice: Choice) -> Dict[str, Any]:

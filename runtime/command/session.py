@@ -17,7 +17,7 @@ from legodnn.runtime.command.choosing import Alone, Shared
 from legodnn.runtime.command.feed import Feed
 from legodnn.runtime.command.live.reporter import Live, Subject
 from legodnn.runtime.command.live.terminal import usable
-from legodnn.runtime.command.report import Progress, Reporter, describe, info_text, self_test_values
+from legodnn.runtime.command.report import Progress, Reporter, describe, info_text, self_test_text, self_test_values
 from legodnn.runtime.command.request import Job, Request
 from legodnn.runtime.command.stopping import Stopping
 from legodnn.runtime.command.together import run_together
@@ -31,7 +31,6 @@ from legodnn.runtime.profiling.latency import LatencyEstimator
 from legodnn.runtime.profiling.memory import MemoryEstimator
 from legodnn.shared.console import Exit
 from legodnn.shared.errors import BundleError
-from legodnn.shared.units import count
 
 if TYPE_CHECKING:
     from legodnn.runtime.command.render.renderer import Renderer
@@ -58,8 +57,9 @@ def run(request: Request) -> int:
         if request.evaluate is not None:
             _evaluate(request.evaluate, request, members[0], reporter, stopping)
             return Exit.DONE
-        # Before measuring, so that errors in sources show at once.
-        sources = [open_things.enter_context(contextlib.closing(m.source(request.frames))) for m in members]
+        # Before measuring, so that errors in sources show at once; a self-test alone needs none.
+        fed = [m for m in members if m.job.input is not None or not request.self_test]
+        sources = [open_things.enter_context(contextlib.closing(m.source(request.frames))) for m in fed]
         renderers = [member.renderer(request.render) for member in members]
         adapting = _adapting(request, members, reporter)
         if adapting is not None:
@@ -137,12 +137,9 @@ class _Member:
         """Run the self-test; whether it passed. The result is reported with ``report``, and where it failed."""
         self.network.verify()
         self.network.find_way(Progress("backends", self.name))
-        results = self.network.self_test()
-        values = self_test_values(results)
+        values = self_test_values(self.network.self_test(), self.network.manifest.self_test)
         if report or not values["passed"]:
-            worst = max(r.error for r in results)
-            text = f"self-test: {count(len(results), 'selection')}, largest relative error {worst:.1e}"
-            reporter.say("self-test", values, text, self.name)
+            reporter.say("self-test", values, self_test_text(values), self.name)
         return bool(values["passed"])
 
     def require_test(self, reporter: Reporter) -> None:

@@ -10,12 +10,20 @@ from torch import Tensor
 
 from legodnn.runtime.frames.source import Frame, FrameSource
 from legodnn.runtime.network import Network
+from legodnn.shared.errors import InputError
 
 
 class Samples(FrameSource):
-    """A bundle's samples with their labels: once, or endlessly with ``repeat``."""
+    """A bundle's samples with their labels: once, or endlessly with ``repeat``.
+
+    Raises `InputError` for a bundle without samples.
+    """
 
     def __init__(self, network: Network, repeat: bool = False) -> None:
+        if not network.manifest.self_test.count:
+            raise InputError(
+                f"{network.reader.path}: the bundle carries no samples (bundle.samples = 0); name frames with --input"
+            )
         self.inputs, self.labels = network.samples()
         self.repeat = repeat
 

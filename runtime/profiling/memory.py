@@ -20,6 +20,7 @@ from legodnn.runtime.device import child
 from legodnn.runtime.device.memory_table import MemoryTable, fit_memory_table, lightest, read_memory_table
 from legodnn.runtime.engine import Backend, Composer
 from legodnn.runtime.engine.composer import Progress
+from legodnn.runtime.engine.samples import touch_reading
 from legodnn.runtime.engine.small import touch
 from legodnn.runtime.network import Network
 from legodnn.runtime.profiling.estimator import Estimator
@@ -117,6 +118,7 @@ def _profile(request: Mapping[str, Any]) -> MemoryProfile:
     if backend is None:
         sys.exit(f"'{request['backend']}' is no backend")
     touch(backend)
+    touch_reading()
     _give_back()
     before = platform.resident_bytes()
     platform.forget_peak()

@@ -2,6 +2,8 @@
 
     format     the header, versions and bounds
     manifest   Manifest: the description of the network
+    specs      what its tables are made of: TensorSpec, InputSpec
+    self_test  SelfTest: samples with expected outputs
     schema     dataclasses <-> plain values, checked
     encoding   msgpack: deterministic encoding, strict decoding
     blobs      zstd and byte planes

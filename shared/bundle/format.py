@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 MAGIC = b"\x89LGB\r\n\x1a\n"
-MAJOR, MINOR = 1, 1
+MAJOR, MINOR = 1, 2
 
 HEADER = struct.Struct("<8sHHQ")
 """Magic, major and minor version, length of the manifest."""

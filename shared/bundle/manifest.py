@@ -14,88 +14,39 @@ from __future__ import annotations
 
 import bisect
 from dataclasses import dataclass
-from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Set, Tuple, TypeVar
+from typing import Dict, Iterable, Mapping, Optional, Sequence, Set, Tuple
 
-from legodnn.shared.bundle.schema import from_plain, to_plain
+from legodnn.shared.bundle.self_test import SelfTest, SelfTestCase
+from legodnn.shared.bundle.specs import DTYPES, InputSpec, Plain, TensorSpec, require
 from legodnn.shared.errors import BundleError, SelectionError
+
+__all__ = [
+    "BLOCK",
+    "DTYPES",
+    "ORIGINAL",
+    "TRUNK",
+    "AnswerSpec",
+    "Archive",
+    "BlobEntry",
+    "InputSpec",
+    "Manifest",
+    "Predictor",
+    "Segment",
+    "SelfTest",
+    "SelfTestCase",
+    "StorageSpec",
+    "TensorSpec",
+    "Variant",
+    "selection_text",
+]
 
 ORIGINAL = "original"
 """The variant every block has: the teacher's own."""
 
 BLOCK, TRUNK = "block", "trunk"
 
-DTYPES: Mapping[str, int] = {
-    "float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1,
-    "bool": 1,
-}  # fmt: skip
-"""Bytes per element of the types a bundle may hold."""
-
-P = TypeVar("P", bound="_Plain")
-
-
-class _Plain:
-    def to_plain(self) -> Dict[str, Any]:
-        """Dicts, lists, strings and numbers."""
-        plain: Dict[str, Any] = to_plain(self)
-        return plain
-
-    @classmethod
-    def from_plain(cls: "type[P]", plain: Any) -> P:
-        """The inverse of `to_plain`; `BundleError` names the field that does not fit."""
-        return from_plain(cls, plain)
-
-
-def _require(condition: bool, reason: str) -> None:
-    if not condition:
-        raise BundleError(reason)
-
-
 @dataclass(frozen=True)
-class TensorSpec(_Plain):
-    """A tensor: its name, its shape with the batch dimension, its dtype (``float32``)."""
-
-    name: str
-    shape: Tuple[int, ...]
-    dtype: str
-
-    def __post_init__(self) -> None:
-        _require(self.dtype in DTYPES, f"dtype '{self.dtype}' is not known")
-        _require(all(0 < s < 2**31 for s in self.shape), f"shape {self.shape} is not possible")
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of one such tensor."""
-        count = DTYPES[self.dtype]
-        for size in self.shape:
-            count *= size
-        return count
-
-
-@dataclass(frozen=True)
-class InputSpec(_Plain):
-    """The network's input; ``mean`` and ``std`` normalise pixels in [0, 1], None where unknown; ``labels`` name classes
-    or
-    keypoints."""
-
-    shape: Tuple[int, ...]
-    dtype: str
-    layout: str
-    mean: Optional[Tuple[float, ...]]
-    std: Optional[Tuple[float, ...]]
-    labels: Tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        _require(len(self.shape) >= 1, "an input has at least a batch dimension")
-        self.frame  # noqa: B018  (runs its checks)
-
-    @property
-    def frame(self) -> TensorSpec:
-        """One frame: the input without the batch dimension."""
-        return TensorSpec("frame", self.shape[1:], self.dtype)
-
-
-@dataclass(frozen=True)
-class AnswerSpec(_Plain):
+class AnswerSpec(Plain):
     """The meaning of outputs beside the input's labels: pairs of joined keypoints, and the score above which an input
     is
     abnormal."""
@@ -105,7 +56,7 @@ class AnswerSpec(_Plain):
 
 
 @dataclass(frozen=True)
-class StorageSpec(_Plain):
+class StorageSpec(Plain):
     """One storage of an archive: its path, element type and count, and the element type in the file."""
 
     path: str
@@ -114,10 +65,10 @@ class StorageSpec(_Plain):
     stored: str
 
     def __post_init__(self) -> None:
-        _require(self.dtype in DTYPES and self.stored in DTYPES, f"storage {self.path}: dtype not known")
+        require(self.dtype in DTYPES and self.stored in DTYPES, f"storage {self.path}: dtype not known")
         halved = (self.dtype, self.stored) == ("float32", "float16")
-        _require(self.stored == self.dtype or halved, f"storage {self.path}: {self.stored} cannot become {self.dtype}")
-        _require(0 <= self.count < 2**40, f"storage {self.path}: {self.count} elements")
+        require(self.stored == self.dtype or halved, f"storage {self.path}: {self.stored} cannot become {self.dtype}")
+        require(0 <= self.count < 2**40, f"storage {self.path}: {self.count} elements")
 
     @property
     def stored_bytes(self) -> int:
@@ -126,7 +77,7 @@ class StorageSpec(_Plain):
 
 
 @dataclass(frozen=True)
-class Archive(_Plain):
+class Archive(Plain):
     """A TorchScript archive in two blobs: the program, and the tensors it computes with."""
 
     program: int
@@ -135,7 +86,7 @@ class Archive(_Plain):
 
 
 @dataclass(frozen=True)
-class Variant(_Plain):
+class Variant(Plain):
     """One implementation of a segment.
 
     ``accuracy_loss`` is the teacher's loss of accuracy with this variant alone (may be negative), ``cost`` its
@@ -154,14 +105,14 @@ class Variant(_Plain):
     cost: float
 
     def __post_init__(self) -> None:
-        _require(0 <= self.sparsity < 1, f"variant {self.name}: sparsity {self.sparsity}")
+        require(0 <= self.sparsity < 1, f"variant {self.name}: sparsity {self.sparsity}")
         counts = (self.weight_bytes, self.activation_bytes, self.flops, self.parameters)
-        _require(min(counts) >= 0 and max(counts) < 2**60, f"variant {self.name}: impossible counts")
-        _require(self.cost >= 0, f"variant {self.name}: negative cost")
+        require(min(counts) >= 0 and max(counts) < 2**60, f"variant {self.name}: impossible counts")
+        require(self.cost >= 0, f"variant {self.name}: negative cost")
 
 
 @dataclass(frozen=True)
-class Segment(_Plain):
+class Segment(Plain):
     """A piece of the network: names of its inputs and outputs, its variants, the teacher's layers in it."""
 
     name: str
@@ -172,13 +123,13 @@ class Segment(_Plain):
     layers: Tuple[str, ...]
 
     def __post_init__(self) -> None:
-        _require(self.kind in (BLOCK, TRUNK), f"segment {self.name}: kind '{self.kind}'")
+        require(self.kind in (BLOCK, TRUNK), f"segment {self.name}: kind '{self.kind}'")
         names = [v.name for v in self.variants]
-        _require(len(set(names)) == len(names), f"segment {self.name}: a variant twice")
-        _require(ORIGINAL in names, f"segment {self.name}: no variant '{ORIGINAL}'")
-        _require(self.kind == BLOCK or len(names) == 1, f"segment {self.name}: a trunk with variants")
+        require(len(set(names)) == len(names), f"segment {self.name}: a variant twice")
+        require(ORIGINAL in names, f"segment {self.name}: no variant '{ORIGINAL}'")
+        require(self.kind == BLOCK or len(names) == 1, f"segment {self.name}: a trunk with variants")
         single = len(self.inputs) == 1 and len(self.outputs) == 1
-        _require(self.kind == TRUNK or single, f"segment {self.name}: a block has one tensor in and one out")
+        require(self.kind == TRUNK or single, f"segment {self.name}: a block has one tensor in and one out")
 
     @property
     def is_block(self) -> bool:
@@ -199,7 +150,7 @@ class Segment(_Plain):
 
 
 @dataclass(frozen=True)
-class Predictor(_Plain):
+class Predictor(Plain):
     """Predicts the accuracy of a selection from the sum of its variants' costs.
 
     ``curve`` lists (sum of costs, accuracy loss), neither ever falling; it is linear between knots and beyond the ends.
@@ -215,10 +166,10 @@ class Predictor(_Plain):
     judged: int = 0
 
     def __post_init__(self) -> None:
-        _require(len(self.curve) >= 1, "predictor: an empty curve")
-        _require(0 <= self.judged < 2**60, f"predictor: judged on {self.judged} inputs")
+        require(len(self.curve) >= 1, "predictor: an empty curve")
+        require(0 <= self.judged < 2**60, f"predictor: judged on {self.judged} inputs")
         pairs = list(zip(self.curve, self.curve[1:]))
-        _require(all(a[0] <= b[0] and a[1] <= b[1] for a, b in pairs), "predictor: the curve falls")
+        require(all(a[0] <= b[0] and a[1] <= b[1] for a, b in pairs), "predictor: the curve falls")
 
     def accuracy(self, cost: float) -> float:
         """The accuracy expected at a sum of costs, in [0, 1]."""
@@ -236,28 +187,7 @@ class Predictor(_Plain):
 
 
 @dataclass(frozen=True)
-class SelfTestCase(_Plain):
-    """A selection and the blobs of its expected outputs."""
-
-    selection: Dict[str, str]
-    outputs: Tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class SelfTest(_Plain):
-    """Sample inputs (a blob per input of the network), their labels, and expected outputs of some selections;
-    ``tolerance`` is the largest relative error."""
-
-    inputs: Tuple[int, ...]
-    input_spec: TensorSpec
-    labels: Tuple[int, ...]
-    output_specs: Tuple[TensorSpec, ...]
-    cases: Tuple[SelfTestCase, ...]
-    tolerance: float
-
-
-@dataclass(frozen=True)
-class BlobEntry(_Plain):
+class BlobEntry(Plain):
     """A blob's offset after the manifest, stored and unpacked length, codec (``raw``, ``zstd``), SHA-256 as stored."""
 
     offset: int
@@ -267,14 +197,14 @@ class BlobEntry(_Plain):
     sha256: bytes
 
     def __post_init__(self) -> None:
-        _require(min(self.offset, self.length, self.raw_length) >= 0, "a blob with a negative size")
-        _require(self.codec in ("raw", "zstd"), f"codec '{self.codec}' is not known")
-        _require(self.codec == "zstd" or self.length == self.raw_length, "a raw blob with two lengths")
-        _require(len(self.sha256) == 32, "a hash that is not a SHA-256")
+        require(min(self.offset, self.length, self.raw_length) >= 0, "a blob with a negative size")
+        require(self.codec in ("raw", "zstd"), f"codec '{self.codec}' is not known")
+        require(self.codec == "zstd" or self.length == self.raw_length, "a raw blob with two lengths")
+        require(len(self.sha256) == 32, "a hash that is not a SHA-256")
 
 
 @dataclass(frozen=True)
-class Manifest(_Plain):
+class Manifest(Plain):
     """Everything about the network but its weights and programs."""
 
     task: str
@@ -331,8 +261,8 @@ class Manifest(_Plain):
     def check(self) -> None:
         """Verify references between parts: wiring, blob numbers, self-test. Raises `BundleError`."""
         names = [s.name for s in self.segments]
-        _require(len(set(names)) == len(names), "two segments of the same name")
-        _require(len(self.network_inputs) >= 1 and len(self.network_outputs) >= 1, "a network without input or output")
+        require(len(set(names)) == len(names), "two segments of the same name")
+        require(len(self.network_inputs) >= 1 and len(self.network_outputs) >= 1, "a network without input or output")
         self._check_wiring()
         self._check_blobs()
         for case in self.self_test.cases:
@@ -340,39 +270,35 @@ class Manifest(_Plain):
                 self.chosen(case.selection)
             except SelectionError as error:
                 raise BundleError(f"self-test: {error}") from None
-            _require(len(case.outputs) == len(self.self_test.output_specs), "self-test: outputs without a shape")
 
     def _check_wiring(self) -> None:
         known: Set[str] = set(self.network_inputs)
-        _require(len(known) == len(self.network_inputs), "an input twice")
+        require(len(known) == len(self.network_inputs), "an input twice")
         for segment in self.segments:
             for name in segment.inputs:
-                _require(name in known, f"segment {segment.name} reads '{name}' before anything makes it")
+                require(name in known, f"segment {segment.name} reads '{name}' before anything makes it")
             for name in segment.outputs:
-                _require(name not in known, f"segment {segment.name} makes '{name}' a second time")
+                require(name not in known, f"segment {segment.name} makes '{name}' a second time")
                 known.add(name)
         for name in self.network_outputs:
-            _require(name in known, f"nothing makes the output '{name}'")
+            require(name in known, f"nothing makes the output '{name}'")
 
     def _check_blobs(self) -> None:
         archives = [v.archive for s in self.segments for v in s.variants]
-        used: Set[int] = set(self.self_test.inputs)
-        _require(len(self.self_test.inputs) == len(self.network_inputs), "sample inputs for another number of inputs")
+        self.self_test.check(len(self.network_inputs), self.input)
+        samples = list(self.self_test.blobs())
+        used: Set[int] = {blob for blob, _, _ in samples}
         used.update(n for a in archives for n in (a.program, a.tensors))
-        used.update(n for case in self.self_test.cases for n in case.outputs)
-        _require(used == set(range(len(self.blobs))), "blobs that nothing uses, or that do not exist")
+        require(used == set(range(len(self.blobs))), "blobs that nothing uses, or that do not exist")
         for archive in archives:
             self._check_length(archive.tensors, (s.stored_bytes for s in archive.storages), "tensors")
-        for blob in self.self_test.inputs:
-            self._check_length(blob, [self.self_test.input_spec.bytes], "sample inputs")
-        for case in self.self_test.cases:
-            for blob, spec in zip(case.outputs, self.self_test.output_specs):
-                self._check_length(blob, [spec.bytes], "expected outputs")
+        for blob, length, what in samples:
+            self._check_length(blob, [length], what)
 
     def _check_length(self, blob: int, parts: Iterable[int], what: str) -> None:
         total = sum(parts)
         found = self.blobs[blob].raw_length
-        _require(found == total, f"blob {blob} ({what}) holds {found} bytes where its tables say {total}")
+        require(found == total, f"blob {blob} ({what}) holds {found} bytes where its tables say {total}")
 
 
 def selection_text(manifest: Manifest, selection: Mapping[str, str]) -> str:

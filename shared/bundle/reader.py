@@ -12,7 +12,7 @@ from typing import Iterator, Optional, Set, Tuple, Type, Union
 from legodnn.shared.bundle.archive import join_archive, unpack_program
 from legodnn.shared.bundle.blobs import Buffer, decompress
 from legodnn.shared.bundle.encoding import decode
-from legodnn.shared.bundle.format import DIGEST_BYTES, HEADER, MAGIC, MAJOR, MAX_MANIFEST_BYTES
+from legodnn.shared.bundle.format import DIGEST_BYTES, HEADER, MAGIC, MAJOR, MAX_MANIFEST_BYTES, MINOR
 from legodnn.shared.bundle.manifest import Archive, BlobEntry, Manifest
 from legodnn.shared.errors import BundleError, BundleVersionError
 
@@ -59,8 +59,14 @@ class BundleReader:
         digest, text = self._read(HEADER.size, DIGEST_BYTES), self._read(start, length)
         if hashlib.sha256(header + text).digest() != digest:
             raise BundleError("damaged: header or manifest do not match their hash")
-        manifest = Manifest.from_plain(decode(text, "manifest"))
-        manifest.check()
+        try:
+            manifest = Manifest.from_plain(decode(text, "manifest"))
+            manifest.check()
+        except BundleError as error:
+            if minor > MINOR:
+                known = f"this program reads {MAJOR}.{MINOR} and what it knows of later ones"
+                raise BundleVersionError(f"format version {major}.{minor}, but {known} ({error}); update it") from None
+            raise
         return manifest, digest.hex(), start + length
 
     def _check_layout(self, size: int) -> None:

@@ -9,6 +9,7 @@
     detection       object detection; average_precision: its metric
     anomaly         anomaly detection
     pose            pose estimation
+    samples         whether the labels of samples are compatible with an accuracy
     known           all applications by name
     prediction      the error to expect of a predicted accuracy
 

@@ -4,5 +4,6 @@
     video       frames of a video file
     preprocess  images -> inputs of a network: channels, size, normalisation
     clips       clips of frames, and the layouts of inputs
+    pixels      samples as pixels <-> inputs of a network
     drawing     boxes, masks, keypoints and captions drawn into images
 """

@@ -19,7 +19,7 @@ from legodnn.shared.vision.images import write_image
 from tests.docs.documents import ROOT, file_shown
 from tests.unit.runtime.commands import memory_by_tables
 
-GOLDEN = ROOT / "tests" / "golden" / "bundles" / "1.1"
+GOLDEN = ROOT / "tests" / "golden" / "bundles" / "1.2"
 
 BUNDLES = {"scenes.lgb": "semantic-segmentation"}
 """Which small bundle stands for a bundle that a block runs; image classification's for all others."""

@@ -5,10 +5,11 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from legodnn.builder import AutoBlockManager, BlockProfiler, BlockRetrainer, BundleOptions, CommonModelManager, pack
-from legodnn.builder.bundle.export import export, prepare
+from legodnn.builder.bundle.export import export
 from legodnn.builder.distill import results as results_module
 from legodnn.builder.distill.results import read_results, trained_stages
 from legodnn.builder.graph.run import compose
+from legodnn.builder.graph.stored import prepare
 from legodnn.builder.managers import AbstractModelManager
 from legodnn.builder.profile import recording as recording_module
 from legodnn.builder.profile.predictor import fit_predictor
@@ -76,19 +77,24 @@ def test_every_variant_is_judged_as_if_run_by_itself(trained, profile):
             assert profile.distortion[block][variant] == pytest.approx(float(moved), rel=0.05)
 
 
-def test_costs_are_relative_to_the_variance_within_batches(trained, profile):
-    blocks, _ = trained
-    teacher = compose(blocks.graph, blocks.folded, {})
-    block, variant = blocks.block_names[0], blocks.descendant_names[0]
-    module = load(trained, block, variant)
-    alone = compose(blocks.graph, blocks.folded, {block: module})
+def moved(blocks, originals, chosen, data):
+    """The squared distance of the outputs from the teacher's, relative to the variance within batches."""
+    teacher, network = compose(blocks.graph, originals, {}), compose(blocks.graph, originals, chosen)
     squared = variance = 0.0
     with torch.no_grad():
-        for x, _ in loader():
+        for x, _ in data:
             wanted = teacher(x).double()
-            squared += float((alone(x).double() - wanted).square().sum())
+            squared += float((network(x).double() - wanted).square().sum())
             variance += float(wanted.var(correction=0)) * wanted.numel()
-    assert profile.distortion[block][variant] == pytest.approx(squared / variance, rel=1e-5)
+    return squared / variance
+
+
+def test_costs_are_relative_to_the_variance_within_batches(trained, profile):
+    blocks, _ = trained
+    block, variant = blocks.block_names[0], blocks.descendant_names[0]
+    module = load(trained, block, variant)
+    wanted = moved(blocks, blocks.folded, {block: module}, loader())
+    assert profile.distortion[block][variant] == pytest.approx(wanted, rel=1e-5)
 
 
 def test_the_uniform_baseline_is_measured_and_the_predictor_does_not_see_it(trained, profile):
@@ -209,14 +215,14 @@ def test_what_runs_on_the_device_is_what_was_trained(trained, profile, tmp_path,
 
 def test_the_manifest_tells_what_was_measured(trained, profile, tmp_path):
     blocks, folder = trained
-    options = BundleOptions(labels=["a", "b", "c", "d"], mean=[0.5] * 3, std=[0.2] * 3, samples=5)
+    options = BundleOptions(labels=["a", "b", "c", "d"], mean=[0.5] * 3, std=[0.2] * 3, samples=3)
     pack(tmp_path / "x.lgb", blocks, folder / "trained", profile, loader(), options)
     with BundleReader(tmp_path / "x.lgb") as reader:
         manifest = reader.manifest
     assert [b.name for b in manifest.blocks] == blocks.block_names
     assert manifest.input.labels == ("a", "b", "c", "d")
     assert manifest.input.shape == INPUT
-    assert manifest.self_test.input_spec.shape[0] == len(manifest.self_test.labels) == 5
+    assert manifest.self_test.input_spec.shape[0] == len(manifest.self_test.labels) == 3
     for block in manifest.blocks:
         for variant in block.variants:
             assert variant.cost == profile.distortion[block.name][variant.name]
@@ -246,6 +252,112 @@ def test_an_unknown_precision_names_the_known(trained, profile, tmp_path):
     with pytest.raises(UsageError, match="fp32, fp16"):
         pack(tmp_path / "x.lgb", blocks, folder / "trained", profile, loader(), BundleOptions(precision="fp8"))
     assert not (tmp_path / "x.lgb").exists()
+
+
+# ---- samples ------------------------------------------------------------------------------------------------------
+MEAN, STD = 0.45, 0.25
+
+
+def picture_loader(wrong=0, count=48):
+    """Normalised pictures of bytes; the first labels are ``wrong``."""
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randint(0, 256, (count, 3, 8, 8), generator=generator).float() / 255
+    x = (x - MEAN) / STD
+    labels = network("functional")(x).argmax(1)
+    labels[:wrong] = (labels[:wrong] + 1) % 4
+    return DataLoader(TensorDataset(x, labels), batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def pictured(trained):
+    return profiler(trained, picture_loader(), data_name="pictures").profile_all_blocks()
+
+
+def packed(trained, profile, path, data, **options):
+    blocks, folder = trained
+    options = {"mean": [MEAN] * 3, "std": [STD] * 3, **options}
+    pack(path, blocks, folder / "trained", profile, data, BundleOptions(**options), judged_on=data)
+    return path
+
+
+def test_samples_are_pixels_whose_outputs_are_those_of_the_packed_weights(trained, pictured, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = packed(trained, pictured, tmp_path / "x.lgb", picture_loader(), precision="fp16")
+    with Network.open(path) as opened:
+        test = opened.manifest.self_test
+        assert test.pixels is not None
+        assert test.input_spec.shape[1:] == (8, 8, 3)
+        assert torch.equal(opened.samples()[0][0], next(iter(picture_loader()))[0][: test.count])
+        results = opened.self_test()
+        assert all(r.passed and r.error < 1e-6 for r in results)
+        assert results[0].right == results[0].judged == test.count > 1
+
+
+def test_samples_and_outputs_weigh_at_most_a_tenth_and_the_bundle_says_how_many_were_left(trained, pictured, tmp_path):
+    path = packed(trained, pictured, tmp_path / "x.lgb", picture_loader())
+    with BundleReader(path) as reader:
+        manifest = reader.manifest
+    weights = sum(v.weight_bytes for v in manifest.chosen(manifest.original_selection))
+    assert sum(length for _, length, _ in manifest.self_test.blobs()) <= 0.1 * weights
+    assert any(f"{manifest.self_test.count} of 8 samples" in note for note in manifest.notes)
+    assert not any("tensors" in note for note in manifest.notes)
+
+
+def test_without_samples_the_bundle_says_that_there_is_nothing_to_compare_with(trained, pictured, tmp_path):
+    path = packed(trained, pictured, tmp_path / "x.lgb", picture_loader(), samples=0)
+    with BundleReader(path) as reader:
+        assert reader.manifest.self_test.count == len(reader.manifest.self_test.cases) == 0
+        assert any("nothing to compare" in note for note in reader.manifest.notes)
+
+
+def test_labels_that_changed_since_the_profile_stop_the_packing(trained, pictured, tmp_path):
+    with pytest.raises(DataError, match=r"72\.92%, but 100\.00% in the profile"):
+        packed(trained, pictured, tmp_path / "x.lgb", picture_loader(wrong=13))
+    assert not (tmp_path / "x.lgb").exists()
+
+
+def test_a_std_that_the_loader_does_not_normalise_with_stops_the_packing(trained, pictured, tmp_path):
+    with pytest.raises(DataError, match=r"bundle\.mean and bundle\.std"):
+        packed(trained, pictured, tmp_path / "x.lgb", picture_loader(), mean=[0.5] * 3, std=[0.5] * 3)
+    assert not (tmp_path / "x.lgb").exists()
+
+
+def test_samples_begin_where_a_device_believes_them(trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    data = picture_loader(wrong=6, count=192)
+    found = profiler(trained, data, data_name="a bad beginning").profile_all_blocks()
+    with Network.open(packed(trained, found, tmp_path / "x.lgb", data, samples=3)) as opened:
+        assert opened.self_test()[0].right > 0
+        assert all(result.passed for result in opened.self_test())
+        assert len(opened.manifest.self_test.labels) == 3
+
+
+def test_tensors_that_are_no_pictures_are_packed_as_they_are_and_said_to_be(trained, profile, tmp_path):
+    blocks, folder = trained
+    pack(tmp_path / "x.lgb", blocks, folder / "trained", profile, loader())
+    with BundleReader(tmp_path / "x.lgb") as reader:
+        assert reader.manifest.self_test.pixels is None
+        assert any("the reading of frames is not tested" in note for note in reader.manifest.notes)
+
+
+def test_accuracies_are_those_of_the_packed_weights(trained, tmp_path):
+    blocks, _ = trained
+    data = picture_loader()
+    found = profiler(trained, data, data_name="halves", precision="fp16").profile_all_blocks()
+    assert found.precision == "fp16"
+    halved = {name: prepare(module, "fp16") for name, module in blocks.folded.items()}
+    block, variant = blocks.block_names[0], blocks.descendant_names[0]
+    module = prepare(load(trained, block, variant), "fp16")
+    assert found.distortion[block][variant] == pytest.approx(moved(blocks, halved, {block: module}, data), rel=1e-5)
+    packed(trained, found, tmp_path / "x.lgb", picture_loader(), precision="fp16")
+    with BundleReader(tmp_path / "x.lgb") as reader:
+        assert not any("accuracies were measured" in note for note in reader.manifest.notes)
+
+
+def test_a_profile_of_another_precision_is_named(trained, pictured, tmp_path):
+    path = packed(trained, pictured, tmp_path / "x.lgb", picture_loader(), precision="fp16")
+    with BundleReader(path) as reader:
+        assert "accuracies were measured with weights in fp32" in reader.manifest.notes
 
 
 def test_denormal_weights_are_flushed_and_huge_ones_stay_single():
@@ -286,5 +398,5 @@ def test_a_descendant_that_failed_is_left_out_of_the_bundle_and_named(trained, t
     with Network.open(tmp_path / "x.lgb") as opened:
         there = {(b.name, v.name) for b in opened.blocks for v in b.variants}
         assert there.isdisjoint(failed)
-        assert len(opened.manifest.notes) == len(failed)
+        assert sum("left out, its relative error" in note for note in opened.manifest.notes) == len(failed)
         assert all(result.passed for result in opened.self_test())

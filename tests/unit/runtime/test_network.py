@@ -10,8 +10,10 @@ from legodnn.runtime import Network
 from legodnn.runtime.engine import BACKENDS, compare, relative_error
 from legodnn.runtime.engine.backends.known import ENGINES, Engine
 from legodnn.runtime.engine.composer import Composer
+from legodnn.shared.bundle.writer import write_bundle
 from legodnn.shared.errors import BundleError, CompositionError, InputError, OperatorError, SelectionError
 from legodnn.shared.programs.operators import ALLOWED, check_operators, check_program
+from tests import bundles
 from tests.bundles import selections
 from tests.unit.runtime.torch_has import skip_without
 
@@ -127,12 +129,16 @@ def test_a_backend_that_does_not_work_is_passed_over(network, monkeypatch):
     assert network.way.engine == "plain"
 
 
-def test_self_test_passes_here_and_notices_other_weights(network, tmp_path, monkeypatch):
+def test_self_test_passes_here_and_notices_other_weights(network, tmp_path):
     results = network.self_test()
     assert len(results) == 3
     assert all(r.passed and r.error < 1e-4 for r in results)
-    monkeypatch.setattr("legodnn.runtime.network.relative_error", lambda a, b: 1e-3)
-    assert not any(r.passed for r in network.self_test())
+    assert (results[0].right, results[0].judged) == (6, 6)
+    maker, other = bundles.BundleMaker(), bundles.BundleMaker(seed=1)
+    maker.answer = other.answer
+    write_bundle(tmp_path / "other.lgb", maker.manifest(), maker.blobs)
+    with Network.open(tmp_path / "other.lgb") as opened:
+        assert not any(r.passed for r in opened.self_test())
 
 
 def test_a_damaged_blob_is_noticed_when_it_is_used(path, tmp_path):

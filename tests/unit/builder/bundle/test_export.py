@@ -8,7 +8,8 @@ import textwrap
 import pytest
 import torch
 
-from legodnn.builder.bundle.export import export, prepare
+from legodnn.builder.bundle.export import export
+from legodnn.builder.graph.stored import prepare
 from legodnn.shared.bundle.archive import join_archive
 
 INPUT = torch.ones(1, 2, 3, 3)

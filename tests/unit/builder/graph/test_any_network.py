@@ -9,8 +9,9 @@ import torch.nn as nn
 from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, weight_norm
 
 from legodnn.builder import AutoBlockManager, CommonModelManager, Opaque
-from legodnn.builder.bundle.export import export, prepare
+from legodnn.builder.bundle.export import export
 from legodnn.builder.graph.run import compose
+from legodnn.builder.graph.stored import prepare
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.shared.bundle.archive import join_archive
 from tests import odd_attention, odd_weights

@@ -67,7 +67,7 @@ def test_a_variant_that_overflows_on_the_test_images_is_left_out_of_tables_and_b
     pack(directory / "x.lgb", blocks, directory, found, loader())
     with Network.open(directory / "x.lgb") as opened:
         assert (blocks.block_names[0], VARIANT) not in {(b.name, v.name) for b in opened.blocks for v in b.variants}
-        assert opened.manifest.notes == (sentence,)
+        assert opened.manifest.notes[0] == sentence
         assert all(result.passed for result in opened.self_test())
 
 
@@ -104,7 +104,7 @@ def test_variants_that_overflow_only_together_count_as_having_lost_everything(tr
 
 def test_a_metric_that_is_not_a_number_leaves_the_variant_out_and_is_refused_for_the_teacher(trained, monkeypatch):
     blocks, directory = trained
-    said = [0.9, math.nan, *[0.8] * 20]
+    said = [0.9, 0.9, math.nan, *[0.8] * 20]  # the teacher, once more on the first batches, the first variant
     monkeypatch.setattr(blocks.model_manager, "get_model_acc", lambda model, loader, device: _run(model, said))
     found = profile(blocks, directory)
     [sentence] = found.left_out

@@ -400,3 +400,10 @@ def test_a_uniform_selection_keeps_the_original_where_a_variant_is_missing(built
     uniform = Selections(replace(summary.profile, distortion=distortion)).uniform
     [half] = [p.selection for p in uniform if "sparsity=0.5" in p.selection.values()]
     assert half == {first: "original", **dict.fromkeys(others, "sparsity=0.5")}
+
+
+def test_the_bundles_own_remarks_are_shown(built):
+    _, summary = built
+    assert any(note.startswith("samples are tensors") for note in summary.notes)
+    assert "samples are tensors" in shown(summary).all(id="making")[0].text
+    assert "Remarks" not in shown(replace(summary, notes=())).all(id="making")[0].text

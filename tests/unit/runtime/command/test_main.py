@@ -16,7 +16,7 @@ from legodnn.runtime.device.memory_table import needed_bytes
 from legodnn.shared.bundle.tensors import tensor_to_bytes
 from legodnn.shared.bundle.writer import write_bundle
 from tests import bundles
-from tests.unit.runtime.commands import refused, run
+from tests.unit.runtime.commands import memory_by_tables, refused, run
 
 pytestmark = pytest.mark.usefixtures("common_cache")
 
@@ -57,6 +57,31 @@ def test_info_and_self_test(path):
     assert [b["name"] for b in facts["blocks"]] == ["block0", "block1", "block2"]
     outcome = json.loads(run(path, "--self-test", "--json").stdout)
     assert outcome["passed"]
+
+
+def test_a_self_test_says_what_it_tested(path, tmp_path):
+    bundles.write(tmp_path / "pixels.lgb", pixels=True)
+    bundles.write_bare(tmp_path / "bare.lgb")
+    found = {p: run(p, "--self-test") for p in (path, tmp_path / "pixels.lgb", tmp_path / "bare.lgb")}
+    assert [result.returncode for result in found.values()] == [0, 0, 0]
+    tensors, pixels, none = (result.stdout.decode().strip() for result in found.values())
+    assert "6 of 6 samples right; the samples are tensors, so that the reading of frames is not tested" in tensors
+    assert pixels.endswith("; 6 of 6 samples right")
+    assert none == "self-test: the bundle carries no samples (bundle.samples = 0), so there is nothing to compare with"
+    values = json.loads(run(tmp_path / "pixels.lgb", "--self-test", "--json").stdout)
+    assert {key: values[key] for key in ("samples", "form", "right", "judged")} == {
+        "samples": 6, "form": "pixels", "right": 6, "judged": 6,
+    }  # fmt: skip
+
+
+def test_a_bundle_without_samples_asks_for_frames(tmp_path):
+    path = tmp_path / "bare.lgb"
+    bundles.write_bare(path)
+    reason = f"{path}: the bundle carries no samples (bundle.samples = 0); name frames with --input"
+    assert refused(run(path)) == f"legodnn-run: {reason}"
+    (tmp_path / "frames.raw").write_bytes(tensor_to_bytes(torch.randn(2, 3, 16, 16)))
+    result = run(memory_by_tables(path), "--input", tmp_path / "frames.raw", "--memory", "10MB")
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_self_test_that_fails_is_a_status_of_its_own_and_a_run_is_refused(tmp_path):
