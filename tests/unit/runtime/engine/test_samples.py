@@ -59,6 +59,19 @@ def test_labels_that_do_not_belong_to_the_answers_fail_the_self_test_of_the_orig
 
 
 # ---- no samples -----------------------------------------------------------------------------------------------------
+def test_of_thinned_outputs_the_stored_elements_are_compared(tmp_path):
+    maker, other = bundles.BundleMaker(pixels=True, step=7), bundles.BundleMaker(seed=1)
+    write_bundle(tmp_path / "x.lgb", maker.manifest(), maker.blobs)
+    with Network.open(tmp_path / "x.lgb") as network:
+        assert network.manifest.self_test.steps == (7,)
+        assert all(r.passed and r.error < 1e-5 for r in network.self_test())
+    wrong = bundles.BundleMaker(pixels=True, step=7)
+    wrong.answer = other.answer
+    write_bundle(tmp_path / "y.lgb", wrong.manifest(), wrong.blobs)
+    with Network.open(tmp_path / "y.lgb") as network:
+        assert not any(r.passed for r in network.self_test())
+
+
 def test_a_bundle_without_samples_runs_on_inputs_of_ones_own(tmp_path):
     bundles.write_bare(tmp_path / "bare.lgb")
     with Network.open(tmp_path / "bare.lgb", batch=3) as network:

@@ -76,6 +76,13 @@ def test_a_process_that_fails_is_no_measurement(tmp_path):
     assert profile_memory(tmp_path / "missing.lgb", BACKENDS[0], {}, 1) is None
 
 
+@on_linux
+def test_reading_pictures_counts_for_no_selection(path, tmp_path):
+    bundles.write(tmp_path / "pixels.lgb", pixels=True)
+    found = [profile_memory(p, BACKENDS[0], bundles.selections()[0], 1) for p in (path, tmp_path / "pixels.lgb")]
+    assert abs(found[0].resident - found[1].resident) < 0.4 * MIB  # without care 0.9 MiB
+
+
 # ---- holding and giving back ----------------------------------------------------------------------------------------
 @on_linux
 def test_pages_of_the_bundle_do_not_stay_in_memory(network, path):
