@@ -4,6 +4,7 @@ import pytest
 
 from legodnn.builder.pipeline import build
 from legodnn.builder.recipe.load import load_recipe
+from legodnn.runtime import Network
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.errors import DataError
 
@@ -17,6 +18,33 @@ def batches():
     '''Images with the classes that the network gives them, unless a file beside this one swaps them.'''
     swapped = int(Path(__file__).with_name("swapped").exists())
     return [(x, (parts.network().eval()(x).argmax(1) + swapped) % 4) for x, _ in parts.batches()]
+"""
+
+
+MAPS = """
+import torch
+from legodnn.builder import AbstractModelManager
+
+import parts
+
+
+def network():
+    return parts.network(width=64)[:-3]        # maps (n, 8, 8, 8)
+
+
+def batches():
+    return [((x * 40 + 128).round().clamp(0, 255) / 255,) for x, _ in parts.batches()]
+
+
+class Manager(AbstractModelManager):
+    task, metric = "maps", "likeness"
+
+    def forward_to_gen_mid_data(self, model, batch_data, device):
+        return model(batch_data[0].to(device))
+
+    def get_model_acc(self, model, test_loader, device):
+        wanted = network().eval()
+        return 1 / (1 + sum(float((model(x) - wanted(x)).square().mean()) for x, in test_loader))
 """
 
 
@@ -40,3 +68,18 @@ def test_a_recipe_may_ask_for_no_samples_and_the_report_says_so(folder):
     with BundleReader(result.path) as reader:
         assert reader.manifest.self_test.count == 0
     assert "no samples (bundle.samples = 0)" in result.report.read_text(encoding="utf-8")
+
+
+def test_of_large_outputs_so_much_is_packed_that_it_stays_within_a_tenth(folder, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder.path))
+    folder.write("maps.py", MAPS)
+    data = ["data.test=maps:batches", "data.train=maps:batches"]
+    result = built(folder, "a.lgb", "model.factory=maps:network", "manager=maps:Manager", *data)
+    with Network.open(result.path) as network:
+        test, manifest = network.manifest.self_test, network.manifest
+        stored = sum(length for _, length, _ in test.blobs())
+        assert test.pixels is not None
+        assert test.count > 1
+        assert test.steps[0] > 1
+        assert stored <= 0.1 * manifest.teacher_weight_bytes
+        assert all(found.passed for found in network.self_test())
