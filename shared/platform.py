@@ -26,6 +26,13 @@ DEFAULT_TERMINAL = "xterm" if os.name == "nt" else "dumb"
 _PEAK, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 _MOUNTS, _DESCRIPTORS = Path("/proc/self/mountinfo"), Path("/proc/self/fd")
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""The numbers of `mallopt`'s parameters in glibc's malloc.h."""
+
+_LARGEST_KEPT, _MOST_KEPT = 32 << 20, 1 << 30
+"""Bytes of the largest blocks that are kept, the most that glibc allows, and of all that is kept at the top of the
+heap; chosen by the page faults of a MobileNetV2's build (`tests/benchmarks/page_faults.py`)."""
+
 _DISKS = {"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "xfs", "zfs"}
 """File systems on a local disk; others may be in memory or on a network."""
 
@@ -69,6 +76,18 @@ def trim_heap() -> None:
         malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if malloc_trim is not None:
             malloc_trim(0)
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc to keep freed memory for later allocations; whether it does. Nothing on other systems.
+
+    By default it gives blocks of some 100 KiB and more back at once, and every page of the next one is a page fault:
+    a third of a build's processor time.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is None:
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)) and bool(mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT))
 
 
 # ---- pages of mapped files ------------------------------------------------------------------------------------------

@@ -41,10 +41,11 @@ def sources(module: str) -> dict[str, str]:
 
 def sources_of(thing: Any) -> dict[str, str]:
     """The `sources` of a function or a class; of one whose module has no file, as in a notebook, its code's digest."""
-    if thing.__module__.partition(".")[0] in {"legodnn", *sys.stdlib_module_names}:
+    module = thing.__module__ or ""  # none for what was made by `exec`
+    if module.partition(".")[0] in {"legodnn", *sys.stdlib_module_names}:
         return {}
-    found = sources(thing.__module__)
-    if found or _file(thing.__module__) is not None:
+    found = sources(module) if module else {}
+    if found or (module and _file(module) is not None):
         return found
     code = thing.__code__ if isinstance(thing, FunctionType) else None
     text = repr((code.co_code, code.co_consts, code.co_names)) if code else thing.__qualname__

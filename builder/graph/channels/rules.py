@@ -63,7 +63,7 @@ def own_rules() -> list[Rule]:
 
 def is_own(rule: Rule) -> bool:
     """Whether a user registered the rule. Where it returns None, nothing that enters the operation is prunable."""
-    return rule.__module__.partition(".")[0] != "legodnn"
+    return (rule.__module__ or "").partition(".")[0] != "legodnn"
 
 
 def is_known_whole(layer: nn.Module) -> bool:

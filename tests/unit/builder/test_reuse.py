@@ -36,7 +36,7 @@ def network():
 """
 
 CODE = {
-    "own.py": MODEL,
+    "scaled.py": MODEL,
     "helper.py": "import torch.nn as nn\n\ndef activation():\n    return nn.ReLU()\n",
     "learn.py": "def learn(model, loader, settings):\n    model[0].bias.data += 0.25\n",
     "loaders.py": """
@@ -64,7 +64,7 @@ CODE = {
 RECIPE = """
 manager = "judge:Judge"
 [model]
-factory = "own:network"
+factory = "scaled:network"
 input = [1, 3, 8, 8]
 [teacher]
 train = "learn:learn"
@@ -130,7 +130,7 @@ def save_weights(project, value):
         import sys
 
         sys.path.insert(0, str(project.path))
-        from own import network
+        from scaled import network
 
         model = network()
         model[0].bias.data += value
@@ -151,11 +151,11 @@ CHANGES = {
     "the metric's code": (("judge.py", '["top-1 accuracy"]', '["top-1 accuracy"] / 2'), [], {"distill", "profile"}),
     "the code of the data": (("loaders.py", "manual_seed(1)", "manual_seed(2)"), [], {"teacher", "distill", "profile"}),
     "the code that trains the teacher": (("learn.py", "0.25", "0.5"), [], ALL),
-    "a module without weights": (("own.py", "nn.ReLU6()", "nn.Hardtanh()"), [], ALL),
+    "a module without weights": (("scaled.py", "nn.ReLU6()", "nn.Hardtanh()"), [], ALL),
     "a module that the factory imports": (("helper.py", "nn.ReLU()", "nn.Hardtanh()"), [], ALL),
-    "an own module's code": (("own.py", "x * 1.5", "x * 2.5"), [], ALL),
+    "an own module's code": (("scaled.py", "x * 1.5", "x * 2.5"), [], ALL),
     "a channel rule": (
-        ("own.py", "return channels.tags[node.args[0]]", "return None"), [], ALL,
+        ("scaled.py", "return channels.tags[node.args[0]]", "return None"), [], ALL,
     ),
 }  # fmt: skip
 
@@ -204,7 +204,7 @@ def test_what_changes_nothing_repeats_nothing(project):
     assert project.made() == set()
     assert project.made(out="y.lgb") == set()
     project.recipe.write_text(project.recipe.read_text() + "# a comment\n")
-    project.replace("own.py", "class Scale", "# a comment\nclass Scale")
+    project.replace("scaled.py", "class Scale", "# a comment\nclass Scale")
     moved = project.path / "elsewhere"
     project.work.rename(moved)
     project.work = moved

@@ -76,10 +76,10 @@ def test_libraries_and_legodnn_are_known_by_versions():
 
 
 def test_a_function_without_a_file_is_known_by_its_code():
-    def made(text):
-        names = {"__name__": "notebook"}
+    def made(text, **names):
         exec(text, names)
         return sources_of(names["f"])
 
-    assert made("def f():\n    return 1\n") == made("def f():\n    return 1\n")
-    assert made("def f():\n    return 1\n") != made("def f():\n    return 2\n")
+    for names in ({"__name__": "notebook"}, {}):
+        assert made("def f():\n    return 1\n", **names) == made("def f():\n    return 1\n", **names)
+        assert made("def f():\n    return 1\n", **names) != made("def f():\n    return 2\n", **names)
