@@ -32,8 +32,19 @@ def weights(module: nn.Module) -> dict[int, Tensor]:
 
 
 def weight_bytes(module: nn.Module) -> int:
-    """Bytes of all parameters and buffers."""
-    return sum(t.numel() * t.element_size() for t in weights(module).values())
+    """Bytes of all parameters and buffers; tensors that are the same memory count once."""
+    found = {_memory(t): t for t in weights(module).values()}
+    return sum(t.numel() * t.element_size() for t in found.values())
+
+
+def parameter_count(module: nn.Module) -> int:
+    """How many numbers the parameters are; those that are the same memory count once."""
+    return sum({_memory(p): p.numel() for p in module.parameters()}.values())
+
+
+def _memory(tensor: Tensor) -> tuple[int, ...]:
+    """What tells a tensor's memory from others'; on the meta device, where there is none, the tensor itself."""
+    return (tensor.data_ptr(), tensor.numel()) if tensor.data_ptr() else (id(tensor),)
 
 
 def count_flops(module: nn.Module, inputs: Sequence[Tensor]) -> int:
@@ -55,7 +66,7 @@ def measure(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Resources:
     """The resources of a segment on example inputs; its nodes' metadata is replaced by that of these."""
     flops = count_flops(Noting(module), inputs)
     return Resources(
-        parameters=sum(p.numel() for p in module.parameters()),
+        parameters=parameter_count(module),
         weight_bytes=weight_bytes(module),
         flops=flops,
         activation_bytes=peak_activation_bytes(module),

@@ -77,7 +77,7 @@ class AbstractModelManager(ABC):
     ) -> tuple[int, int]:
         """Floating-point operations of one inference, and the number of parameters."""
         flops = resources.count_flops(model, [torch.rand(tuple(model_input_size), device=device)])
-        return flops, sum(p.numel() for p in model.parameters())
+        return flops, resources.parameter_count(model)
 
     def get_model_latency(
         self, model: nn.Module, sample_num: int, model_input_size: Sequence[int], device: Device
