@@ -12,6 +12,7 @@ from torch import Tensor, fx
 from torch.utils.flop_counter import FlopCounterMode
 
 from legodnn.builder.graph.shapes import NEEDS_VALUES, Noting, call_on_meta, to_meta
+from legodnn.builder.graph.tracing.state import restored
 from legodnn.builder.graph.values import metadata
 
 
@@ -48,11 +49,12 @@ def _memory(tensor: Tensor) -> tuple[int, ...]:
 
 
 def count_flops(module: nn.Module, inputs: Sequence[Tensor]) -> int:
-    """Floating-point operations of one run on ``inputs``, as counted by torch."""
-    try:
-        return _counted(lambda: call_on_meta(module, to_meta(list(inputs))))
-    except NEEDS_VALUES:
-        return _counted(lambda: module(*inputs))
+    """Floating-point operations of one run on ``inputs``, as counted by torch; the module is left as it was."""
+    with restored(module):
+        try:
+            return _counted(lambda: call_on_meta(module, to_meta(list(inputs))))
+        except NEEDS_VALUES:
+            return _counted(lambda: module(*inputs))
 
 
 def _counted(run: Callable[[], Any]) -> int:
