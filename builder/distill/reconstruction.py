@@ -161,7 +161,8 @@ def _pieces(
     """The samples, divided into pieces of images where they take more than `PIECE_BYTES`."""
     entry = next(n for n in original.graph.nodes if n.op == "placeholder")
     unit, example = _entries_per_image(entry), metadata(entry).shape[0]
-    needed = 2 * peak_activation_bytes(original) + _regressor_bytes(original, target, layer)  # for the example
+    # For the example. The two networks' values, and the layer's regressors:
+    needed = 2 * peak_activation_bytes(original, views=False) + _regressor_bytes(original, target, layer)
     for sample in samples:
         size = unit * max(1, PIECE_BYTES * example // (needed * unit)) if unit else len(sample.seen)
         pairs = zip(torch.split(sample.seen, size), torch.split(sample.taught, size), strict=True)
