@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from legodnn.shared.errors import WorkError
+from legodnn.shared.errors import WorkError, is_shortage
 from legodnn.shared.files import atomic_write
 
 _MARK = "stage.json"
@@ -135,6 +135,8 @@ def load_tensors(path: Path) -> Any:
     try:
         return read_tensors(path)
     except Exception as error:
+        if is_shortage(error):
+            raise
         raise WorkError(f"{path}: missing or damaged; delete the work directory to start afresh") from error
 
 

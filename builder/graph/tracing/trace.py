@@ -45,7 +45,7 @@ from legodnn.builder.graph.tracing.stand_ins import FACTORIES, made_anew, standi
 from legodnn.builder.graph.tracing.state import restored
 from legodnn.builder.graph.tracing.twins import ABOUT_THE_DEVICE, Call, twin_of, with_values
 from legodnn.builder.graph.values import DATA_DEPENDENT, ValueMetadata, metadata, metadata_of, tensors_in
-from legodnn.shared.errors import ModelError, one_line
+from legodnn.shared.errors import ModelError, is_shortage, one_line
 
 _TRANSPARENT = (
     nn.Sequential, nn.Transformer, nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.TransformerDecoder,
@@ -344,6 +344,8 @@ def _symbolic(
             with restored(model), standing_in(tracer):
                 graph = tracer.trace(model)
         except Exception as error:
+            if is_shortage(error):  # of no module's code: none is kept whole for it
+                raise
             if tracer.failed is None or tracer.failed in opaque:
                 remedy = getattr(error, "remedy", Untraceable("").remedy)
                 raise ModelError(f"the network's top level cannot be traced: {one_line(error)}; {remedy}") from error
