@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn as nn
-from torch import Tensor, fx
+from torch import Tensor
 
 from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.channels.map import ChannelMap
@@ -25,7 +25,7 @@ from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.plan.plan import Plan, make_plan
 from legodnn.builder.prune.derive import Descendant, derive
 from legodnn.builder.prune.importance import Importance
-from legodnn.builder.workdir.files import load_tensors, save_tensors
+from legodnn.builder.prune.stored import load_descendant, save_descendant
 from legodnn.builder.workdir.progress import progress
 from legodnn.builder.workdir.sources import sources_of
 from legodnn.builder.workdir.stage import Stage
@@ -201,18 +201,16 @@ class AutoBlockManager:
                     for block in self.block_names:
                         path = stage.path(f"{block}.pt")
                         if not path.exists():
-                            save_tensors(path, self.derive(block, variant).module.state_dict())
+                            save_descendant(path, self.derive(block, variant))
                         bar.advance()
 
     def compressed(self, directory: str | Path, variant: str) -> Stage:
         """The stage of one variant that `extract_all_blocks` makes."""
         return Stage(Path(directory) / variant, self.inputs_of(variant))
 
-    def load(self, stage: Stage, block: str, variant: str) -> fx.GraphModule:
-        """A descendant with its weights from a stage of its variant. Raises `WorkError` where they are missing."""
-        module = self.derive(block, variant).module
-        module.load_state_dict(load_tensors(stage.path(f"{block}.pt")))
-        return module
+    def load(self, stage: Stage, block: str) -> Descendant:
+        """A descendant from a stage of its variant. Raises `WorkError` where it is missing."""
+        return load_descendant(stage.path(f"{block}.pt"), self.folded[block], self.channels[block])
 
     def plan(self, groups: bool = False) -> Plan:
         """The blocks, their layers, how much of them is prunable, and why the rest is not; where ``groups``, which

@@ -20,7 +20,7 @@ from legodnn.builder.graph.stored import fits_half
 from legodnn.builder.graph.torchscript import load, save, trace
 from legodnn.shared.bundle.archive import join_archive, split_archive
 from legodnn.shared.bundle.manifest import StorageSpec
-from legodnn.shared.errors import ModelError, one_line
+from legodnn.shared.errors import ModelError, is_shortage, one_line
 
 _BUILDS_WITH = (2, 1)
 """The oldest torch the builder runs with; archives are joined for it here, so that any can load them."""
@@ -69,6 +69,8 @@ def export(module: nn.Module, inputs: Sequence[Tensor], precision: str) -> Expor
     try:
         archive = _archive(module, tuple(x.cpu() for x in inputs))
     except Exception as error:
+        if is_shortage(error):
+            raise
         raise ModelError(f"a segment cannot be written as TorchScript: {one_line(error)}") from error
     program, storages = split_archive(_printed_again(archive))
     known = {tensor_bytes(t): t for t in [*module.parameters(), *module.buffers()]}

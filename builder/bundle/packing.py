@@ -160,7 +160,7 @@ class _Packer:
             self.modules[segment.name] = {ORIGINAL: self.blocks.folded[segment.name]}
         for result in results:
             if result.method != FAILED and result.variant in self.profile.resources[result.block]:
-                module = self.blocks.load(trained[result.variant], result.block, result.variant)
+                module = self.blocks.load(trained[result.variant], result.block).module
                 self.modules[result.block][result.variant] = module
         precision = self.options.precision
         self.modules = {s: {v: prepare(m, precision) for v, m in row.items()} for s, row in self.modules.items()}

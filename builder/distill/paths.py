@@ -20,7 +20,7 @@ from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.graph.data_dependence import is_data_dependent
 from legodnn.builder.graph.run import Values, forget, run_segment, run_segments
 from legodnn.builder.graph.segments import Segment
-from legodnn.shared.errors import DataError
+from legodnn.shared.errors import DataError, is_shortage
 
 Visit = Callable[[Segment, "Batch"], None]
 """Called with every block of a batch; sets the block's output in each path."""
@@ -55,7 +55,8 @@ class TeacherTap(nn.Module):
         return self.graph.answer(self.values)
 
     def batches(self, blocks: AutoBlockManager, loader: Iterable[Any]) -> Iterable[Batch]:
-        """The teacher's values for every batch of a loader. Raises `DataError` where a batch does not reach it."""
+        """The teacher's values for every batch of a loader. Raises `DataError` where a batch does not reach it,
+        `MemoryError` where one is too large."""
         for number, data in enumerate(loader):
             self.values = None
             try:
@@ -64,6 +65,8 @@ class TeacherTap(nn.Module):
             except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
                 if isinstance(error, DataError):
                     raise
+                if is_shortage(error):
+                    raise MemoryError(f"batch {number} of the loader does not fit; make its batches smaller") from error
                 raise DataError(f"batch {number} of the loader does not run through the network: {error}") from error
             if self.values is None:
                 raise DataError(f"batch {number}: the model manager did not run the network")

@@ -25,6 +25,7 @@ from legodnn.builder.graph.layers import CONVOLUTIONS
 from legodnn.builder.graph.resources import peak_activation_bytes
 from legodnn.builder.graph.values import metadata
 from legodnn.builder.prune.derive import Descendant
+from legodnn.shared.errors import is_shortage
 
 POSITIONS = 64
 """Random positions of a feature map that are sampled from every image; bounds time and memory. Not tuned."""
@@ -145,8 +146,7 @@ def _solve(
 ) -> None:
     gram = moment = None
     for piece in _pieces(original, target, layer, samples):
-        rows, answers = _observed(original, descendant, target, layer, piece)
-        new_gram, new_moment = rows.transpose(1, 2) @ rows, rows.transpose(1, 2) @ answers
+        new_gram, new_moment = _equations(original, descendant, target, layer, piece)
         if not (torch.isfinite(new_gram).all() and torch.isfinite(new_moment).all()):
             continue  # a path that overflowed in an earlier block says nothing about this layer
         gram = new_gram if gram is None else gram.add_(new_gram)
@@ -155,13 +155,32 @@ def _solve(
         _write(layer, gram, moment)
 
 
+def _equations(
+    original: fx.GraphModule, descendant: Descendant, target: _Target, layer: Any, piece: Sample
+) -> tuple[Tensor, Tensor]:
+    """The normal equations of a layer on a piece; where memory runs out, of its halves one after the other."""
+    unit = _entries_per_image(next(n for n in original.graph.nodes if n.op == "placeholder"))
+    try:
+        rows, answers = _observed(original, descendant, target, layer, piece)
+        return rows.transpose(1, 2) @ rows, rows.transpose(1, 2) @ answers
+    except (RuntimeError, MemoryError) as error:
+        if not is_shortage(error) or not unit or len(piece.seen) < 2 * unit:
+            raise
+    # Behind the clause the exception is gone, and with it the tensors that its frames held.
+    half = unit * (len(piece.seen) // unit // 2)
+    pairs = zip(torch.tensor_split(piece.seen, [half]), torch.tensor_split(piece.taught, [half]), strict=True)
+    found = [_equations(original, descendant, target, layer, Sample(seen, taught)) for seen, taught in pairs]
+    return found[0][0].add_(found[1][0]), found[0][1].add_(found[1][1])
+
+
 def _pieces(
     original: fx.GraphModule, target: _Target, layer: Any, samples: Sequence[Sample]
 ) -> Iterator[Sample]:
     """The samples, divided into pieces of images where they take more than `PIECE_BYTES`."""
     entry = next(n for n in original.graph.nodes if n.op == "placeholder")
     unit, example = _entries_per_image(entry), metadata(entry).shape[0]
-    needed = 2 * peak_activation_bytes(original) + _regressor_bytes(original, target, layer)  # for the example
+    # For the example. The two networks' values, and the layer's regressors:
+    needed = 2 * peak_activation_bytes(original, views=False) + _regressor_bytes(original, target, layer)
     for sample in samples:
         size = unit * max(1, PIECE_BYTES * example // (needed * unit)) if unit else len(sample.seen)
         pairs = zip(torch.split(sample.seen, size), torch.split(sample.taught, size), strict=True)

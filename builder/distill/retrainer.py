@@ -21,6 +21,7 @@ from legodnn.builder.distill.paths import Batch, TeacherTap
 from legodnn.builder.distill.results import RESULTS, Result, State, Step, best, read_results, trained_stages
 from legodnn.builder.managers.abstract import AbstractModelManager, manager_code
 from legodnn.builder.prune.derive import Descendant
+from legodnn.builder.prune.stored import save_descendant
 from legodnn.builder.workdir.files import load_tensors, save_json, save_tensors
 from legodnn.builder.workdir.progress import progress
 from legodnn.builder.workdir.stage import Inputs, Stage
@@ -160,10 +161,7 @@ class _Training:
 
     def _descendants(self, variant: str) -> dict[str, Descendant]:
         compressed = self.blocks.compressed(self.settings.compressed, variant)
-        made = {}
-        for block in self.blocks.block_names:
-            made[block] = self.blocks.derive(block, variant)
-            made[block].module.load_state_dict(load_tensors(compressed.path(f"{block}.pt")))
+        made = {block: self.blocks.load(compressed, block) for block in self.blocks.block_names}
         self.blocks.arrange_weights(descendant.module for descendant in made.values())
         return made
 
@@ -280,7 +278,9 @@ class _Training:
         for block in self.modules[variant]:
             result, weights = best(block, variant, list(steps))
             if weights is not None:
-                save_tensors(stage.path(f"{block}.pt"), weights)
+                descendant = self.descendants[variant][block]
+                descendant.module.load_state_dict(weights)
+                save_descendant(stage.path(f"{block}.pt"), descendant)
             results.append(result)
         save_json(stage.path(RESULTS), [vars(result) for result in results])
         for name in [*_DONE.values(), *_PARTIAL.values()]:

@@ -19,6 +19,9 @@ from legodnn.builder.graph.values import ValueMetadata, metadata_of, tensors_in
 NEEDS_VALUES = (RuntimeError, NotImplementedError)
 """The exceptions that torch raises on the meta device where an operation reads the data."""
 
+MEMORY = "memory"
+"""The key of a node's ``meta`` that holds a number for the memory of each of its tensors, and the bytes of that."""
+
 
 def to_meta(value: Any) -> Any:
     """A value with every tensor in it moved to the meta device, and every device in it replaced by that one."""
@@ -39,8 +42,13 @@ def call_on_meta(module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any] 
         return functional_call(module, weights, tuple(args), kwargs)
 
 
+def _memory_of(tensor: Tensor) -> Any:
+    """What tells a tensor's memory from that of others that are alive."""
+    return tensor.untyped_storage()._cdata
+
+
 class Noting(nn.Module):
-    """A graph module that stores its nodes' metadata while it runs."""
+    """A graph module that stores its nodes' metadata, and which of them share memory, while it runs."""
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__()
@@ -66,6 +74,7 @@ class _Interpreter(fx.Interpreter):
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
         self.known: dict[fx.Node, ValueMetadata | None] = {n: n.meta.get("value") for n in module.graph.nodes}
+        self.memories = 0
 
     def fetch_args_kwargs_from_env(self, n: fx.Node) -> Any:
         given = super().fetch_args_kwargs_from_env(n)
@@ -74,15 +83,37 @@ class _Interpreter(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         if n.target is operator.getitem and any(isinstance(self.env[i], _Parts) for i in n.all_input_nodes):
-            return self._imagined(n)
+            value = self._imagined(n)
+            self._note_memory(n, value)
+            return value
         try:
             value = super().run_node(n)
         except NEEDS_VALUES:
             if n.op != "call_module" or not all(self._as_known(i) for i in n.all_input_nodes):
                 raise
-            return self._imagined(n)
+            value = self._imagined(n)
+            self._note_memory(n, value)
+            return value
         n.meta["value"] = metadata_of(value)
+        self._note_memory(n, value)
         return value
+
+    def _note_memory(self, node: fx.Node, value: Any) -> None:
+        """Number the memory of a node's tensors; views of what the node reads have the number of that."""
+        known = {}
+        for source in node.all_input_nodes:
+            numbers = source.meta.get(MEMORY, ())
+            for tensor, (number, _) in zip(tensors_in(self.env[source]), numbers, strict=False):
+                known[_memory_of(tensor)] = number
+        found = []
+        for tensor in tensors_in(value):
+            if _memory_of(tensor) not in known:
+                known[_memory_of(tensor)] = self.memories
+                self.memories += 1
+            whole = node.op != "placeholder"  # an input may be part of a larger tensor
+            size = tensor.untyped_storage().nbytes() if whole else tensor.numel() * tensor.element_size()
+            found.append((known[_memory_of(tensor)], size))
+        node.meta[MEMORY] = tuple(found)
 
     def _as_known(self, node: fx.Node) -> bool:
         """Whether a value is on the meta device and as its metadata says."""

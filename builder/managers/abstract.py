@@ -14,6 +14,7 @@ from torch import Tensor
 
 from legodnn.builder.detectors import is_detector, plain_detector
 from legodnn.builder.graph import resources
+from legodnn.builder.graph.tracing.state import restored
 from legodnn.builder.managers.loss import relative_error
 from legodnn.builder.workdir.sources import sources_of
 from legodnn.shared.bundle.manifest import AnswerSpec
@@ -30,7 +31,8 @@ class AbstractModelManager(ABC):
     """How a kind of network is run and evaluated.
 
     The networks that its methods get are compositions: they take what the teacher takes and return what it returns. A
-    manager may call one any number of times but must pass it whole batches, in the loader's order.
+    manager may call one any number of times but must pass it whole batches, in the loader's order. A manager leaves the
+    teacher it is given as it is: mode, weights, buffers, hooks.
     """
 
     task = "vision"
@@ -73,8 +75,9 @@ class AbstractModelManager(ABC):
         return AnswerSpec()
 
     def dummy_forward_to_gen_mid_data(self, model: nn.Module, model_input_size: Sequence[int], device: Device) -> Any:
-        """Run ``model`` once on uniform random numbers of the given shape and return its output."""
-        with torch.no_grad():
+        """Run ``model`` once on uniform random numbers of the given shape and return its output; the model is left as
+        it was."""
+        with torch.no_grad(), restored(model):
             return model(torch.rand(tuple(model_input_size), device=device))
 
     def get_model_size(self, model: nn.Module) -> int:
@@ -86,15 +89,16 @@ class AbstractModelManager(ABC):
     ) -> tuple[int, int]:
         """Floating-point operations of one inference, and the number of parameters."""
         flops = resources.count_flops(model, [torch.rand(tuple(model_input_size), device=device)])
-        return flops, sum(p.numel() for p in model.parameters())
+        return flops, resources.parameter_count(model)
 
     def get_model_latency(
         self, model: nn.Module, sample_num: int, model_input_size: Sequence[int], device: Device
     ) -> float:
-        """The median time of one inference over ``sample_num`` runs on random numbers, in seconds."""
+        """The median time of one inference over ``sample_num`` runs on random numbers, in seconds; the model is left as
+        it was."""
         inputs = torch.rand(tuple(model_input_size), device=device)
         seconds = []
-        with torch.no_grad():
+        with torch.no_grad(), restored(model):
             for _ in range(sample_num + 1):
                 started = time.perf_counter()
                 model(inputs)

@@ -8,6 +8,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from legodnn.builder.graph.tracing.copies import copied
 from legodnn.builder.graph.tracing.opaque import Opaque
 from legodnn.builder.managers.task import TaskManager
 from legodnn.shared.errors import ModelError
@@ -63,13 +64,16 @@ class PoseManager(TaskManager):
         super().__init__(Pose())
 
     def network_to_cut(self, teacher_model: nn.Module, model_input_size: Sequence[int]) -> nn.Module:
-        """The network followed by `Peaks` or `Fractions`. Raises `ModelError` for an output of another shape."""
-        device = next(teacher_model.parameters()).device
-        answer = self.dummy_forward_to_gen_mid_data(teacher_model.eval(), model_input_size, device)
+        """A copy of the network followed by `Peaks` or `Fractions`. Raises `ModelError` for an output of another
+        shape."""
+        network = copied(teacher_model).eval()
+        device = next((p.device for p in network.parameters()), torch.device("cpu"))
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):  # draws none of the caller's numbers
+            answer = self.dummy_forward_to_gen_mid_data(network, model_input_size, device)
         height, width = model_input_size[-2:]
         if isinstance(answer, Tensor) and answer.dim() == 4:
-            return nn.Sequential(teacher_model, Peaks(height, width)).eval()
+            return nn.Sequential(network, Peaks(height, width)).eval()
         if isinstance(answer, Tensor) and answer.dim() == 3 and answer.shape[2] == 2:
-            return nn.Sequential(teacher_model, Fractions(height, width)).eval()
+            return nn.Sequential(network, Fractions(height, width)).eval()
         shape = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
         raise ModelError(f"heat maps (n, k, h, w) or coordinates (n, k, 2) expected of a pose network, not {shape}")

@@ -12,7 +12,7 @@ from legodnn.builder.graph import resources
 from legodnn.builder.graph.channels.map import ChannelMap, Reason
 from legodnn.builder.graph.segments import SegmentGraph, layers_of
 from legodnn.builder.managers.abstract import AbstractModelManager
-from legodnn.builder.plan.shares import LayerShare, layer_shares
+from legodnn.builder.plan.shares import LayerShare, layer_shares, network_share
 from legodnn.builder.prune.derive import Descendant
 from legodnn.builder.prune.groups import Group, pruning_groups
 
@@ -76,10 +76,11 @@ class BlockPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """All blocks, the layers that are in none, and the network's size.
+    """All blocks, the layers that are in none, and the network's size; a weight that several layers share counts once.
 
-    ``opaque`` are the modules that could not be traced, with the reason; ``not_prunable`` has all reasons in the
-    network, those of the most channels first; ``metric`` is the name of what selections will be judged by.
+    ``removable_share`` is the share of the parameters that is in prunable channels, normalisations folded. ``opaque``
+    are the modules that could not be traced, with the reason; ``not_prunable`` has all reasons in the network, those of
+    the most channels first; ``metric`` is the name of what selections will be judged by.
     """
 
     blocks: Sequence[BlockPlan]
@@ -88,6 +89,7 @@ class Plan:
     flops: int
     opaque: Mapping[str, str]
     trunk_not_prunable: Sequence[NotPrunable]
+    removable_share: float
     metric: str = ""
 
     @property
@@ -163,13 +165,17 @@ class CutTeacher(Protocol):
 def make_plan(blocks: CutTeacher, groups: bool) -> Plan:
     """The plan of a teacher that has been cut; with the pruning groups of its blocks where ``groups``."""
     trunk = [n for s in blocks.graph.segments if not s.is_block for n in layers_of(blocks.teacher, s.nodes)]
+    tied = blocks.teacher.meta["tied"]
+    share = network_share(blocks.folded.values(), blocks.channels.values(), tied)
+    sizes = {name: p.numel() for name, p in blocks.teacher.named_parameters()}
     return Plan(
         blocks=[_block_plan(blocks, name, groups) for name in blocks.block_names],
         trunk_layers=trunk,
-        parameters=sum(p.numel() for p in blocks.teacher.parameters()),
+        parameters=sum(size for name, size in sizes.items() if tied.get(name) not in sizes),
         flops=resources.measure(blocks.teacher, blocks.samples).flops,
         opaque=blocks.teacher.meta["opaque"],
         trunk_not_prunable=_trunk_not_prunable(blocks, trunk),
+        removable_share=share.removable / max(1, share.parameters),
         metric=blocks.model_manager.metric,
     )
 

@@ -108,7 +108,7 @@ class BlockProfiler:
         modules = {s.name: {ORIGINAL: self.blocks.folded[s.name]} for s in self.blocks.graph.segments}
         for result in read_results(trained):
             if result.method != FAILED:
-                module = self.blocks.load(trained[result.variant], result.block, result.variant)
+                module = self.blocks.load(trained[result.variant], result.block).module
                 modules[result.block][result.variant] = module
         table = self._resources(modules)
         stored = self._stored(modules)

@@ -2,5 +2,6 @@
 
     importance  scores by which channels are ranked
     derive      a descendant: the block, built smaller
+    stored      descendants in files
     groups      which channels of one layer are coupled with which of others
 """

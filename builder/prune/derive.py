@@ -25,6 +25,10 @@ from legodnn.shared.errors import UsageError
 
 Ids = npt.NDArray[np.int64]
 
+Place = tuple[str, str, int]
+"""Where indices were kept: layer, parameter, axis."""
+
+
 def kept_count(total: int, sparsity: float, round_to: int = 8) -> int:
     """Channels kept of ``total``: at least one; a multiple of ``round_to`` where that moves the count by at most a
     tenth of ``total``, a share that is not tuned."""
@@ -38,7 +42,7 @@ class Descendant:
     """A smaller block, and which indices of each shrunken tensor it kept, by (layer, parameter, axis)."""
 
     module: fx.GraphModule
-    kept: dict[tuple[str, str, int], Tensor]
+    kept: dict[Place, Tensor]
 
 
 def derive(
@@ -57,8 +61,28 @@ def derive(
     """
     if not 0 <= sparsity < 1:
         raise UsageError(f"sparsity {sparsity} is outside 0 <= s < 1")
-    removed = _removed_roots(channels, sparsity, importance_of(importance), round_to)
-    indices: dict[tuple[str, str, int], Tensor] = {}
+    return _built(block, channels, _removed_roots(channels, sparsity, importance_of(importance), round_to))
+
+
+def rebuild(block: fx.GraphModule, channels: ChannelMap, kept: Mapping[Place, Tensor]) -> Descendant:
+    """The descendant of ``block`` that kept these indices, with the block's weights: as `derive` made it, but channels
+    are not ranked again. Raises `UsageError` where the indices are not those of a descendant of this block."""
+    removed: set[int] = set()
+    for key, index in kept.items():
+        ids = channels.slices[key].ids if key in channels.slices else np.zeros(0, dtype=np.int64)
+        if not 0 < len(index) < len(ids) or int(index.min()) < 0 or int(index.max()) >= len(ids):
+            raise UsageError(f"a descendant that kept indices of {'.'.join(key[:2])} is not one of this block")
+        removed.update(channels.roots(np.delete(ids, index.cpu().numpy())).tolist())
+    made = _built(block, channels, removed)
+    same = made.kept.keys() == kept.keys() and all(torch.equal(made.kept[k], kept[k].cpu()) for k in kept)
+    if not same:
+        raise UsageError("the indices a descendant kept are not those of one of this block: coupled channels differ")
+    return made
+
+
+def _built(block: fx.GraphModule, channels: ChannelMap, removed: set[int]) -> Descendant:
+    """The descendant without the channels that have these roots."""
+    indices: dict[Place, Tensor] = {}
     for key, piece in channels.slices.items():
         kept = kept_of(channels, piece.ids, removed)
         if not kept.all():
@@ -119,7 +143,7 @@ def _kept_along(channels: ChannelMap, literal: Literal, removed: set[int]) -> in
     return int(kept.reshape(len(kept), -1).any(1).sum())
 
 
-def _shrunken(block: nn.Module, indices: Mapping[tuple[str, str, int], Tensor]) -> dict[int, Any]:
+def _shrunken(block: nn.Module, indices: Mapping[Place, Tensor]) -> dict[int, Any]:
     """The shrunken tensors by the ``id`` of the originals, as the memo of a deep copy: the originals are never copied
     whole."""
     originals: dict[int, Tensor] = {}

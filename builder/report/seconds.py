@@ -104,7 +104,7 @@ class _Stopwatch:
         if key not in self.prepared:
             found: nn.Module = self.blocks.folded[segment]
             if variant != ORIGINAL:
-                found = self.blocks.load(self.trained[variant], segment, variant)
+                found = self.blocks.load(self.trained[variant], segment).module
             self.prepared[key] = prepare(found, self.precision)
         return self.prepared[key]
 

@@ -12,11 +12,10 @@ from legodnn.shared.units import count, format_bytes, format_seconds
 
 def plan_lines(plan: Plan) -> Iterator[str]:
     """The whole plan, line by line."""
-    removable = sum(b.modules_removable for b in plan.blocks)
     yield (
         f"{plan.parameters:,} parameters, {plan.flops / 1e6:,.1f} MFLOP per inference; "
         f"{count(len(plan.blocks), 'block')}, "
-        f"{removable / max(1, plan.parameters):.0%} of the parameters are prunable"
+        f"{plan.removable_share:.0%} of the parameters are prunable"
     )
     if plan.metric:
         yield f"selections are judged by {plan.metric}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from legodnn.shared.errors import WorkError
+from legodnn.shared.errors import WorkError, is_shortage
 from legodnn.shared.files import atomic_write
 
 
@@ -34,6 +34,8 @@ def load_tensors(path: Path) -> Any:
     try:
         return read_tensors(path)
     except Exception as error:
+        if is_shortage(error):
+            raise
         raise WorkError(f"{path}: missing or damaged; delete the work directory to start afresh") from error
 
 

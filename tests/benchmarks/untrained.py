@@ -15,7 +15,8 @@ def untrained_bundle(blocks: Any, folder: Path) -> Path:
     from legodnn.builder.distill.results import RESULTS, Result
     from legodnn.builder.graph import resources
     from legodnn.builder.profile.tables import Profile
-    from legodnn.builder.workdir.files import save_json, save_tensors
+    from legodnn.builder.prune.stored import save_descendant
+    from legodnn.builder.workdir.files import save_json
     from legodnn.builder.workdir.stage import Stage
     from legodnn.shared.bundle.manifest import Predictor
 
@@ -28,9 +29,9 @@ def untrained_bundle(blocks: Any, folder: Path) -> Path:
         stage = Stage(folder / "trained" / variant, blocks.inputs_of(variant))
         with stage.making([RESULTS, *(f"{block}.pt" for block in blocks.block_names)]):
             for block in blocks.block_names:
-                module = blocks.derive(block, variant).module
-                save_tensors(stage.path(f"{block}.pt"), module.state_dict())
-                table[block][variant] = resources.measure(module, blocks.example_inputs(block))
+                descendant = blocks.derive(block, variant)
+                save_descendant(stage.path(f"{block}.pt"), descendant)
+                table[block][variant] = resources.measure(descendant.module, blocks.example_inputs(block))
             save_json(stage.path(RESULTS), [vars(Result(b, variant, "untrained", 0.0)) for b in blocks.block_names])
     choose = random.Random(0)
     mixed = {b: choose.choice(["original", *variants]) for b in blocks.block_names}

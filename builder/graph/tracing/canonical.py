@@ -16,6 +16,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor, fx
 
+from legodnn.builder.graph.tracing.copies import untied
+
 SMALL_CONSTANT_BYTES = 1 << 16
 """A value that depends on no input is stored if it is not larger than this or than the weights it is computed from. Not
 tuned."""
@@ -23,8 +25,9 @@ tuned."""
 _STORED = "constant_"
 
 
-def canonicalise(module: fx.GraphModule) -> None:
-    """Bring a functional graph (see `legodnn.builder.graph.tracing.functional`) into canonical form, in place."""
+def canonicalise(module: fx.GraphModule) -> dict[str, str]:
+    """Bring a functional graph (see `legodnn.builder.graph.tracing.functional`) into canonical form, in place; returns
+    what `untied` does, since a weight of a layer may have been given to a function as well."""
     module.graph.eliminate_dead_code()
     _fold_constants(module)
     _make_layers(module)
@@ -32,8 +35,10 @@ def canonicalise(module: fx.GraphModule) -> None:
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
     _drop_unused_tensors(module)
+    tied = untied(module)
     module.graph.lint()
     module.recompile()
+    return tied
 
 
 # ---- constants --------------------------------------------------------------------------------------------------
@@ -264,6 +269,7 @@ def _drop_unused_tensors(module: fx.GraphModule) -> None:
     read = {str(n.target) for n in module.graph.nodes if n.op == "get_attr"}
     called = [str(n.target) for n in module.graph.nodes if n.op == "call_module"]
     for name in [n for n, _ in [*module.named_parameters(), *module.named_buffers()]]:
-        if name not in read and not any(name.startswith(f"{target}.") for target in called):
-            parent, _, leaf = name.rpartition(".")
+        parent, _, leaf = name.rpartition(".")
+        inside = any(name.startswith(f"{target}.") for target in called)
+        if name not in read and (not inside or leaf.startswith(_STORED)):
             delattr(module.get_submodule(parent), leaf)

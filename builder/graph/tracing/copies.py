@@ -1,4 +1,4 @@
-"""Deep copies of networks that hold things which cannot be copied."""
+"""Deep copies of networks that hold things which cannot be copied, and of weights that several layers share."""
 
 from __future__ import annotations
 
@@ -42,6 +42,28 @@ def _copies(value: Any, memo: Mapping[int, Any]) -> bool:
     except Exception:
         return False
     return True
+
+
+def untied(model: nn.Module) -> dict[str, str]:
+    """Give every layer that shares a weight a copy of its own; returns the copies' full names with those they were
+    shared with.
+
+    The layers compute the same, but may lose different channels. The bundle has the weight twice.
+    """
+    seen: dict[int, str] = {}
+    copies: dict[str, str] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            continue
+        for name, value in [*module._parameters.items(), *module._buffers.items()]:
+            if value is None:
+                continue
+            full = f"{path}.{name}" if path else name
+            if id(value) in seen:
+                setattr(module, name, copy.deepcopy(value))
+                copies[full] = seen[id(value)]
+            seen.setdefault(id(value), full)
+    return copies
 
 
 def refuse_uncopied(module: fx.GraphModule) -> None:

@@ -6,7 +6,6 @@ several devices) is removed; what cannot be is refused in a sentence that names 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -19,13 +18,14 @@ from torch.nn.utils.weight_norm import WeightNorm
 from torchvision.ops import FrozenBatchNorm2d
 
 from legodnn.builder.graph.tracing.attention import PlainAttention
-from legodnn.builder.graph.tracing.copies import copied
+from legodnn.builder.graph.tracing.copies import copied, untied
 from legodnn.builder.graph.tracing.refusals import answer, named, refuse_inputs, refuse_kinds
 from legodnn.shared.errors import ModelError
 
 
-def prepared(model: nn.Module, inputs: Sequence[Tensor]) -> nn.Module:
-    """A copy of ``model`` in eval mode without gradients, on the inputs' device, in float32 and plain modules.
+def prepared(model: nn.Module, inputs: Sequence[Tensor]) -> tuple[nn.Module, dict[str, str]]:
+    """A copy of ``model`` in eval mode without gradients, on the inputs' device, in float32 and plain modules; and what
+    `untied` returns for it.
 
     Raises `ModelError` for networks that are not supported (see `legodnn.builder.graph.tracing.refusals`) and for hooks
     that change what is computed.
@@ -42,9 +42,9 @@ def prepared(model: nn.Module, inputs: Sequence[Tensor]) -> nn.Module:
     with torch.no_grad():
         _without_parametrizations(model)
         _without_hooks(model, inputs)
-        _untied(model)
+        tied = untied(model)
         _in_plain_modules(model)
-    return model
+    return model, tied
 
 
 def _register_tensors(model: nn.Module) -> None:
@@ -104,21 +104,6 @@ def _without_hooks(model: nn.Module, inputs: Sequence[Tensor]) -> None:
                 f"{named(name, module)} has a hook that changes what it computes; write that into the module's forward "
                 "instead"
             )
-
-
-def _untied(model: nn.Module) -> None:
-    """Layers that share a weight get a copy each.
-
-    They compute the same, but may lose different channels. The bundle has the weight twice.
-    """
-    seen: set[int] = set()
-    for module in model.modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            continue
-        for name, value in [*module._parameters.items(), *module._buffers.items()]:
-            if value is not None and id(value) in seen:
-                setattr(module, name, copy.deepcopy(value))
-            seen.add(id(value))
 
 
 def _in_plain_modules(model: nn.Module) -> None:

@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from legodnn.builder.graph.tracing.state import restored
 from legodnn.builder.graph.values import tensors_in
-from legodnn.shared.errors import ModelError, one_line
+from legodnn.shared.errors import ModelError, is_shortage, one_line
 from legodnn.shared.naming import few
 
 _QUANTISED = (".quantized", ".qat", ".fake_quantize", ".observer")
@@ -94,11 +94,14 @@ def refuse_inputs(model: nn.Module, inputs: Sequence[Tensor]) -> None:
 
 
 def answer(model: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """The tensors a network returns. Raises `ModelError` where it does not run on the inputs."""
+    """The tensors a network returns. Raises `ModelError` where it does not run on the inputs, unless for want of
+    memory."""
     try:
         with restored(model):
             return [t.clone() for t in tensors_in(model(*[x.clone() for x in inputs]))]
     except Exception as error:
+        if is_shortage(error):
+            raise
         shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
         raise ModelError(
             f"the network does not run on an input of shape {shapes}: {_where(model, error)}{one_line(error)}"

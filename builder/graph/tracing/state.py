@@ -31,7 +31,8 @@ def restored(model: nn.Module) -> Iterator[None]:
             _refill(container, content)
         with torch.no_grad():
             for buffer, version, value in buffers:
-                if buffer._version != version:
+                # Batch normalisation in training mode updates its statistics without counting a version.
+                if buffer._version != version or not (buffer.is_meta or torch.equal(buffer, value)):
                     buffer.copy_(value)
 
 

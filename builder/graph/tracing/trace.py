@@ -45,7 +45,7 @@ from legodnn.builder.graph.tracing.stand_ins import FACTORIES, made_anew, standi
 from legodnn.builder.graph.tracing.state import restored
 from legodnn.builder.graph.tracing.twins import ABOUT_THE_DEVICE, Call, twin_of, with_values
 from legodnn.builder.graph.values import DATA_DEPENDENT, ValueMetadata, metadata, metadata_of, tensors_in
-from legodnn.shared.errors import ModelError, one_line
+from legodnn.shared.errors import ModelError, is_shortage, one_line
 
 _TRANSPARENT = (
     nn.Sequential, nn.Transformer, nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.TransformerDecoder,
@@ -281,21 +281,23 @@ def trace(model: nn.Module, inputs: Sequence[Tensor], whole: Sequence[str] = ())
     Every node carries ``meta["value"]``, a `legodnn.builder.graph.values.ValueMetadata`, and, where the network's code
     is at hand, ``meta["source"]``, the line of it; ``meta["data_dependent"]`` marks data-dependent selections. No
     operation of the result changes its input in place. ``meta["opaque"]`` of the result names the modules that could
-    not be traced, with the reason, and ``meta["any_batch"]`` says whether it takes other batch sizes than the
-    example's. Raises `ModelError` when the top level itself cannot be traced or the network does not run on the inputs.
+    not be traced, with the reason, ``meta["any_batch"]`` says whether it takes other batch sizes than the example's,
+    and ``meta["tied"]`` names the weights that were one with another, and that other. Raises `ModelError` when the top
+    level itself cannot be traced or the network does not run on the inputs.
     """
-    model = prepared(model, inputs)
+    model, tied = prepared(model, inputs)
     with torch.no_grad():
         module, (opaque, calls, mutations), any_batch = _at_two_sizes(model, inputs, whole)
         refuse_uncopied(module)
         _mark_data_dependent(module)
         keep_whole(module, opaque, calls)
         functionalise(module, mutations)
-        canonicalise(module)
+        tied.update(canonicalise(module))
     if any("value" not in node.meta for node in module.graph.nodes):
         note_metadata(module, inputs)
     module.meta["opaque"] = opaque
     module.meta["any_batch"] = any_batch
+    module.meta["tied"] = tied
     return module
 
 
@@ -342,6 +344,8 @@ def _symbolic(
             with restored(model), standing_in(tracer):
                 graph = tracer.trace(model)
         except Exception as error:
+            if is_shortage(error):  # of no module's code: none is kept whole for it
+                raise
             if tracer.failed is None or tracer.failed in opaque:
                 remedy = getattr(error, "remedy", Untraceable("").remedy)
                 raise ModelError(f"the network's top level cannot be traced: {one_line(error)}; {remedy}") from error

@@ -43,7 +43,7 @@ def trained(tmp_path_factory):
 
 def load(trained, block, variant):
     blocks, folder = trained
-    return blocks.load(trained_stages(blocks, folder / "trained")[variant], block, variant)
+    return blocks.load(trained_stages(blocks, folder / "trained")[variant], block).module
 
 
 def profiler(trained, test_loader=None, **kwargs):

@@ -218,3 +218,57 @@ def test_a_block_whose_input_does_not_begin_with_the_images_is_not_divided(monke
         reconstruction.fit(block, descendant, channels, [Sample(x, x)])
         weights.append(descendant.module.get_submodule("b").weight)
     assert torch.allclose(*weights, atol=1e-4)
+
+
+# ---- out of memory -------------------------------------------------------------------------------------------------
+class Small(nn.Module):
+    """An activation on a device that has room for so many images."""
+
+    def __init__(self, room):
+        super().__init__()
+        self.room, self.seen = room, []
+
+    def forward(self, x):
+        if len(x) > self.room:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        self.seen.append(len(x))
+        return torch.relu(x)
+
+
+def on_a_small_device(room, images_count=24):
+    torch.manual_seed(0)
+    x = torch.randn(images_count, 16, 32, 32)
+    block = wide()
+    channels = analyse(block)
+    descendant, roomy = derive(block, channels, 0.25, round_to=1), derive(block, channels, 0.25, round_to=1)
+    reconstruction.fit(block, roomy, channels, [Sample(x, x)])
+    block.add_module("1", Small(room))
+    return (block, descendant, channels, [Sample(x, x)]), roomy
+
+
+def test_where_memory_runs_out_the_fit_is_made_on_fewer_images_at_once():
+    arguments, roomy = on_a_small_device(room=5)
+    reconstruction.fit(*arguments)
+    assert arguments[0].get_submodule("1").seen == [3] * 8
+    pairs = zip(arguments[1].module.parameters(), roomy.module.parameters(), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in pairs)
+
+
+def test_where_not_one_image_fits_it_is_called_out_of_memory():
+    arguments, _ = on_a_small_device(room=0)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        reconstruction.fit(*arguments)
+
+
+def test_no_other_error_is_tried_again():
+    arguments, _ = on_a_small_device(room=24)
+    tries = []
+
+    def wrong(x):
+        tries.append(x)
+        raise RuntimeError("shapes cannot be multiplied")
+
+    arguments[0].get_submodule("1").forward = wrong
+    with pytest.raises(RuntimeError, match="multiplied"):
+        reconstruction.fit(*arguments)
+    assert len(tries) == 1

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 
 from legodnn.builder import AutoBlockManager, CommonModelManager
 from legodnn.builder.graph.channels.analysis import analyse
@@ -68,6 +69,74 @@ def test_a_plan_names_what_could_not_be_looked_into():
     plan = manager(network("dynamic"), ratio=1.0, size=8).plan()
     assert "depends on the data" in plan.opaque["odd"]
     assert any(line.startswith("kept whole: odd (") for line in plan_lines(plan))
+
+
+# ---- weights that several layers share -------------------------------------------------------------------------------
+class Tied(nn.Module):
+    """Two residual parts with the same two weights; the second's are layers', or are given to a function."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.stem, self.a, self.b, self.head, self.how = conv(3, 16), conv(16, 32), conv(32, 16), nn.Linear(16, 4), how
+        if how in ("layers", "memory"):
+            self.c, self.d = conv(16, 32), conv(32, 16)
+            for own, other in ((self.c, self.a), (self.d, self.b)):
+                own.weight = other.weight if how == "layers" else nn.Parameter(other.weight.data)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = x + self.b(torch.relu(self.a(x)))
+        if self.how == "chain":
+            x = torch.relu(F.conv2d(self.a(x), self.b.weight, None, 1, 1))
+        elif self.how == "functions":
+            x = x + F.conv2d(torch.relu(F.conv2d(x, self.a.weight, None, 1, 1)), self.b.weight, None, 1, 1)
+        else:
+            x = x + self.d(torch.relu(self.c(x)))
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("ratio", [0.125, 0.3, 1.0])
+@pytest.mark.parametrize("how", ["layers", "functions", "chain"])
+def test_a_weight_that_layers_share_counts_once_and_variants_run(how, ratio):
+    torch.manual_seed(0)
+    model = Tied(how).eval()
+    blocks = AutoBlockManager([0.5], model, CommonModelManager(), (1, 3, 8, 8), ratio, round_to=1)
+    plan = blocks.plan()
+    assert plan.parameters == sum(p.numel() for p in model.parameters())
+    assert 0.4 < plan.removable_share <= 1
+    for block in blocks.block_names:
+        x = blocks.example_inputs(block)[0]
+        assert blocks.derive(block, "sparsity=0.5").module(x).shape == blocks.folded[block](x).shape
+
+
+def test_a_shared_weight_counts_once_in_bytes_and_parameters_of_a_network():
+    model, manager = Tied("memory"), CommonModelManager()
+    biases = 32 + 16
+    assert manager.get_model_size(model) == manager.get_model_size(Tied("functions")) + 4 * biases
+    assert manager.get_model_flops_and_param(model, (1, 3, 8, 8))[1] == manager.get_model_size(model) / 4
+
+
+def test_folded_normalisations_do_not_make_more_prunable_than_there_is():
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 1, bias=False), nn.BatchNorm2d(16, affine=False), nn.ReLU(),
+        nn.Conv2d(16, 16, 3, padding=1, groups=16, bias=False), nn.BatchNorm2d(16, affine=False), nn.ReLU(),
+        nn.Conv2d(16, 4, 1, bias=False),
+    ).eval()  # fmt: skip
+    assert manager(model, ratio=1.0, size=8).plan().removable_share == 1
+
+
+def test_weights_used_transposed_as_well_are_not_part_of_the_first_layer_s_block():
+    class Mirrored(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(48, 32), nn.Linear(32, 16)
+
+        def forward(self, x):
+            x = torch.relu(self.b(torch.relu(self.a(x.flatten(1)))))
+            return F.linear(torch.relu(F.linear(x, self.b.weight.t())), self.a.weight.t())
+
+    plan = manager(Mirrored().eval(), size=4).plan()
+    assert [block.parameters for block in plan.blocks] == [48 * 32 + 32 + 32 * 16 + 16, 48 * 32 + 32 * 16]
 
 
 # ---- groups -------------------------------------------------------------------------------------------------------

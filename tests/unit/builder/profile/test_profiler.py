@@ -44,7 +44,8 @@ def trained(made, tmp_path, monkeypatch):
 def multiply(directory, block, factor):
     """Multiply the weights of a trained variant."""
     path = directory / VARIANT / f"{block}.pt"
-    save_tensors(path, {name: value * factor for name, value in load_tensors(path).items()})
+    saved = load_tensors(path)
+    save_tensors(path, {**saved, "state": {name: value * factor for name, value in saved["state"].items()}})
 
 
 def profile(blocks, directory):

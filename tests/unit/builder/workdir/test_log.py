@@ -19,11 +19,15 @@ class Judge(CommonModelManager):
 
 
 def test_messages_values_and_tracebacks_are_in_files(tmp_path, capsys):
-    with pytest.raises(ZeroDivisionError), on_stderr(), in_files(tmp_path):
-        logging.getLogger("legodnn.builder.test").info("told")
-        logging.getLogger("legodnn.builder.test").debug("not told")
-        note("distill", loss=0.5)
-        raise ZeroDivisionError("by zero")
+    def work():
+        with on_stderr(), in_files(tmp_path):
+            logging.getLogger("legodnn.builder.test").info("told")
+            logging.getLogger("legodnn.builder.test").debug("not told")
+            note("distill", loss=0.5)
+            raise ZeroDivisionError("by zero")
+
+    with pytest.raises(ZeroDivisionError):
+        work()
     log = (tmp_path / "build.log").read_text()
     assert "INFO legodnn.builder.test: told" in log
     assert "DEBUG legodnn.builder.test: not told" in log
