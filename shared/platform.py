@@ -26,12 +26,12 @@ DEFAULT_TERMINAL = "xterm" if os.name == "nt" else "dumb"
 _PEAK, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 _MOUNTS, _DESCRIPTORS = Path("/proc/self/mountinfo"), Path("/proc/self/fd")
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 """The numbers of `mallopt`'s parameters in glibc's malloc.h."""
 
-_LARGEST_KEPT, _MOST_KEPT = 32 << 20, 1 << 30
-"""Bytes of the largest blocks that are kept, the most that glibc allows, and of all that is kept at the top of the
-heap; chosen by the page faults of a MobileNetV2's build (`tests/benchmarks/page_faults.py`)."""
+_MOST_KEPT = (1 << 31) - 1
+"""Bytes that glibc keeps at the top of the heap: the most that it takes. Chosen by the page faults of a MobileNetV2's
+build, see `tests/benchmarks/page_faults.py`."""
 
 _DISKS = {"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "xfs", "zfs"}
 """File systems on a local disk; others may be in memory or on a network."""
@@ -81,13 +81,11 @@ def trim_heap() -> None:
 def keep_freed_memory() -> bool:
     """Tell glibc to keep freed memory for later allocations; whether it does. Nothing on other systems.
 
-    By default it gives blocks of some 100 KiB and more back at once, and every page of the next one is a page fault:
-    a third of a build's processor time.
+    By default it maps large blocks anew each time and gives them back at once, and every page of the next one is a page
+    fault. What is kept may lie where no later block fits, so that a process needs more memory at its peak.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is None:
-        return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)) and bool(mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT))
+    return mallopt is not None and bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT))
 
 
 # ---- pages of mapped files ------------------------------------------------------------------------------------------

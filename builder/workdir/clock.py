@@ -42,6 +42,7 @@ class Clock:
             platform.forget_peak()
         logger.debug("%s: %s", name, "begun" if made_now else "taken from before")
         yield
+        platform.trim_heap()  # what one stage has kept is of no use to the next
         peak = platform.peak_bytes() if made_now and platform.knows_peak() else None
         if parts:
             self.stages.append(self._stored(name, parts, peak))
