@@ -105,10 +105,11 @@ def _make(name: str, recipe: Recipe, options: argparse.Namespace) -> int:
         print(f"{name}: warning: {warning}", file=sys.stderr)
     print("\n".join(stage_lines(result.stages)))
     predictor = result.profile.predictor
+    judged = f"on these {count(predictor.judged, 'input')} " if predictor.judged else ""
     print(
         f"{result.path}: {format_bytes(result.bytes)}, {count(len(result.profile.distortion), 'block')}, "
         f"the teacher's {result.metric} {100 * predictor.teacher_accuracy:.2f} %, "
-        f"predicted to within {100 * predictor.mean_error:.2f} points (worst {100 * predictor.worst_error:.2f})"
+        f"{judged}predicted to within {100 * predictor.mean_error:.2f} points (worst {100 * predictor.worst_error:.2f})"
     )
     print(f"{result.report}: the report")
     return Exit.DONE

@@ -1,5 +1,6 @@
 """The data that a build reads.
 
     checked   CheckedLoader: checks every batch
+    labels    labels that a network has no score for
     files     loaders of a user's own data sets, in the formats of the field
 """

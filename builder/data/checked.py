@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from legodnn.builder.data.labels import check_label
 from legodnn.builder.workdir.faults import told
 from legodnn.shared.errors import DataError, one_line
 
@@ -18,6 +19,7 @@ class CheckedLoader:
     Where a batch is a tuple or list, its first ``inputs`` items are the network's inputs: float32 of the recipe's
     shape, any batch size, finite. Batches of other kinds, which only the model manager can read, are not checked,
     unless ``pairs`` says that each must be (inputs, labels) with one whole number per input, as classification has it.
+    Where ``classes`` is set, whole numbers behind the inputs are labels below it, or the ``ignored`` one.
     """
 
     def __init__(
@@ -28,10 +30,14 @@ class CheckedLoader:
         self.shape = tuple(input_shape)
         self.name = name
         self.pairs = pairs
+        self.classes: int | None = None
+        self.ignored: int | None = None
 
     def around(self, loader: Iterable[Any]) -> CheckedLoader:
         """The same checks of another loader's batches."""
-        return CheckedLoader(loader, self.shape, self.name, inputs=self.inputs, pairs=self.pairs)
+        found = CheckedLoader(loader, self.shape, self.name, inputs=self.inputs, pairs=self.pairs)
+        found.classes, found.ignored = self.classes, self.ignored
+        return found
 
     def __len__(self) -> int:
         """The number of batches, counted where the loader does not know it."""
@@ -75,6 +81,8 @@ class CheckedLoader:
             self._check_inputs(where, item)
         if self.pairs:
             self._check_labels(where, batch[1])
+        if self.classes is not None and len(batch) > self.inputs:
+            check_label(where, batch[self.inputs], self.classes, self.ignored)
         if len(batch) > 1 and isinstance(batch[1], Tensor) and batch[1].dim() and len(batch[1]) != len(batch[0]):
             raise DataError(f"{where}: {len(batch[0])} inputs but {len(batch[1])} labels")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -11,7 +11,9 @@ import torch.nn as nn
 from legodnn.builder.graph.values import tensors_in
 from legodnn.builder.managers.abstract import AbstractModelManager, Device
 from legodnn.shared.errors import UsageError
-from legodnn.shared.tasks.task import Task
+from legodnn.shared.tasks.chance import Chance
+from legodnn.shared.tasks.judgement import Judgement
+from legodnn.shared.tasks.task import Meter, Task
 
 
 class TaskManager(AbstractModelManager):
@@ -26,7 +28,7 @@ class TaskManager(AbstractModelManager):
         if not self._says("task"):
             self.task = application.name
         if not self._says("metric"):
-            self.metric = AbstractModelManager.metric if self._judges_itself else application.metric
+            self.metric = AbstractModelManager.metric if self.judges_itself else application.metric
 
     def _says(self, name: str) -> bool:
         """Whether a class below this one has the attribute."""
@@ -34,7 +36,7 @@ class TaskManager(AbstractModelManager):
         return any(name in vars(kind) for kind in kinds[: kinds.index(TaskManager)])
 
     @property
-    def _judges_itself(self) -> bool:
+    def judges_itself(self) -> bool:
         """Whether a subclass has its own `get_model_acc`."""
         return type(self).get_model_acc is not TaskManager.get_model_acc
 
@@ -48,7 +50,10 @@ class TaskManager(AbstractModelManager):
         Raises `DataError` where the loader yields nothing to evaluate, `UsageError` for a ``metric`` that is none of
         the figures.
         """
-        figures = self.get_model_figures(model, test_loader, device)
+        return self.chosen(self.get_model_figures(model, test_loader, device))
+
+    def chosen(self, figures: Mapping[str, float]) -> float:
+        """The one of the application's figures that ``metric`` names. Raises `UsageError` where none has the name."""
         if self.metric not in figures:
             raise UsageError(
                 f"{type(self).__name__}: metric '{self.metric}' is none of the figures of {self.application.name} "
@@ -59,15 +64,27 @@ class TaskManager(AbstractModelManager):
     def get_model_figures(self, model: nn.Module, test_loader: Iterable[Any], device: Device) -> dict[str, float]:
         """All the metrics of the application by name. Raises `DataError` where the loader yields nothing to
         evaluate."""
+        return self._meter(model, test_loader, device).figures()
+
+    def get_model_judgement(self, model: nn.Module, test_loader: Iterable[Any], device: Device) -> Judgement:
+        """The same with their chance levels, and those of each class or keypoint."""
+        constant = self.application.chance()
+        return Judgement.of(self._meter(model, test_loader, device, constant), constant)
+
+    def _meter(
+        self, model: nn.Module, test_loader: Iterable[Any], device: Device, constant: Chance | None = None
+    ) -> Meter:
         meter = self.application.meter()
         with torch.no_grad():
             for inputs, *truths in test_loader:
                 meter.add(tensors_in(model(inputs.to(device))), truths)
-        return meter.figures()
+                if constant is not None:
+                    constant.add(truths)
+        return meter
 
     def get_trivial_acc(self, test_loader: Iterable[Any]) -> float | None:
         """See `AbstractModelManager.get_trivial_acc`; None where a subclass has its own `get_model_acc`."""
-        if self._judges_itself:
+        if self.judges_itself:
             return None
         constant = self.application.chance()
         for _, *truths in test_loader:

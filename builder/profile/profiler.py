@@ -9,7 +9,7 @@ the recorded activations.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from legodnn.builder.profile.predictor import fit_predictor
 from legodnn.builder.profile.recheck import judged
 from legodnn.builder.profile.recording import Recording
 from legodnn.builder.profile.tables import Profile
+from legodnn.builder.profile.teacher import teacher_judgement
 from legodnn.builder.workdir.files import load_json, save_json
 from legodnn.builder.workdir.progress import progress
 from legodnn.builder.workdir.stage import Inputs, Stage
@@ -139,6 +140,8 @@ class BlockProfiler:
             recording = Recording(self.blocks, self.manager, self.loader, originals)
             network = compose(self.blocks.graph, originals, {})
             recheck = judged(self.manager, network, self.loader, self.blocks.device)
+            torch.manual_seed(recording.seed)
+            judgement = teacher_judgement(self.manager, network, self.loader, self.blocks.device)
             bar.advance()
             loss, distortion, left_out = self._variants(recording, modules, bar)
             table = {s: {v: c for v, c in row.items() if v in distortion.get(s, row)} for s, row in table.items()}
@@ -161,13 +164,14 @@ class BlockProfiler:
             accuracy_loss=loss,
             distortion=distortion,
             resources=table,
-            predictor=fit_predictor(teacher, lost, least),
+            predictor=replace(fit_predictor(teacher, lost, least), judged=recording.inputs),
             compositions=[m for m in compositions if m["accuracy"] is not None],
             uniform=[m for m in baseline if m["accuracy"] is not None],
             chance_accuracy=chance,
             left_out=left_out,
             precision=self.precision,
             recheck=recheck,
+            judgement=judgement,
         )
 
     def _variants(

@@ -21,6 +21,7 @@ from legodnn.builder.graph.values import metadata, tensors_in
 from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.managers.loss import squared_deviation, squared_distance
 from legodnn.builder.profile.recheck import checksum
+from legodnn.builder.profile.teacher import Counted
 from legodnn.shared.errors import DataError, ModelError
 
 RECORDED_BYTES = 4 * 1024**3
@@ -31,9 +32,10 @@ class Recording:
     """Activations of the test set at one position of the network, and the teacher's values that networks are compared
     by.
 
-    ``originals`` has the original of every segment, by default those of ``blocks``. Batches beyond `RECORDED_BYTES` are
-    not recorded and run from the images. Raises `DataError` for a loader that changes its order, `ModelError` for a
-    teacher whose outputs, or the values it is compared by, are not finite.
+    ``teacher_accuracy`` was measured on ``inputs`` inputs, 0 where batches do not tell. ``originals`` has the original
+    of every segment, by default those of ``blocks``. Batches beyond `RECORDED_BYTES` are not recorded and run from the
+    images. Raises `DataError` for a loader that changes its order, `ModelError` for a teacher whose outputs, or the
+    values it is compared by, are not finite.
     """
 
     def __init__(
@@ -56,7 +58,9 @@ class Recording:
         self.variance: dict[fx.Node, float] = {}
         self.compared = {n for b in blocks.block_names for n in compared(blocks, [b])}
         self.finite = True
-        self.teacher_accuracy = self._accuracy(_FirstPass(self))
+        counted = Counted(loader)
+        self.teacher_accuracy = self._accuracy(_FirstPass(self), counted)
+        self.inputs = counted.inputs
         if not self.finite:
             raise ModelError("the teacher's answers on the test images are not finite numbers")
         if not math.isfinite(self.teacher_accuracy):
@@ -64,10 +68,11 @@ class Recording:
         if not all(map(math.isfinite, self.variance.values())):
             raise ModelError("values the teacher selects by are not finite numbers on the test images")
 
-    def _accuracy(self, network: nn.Module) -> float:
+    def _accuracy(self, network: nn.Module, loader: Iterable[Any] | None = None) -> float:
         torch.manual_seed(self.seed)
         with torch.no_grad():
-            return float(self.manager.get_model_acc(network.eval(), self.loader, self.blocks.device))
+            loader = self.loader if loader is None else loader
+            return float(self.manager.get_model_acc(network.eval(), loader, self.blocks.device))
 
     def evaluate(self, chosen: Mapping[str, nn.Module]) -> tuple[float, float] | None:
         """Accuracy with the ``chosen`` blocks, all at or behind the position; and the distortion, the squared distance

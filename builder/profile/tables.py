@@ -9,6 +9,7 @@ from typing import Any
 from legodnn.builder.graph.resources import Resources
 from legodnn.builder.profile.recheck import Recheck
 from legodnn.shared.bundle.manifest import Predictor
+from legodnn.shared.tasks.judgement import Judgement
 
 
 @dataclass
@@ -20,7 +21,8 @@ class Profile:
     all blocks, which it was not fitted on. ``chance_accuracy`` is the chance level, None where it is not known.
     ``left_out`` has a sentence for everything that gave numbers that are not finite; variants among it are in none of
     the tables. ``precision`` is that of the weights that were measured, ``recheck`` the teacher on the first batches,
-    None where it is not known. Profiles made by versions without one of the last fields have its default.
+    None where it is not known; ``judgement`` has all the teacher's figures, also by class, None where its manager is no
+    application's. Profiles made by versions without one of the last fields have its default.
     """
 
     teacher_accuracy: float
@@ -34,6 +36,7 @@ class Profile:
     left_out: list[str] = field(default_factory=list)
     precision: str = "fp32"
     recheck: Recheck | None = None
+    judgement: Judgement | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Dicts, lists, strings and numbers."""
@@ -46,4 +49,5 @@ class Profile:
         first = plain.get("recheck")
         recheck = Recheck(**{**first, "checks": tuple(first["checks"])}) if first else None
         predictor = Predictor.from_plain(plain["predictor"])
-        return cls(**{**plain, "resources": table, "predictor": predictor, "recheck": recheck})
+        judgement = {"judgement": Judgement.from_plain(plain["judgement"])} if plain.get("judgement") else {}
+        return cls(**{**plain, "resources": table, "predictor": predictor, "recheck": recheck, **judgement})

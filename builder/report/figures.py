@@ -8,6 +8,7 @@ from legodnn.builder.report.chart import Axis, Chart, Mark, axis, symbol
 from legodnn.builder.report.selections import Point, Selections
 from legodnn.builder.report.summary import BuildSummary
 from legodnn.builder.report.words import percent, selection_line
+from legodnn.shared.tasks.prediction import prediction_error
 from legodnn.shared.units import format_bytes, format_seconds
 
 MARGIN = 0.04
@@ -39,10 +40,12 @@ def memory_chart(build: BuildSummary, land: Selections) -> Chart:
     for point in land.everywhere:
         if chart.covers(point.weight_bytes, point.predicted):
             chart.point(point.weight_bytes, point.predicted, "circle", "mark everywhere", size=1.7)
-    error = land.profile.predictor.mean_error
+    predictor = land.profile.predictor
     line = [(float(p.weight_bytes), p.predicted) for p in land.frontier]
     line.append((float(teacher.weight_bytes), line[-1][1]))  # more memory never makes it worse
-    chart.band([(a, b - error) for a, b in line], [(a, b + error) for a, b in line], "band")
+    errors = [prediction_error(predictor, build.task, build.metric, b) for _, b in line]
+    low, high = ([(a, b + sign * e) for (a, b), e in zip(line, errors, strict=True)] for sign in (-1, 1))
+    chart.band(low, high, "band")
     chart.line(line, "line frontier")
     chart.line([(p.weight_bytes, p.accuracy) for p in [*land.uniform, teacher]], "line uniform")
     _draw_chance(chart, build, land)

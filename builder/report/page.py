@@ -28,7 +28,8 @@ HEADLINE = 0.4
 """The share of the teacher's weights the first lines tell the accuracy at."""
 
 FUNCTIONS = (
-    words.large, words.percent, words.points, words.selection_line, words.share_of, words.signed_points, words.sizes,
+    words.expected_error, words.large, words.percent, words.points, words.sampled, words.selection_line, words.share_of,
+    words.signed_points, words.sizes,
     count, few, tables.how_made, figures.key_symbol, format_bytes, format_seconds,
 )  # fmt: skip
 """What templates can call, by the name it has in Python."""
@@ -66,6 +67,7 @@ def page(build: BuildSummary) -> bytes:
         selections=tables.selections(build, land),
         drawing=Drawing(build.segments),
         losses=tables.losses(build),
+        figures_of_teacher=tables.teacher(build),
         unseen=[abs(point.predicted - point.accuracy) for point in land.unseen],
         settings=tables.settings(build),
     )

@@ -12,6 +12,9 @@ from legodnn.builder.report.selections import Point, Selections
 from legodnn.builder.report.summary import BuildSummary
 from legodnn.builder.report.words import setting, short_variant
 from legodnn.shared.bundle.manifest import ORIGINAL
+from legodnn.shared.tasks.classification import IMAGES
+from legodnn.shared.tasks.known import task_named
+from legodnn.shared.tasks.task import Meaning, Part
 
 SHARES = (0.8, 0.6, 0.4, 0.25)
 """Shares of the teacher's weights the reader is told the accuracy at."""
@@ -84,6 +87,46 @@ def _cell(build: BuildSummary, block: str, variant: str, result: Result | None) 
         return Cell(result)
     heat = HEAT * math.sqrt(min(1.0, max(0.0, loss) / DARKEST))
     return Cell(result, loss, heat, profile.distortion[block][variant], profile.resources[block][variant])
+
+
+@dataclass(frozen=True)
+class TeacherTables:
+    """The teacher's figures: rows of a name, a value and its chance level, None where it is not known; what its classes
+    are called and counted in, rows of their label, count and ``names`` of figures; the rows of the confusion matrix,
+    each with its label, None where there is none."""
+
+    figures: Sequence[tuple[str, float, float | None]]
+    part: str
+    counted: str
+    names: Sequence[str]
+    parts: Sequence[tuple[str, int, Sequence[float | None]]]
+    confusion: Sequence[tuple[str, Sequence[int]]] | None
+
+    @property
+    def has_chance(self) -> bool:
+        """Whether any chance level is known."""
+        return any(level is not None for _, _, level in self.figures)
+
+
+def teacher(build: BuildSummary) -> TeacherTables:
+    """The figures of the teacher: the manager's metric first, then its application's."""
+    profile, task = build.profile, task_named(build.task) or IMAGES
+    figures: list[tuple[str, float, float | None]] = [(build.metric, profile.teacher_accuracy, profile.chance_accuracy)]
+    found = profile.judgement
+    if found is None:
+        return TeacherTables(figures, task.part, task.counted, (), (), None)
+    figures += [(name, v, found.chance.get(name)) for name, v in found.figures.items() if name != build.metric]
+    meaning = Meaning(build.recipe.bundle.labels)
+    names = list(found.parts[0].figures) if found.parts else []
+    parts = [(meaning.name(p.number), p.count, [p.figures[name] for name in names]) for p in found.parts if _seen(p)]
+    confusion = None
+    if found.confusion is not None:
+        confusion = [(meaning.name(number), row) for number, row in enumerate(found.confusion)]
+    return TeacherTables(figures, task.part, task.counted, names, parts, confusion)
+
+
+def _seen(part: Part) -> bool:
+    return part.count > 0 or any(value is not None for value in part.figures.values())
 
 
 def selections(build: BuildSummary, land: Selections) -> list[tuple[Point, float | None]]:

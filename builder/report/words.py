@@ -9,8 +9,10 @@ from typing import Any
 from legodnn.builder.graph.resources import Resources
 from legodnn.builder.recipe.schema import Call
 from legodnn.builder.report.selections import Point
+from legodnn.builder.report.summary import BuildSummary
 from legodnn.shared import units
 from legodnn.shared.bundle.manifest import ORIGINAL
+from legodnn.shared.tasks.prediction import error_note, is_share, prediction_error, standard_error
 from legodnn.shared.units import count, format_bytes
 
 MINUS = "\N{MINUS SIGN}"
@@ -29,6 +31,23 @@ def points(share: float) -> str:
 def signed_points(share: float) -> str:
     """A difference of fractions in percentage points, with its sign, as the device writes it, but for the minus."""
     return units.signed_points(share).replace("-", MINUS)
+
+
+def expected_error(build: BuildSummary, accuracy: float) -> str:
+    """The error to expect of a predicted accuracy, in percentage points, and on which inputs it holds."""
+    made = (build.profile.predictor, build.task, build.metric)
+    return f"{points(prediction_error(*made, accuracy))}{error_note(*made)}"
+
+
+def sampled(build: BuildSummary) -> str:
+    """On how many inputs accuracies were measured, and what that means for others; empty where it is not known."""
+    predictor = build.profile.predictor
+    if not predictor.judged:
+        return ""
+    if not is_share(build.task, build.metric):
+        return f"Measured on these {count(predictor.judged, 'input')}; on others it is another."
+    error = points(standard_error(predictor.teacher_accuracy, predictor.judged))
+    return f"Measured on {count(predictor.judged, 'input')}: of so many, it has a standard error of {error} points."
 
 
 def large(number: int) -> str:

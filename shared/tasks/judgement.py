@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, Mapping, Optional, Sequence
 
 from legodnn.shared.tasks.chance import Chance
 from legodnn.shared.tasks.task import Meaning, Meter, Part
@@ -31,6 +31,11 @@ class Judgement:
         figures = meter.figures()
         levels = {name: value for name, value in chance.figures().items() if name in figures}
         return Judgement(figures, levels, tuple(meter.parts()), meter.confusion(), meter.lost)
+
+    @staticmethod
+    def from_plain(plain: Mapping[str, Any]) -> "Judgement":
+        """The inverse of `dataclasses.asdict`, also after JSON."""
+        return Judgement(**{**plain, "parts": tuple(Part(**part) for part in plain["parts"])})
 
     def parts_plain(self, part: str, meaning: Meaning) -> Sequence[Dict[str, Any]]:
         """The parts as dicts: the number under the application's word for a ``part``, ``label``, ``count`` and

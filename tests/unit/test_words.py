@@ -56,7 +56,7 @@ EXEMPT: dict[str, tuple[str, ...]] = {
     # A recipe's key and the parameter of the exported `BlockRetrainer` that takes it.
     r"builder/(pipeline|distill/retrainer|recipe/(load|schema))\.py": ("closed_form_images",),
     # A method of the exported `AbstractModelManager` that users override.
-    r"builder/(managers/(abstract|task)|profile/profiler)\.py": ("get_trivial_acc",),
+    r"builder/(managers/(abstract|task)|profile/(profiler|teacher))\.py": ("get_trivial_acc",),
     # A key of `--plan --json`.
     r"builder/plan/plan\.py": ('"stays"',),
     # torch's function, and the rule named after it.

@@ -77,7 +77,7 @@ def test_the_build_s_last_lines_the_report_and_the_bundle_have_the_name(own, bui
         assert reader.manifest.metric == "mean colour"
         teacher = f"{100 * reader.manifest.predictor.teacher_accuracy:.2f} %"
     last = capsys.readouterr().out
-    assert f"the teacher's mean colour {teacher}" in last
+    assert f"the teacher's mean colour {teacher}, on these 32 inputs predicted to within " in last
     assert "top-1" not in last
     document = read_page((own.path / "o.report.html").read_text())
     tiles = {tile.all("dt")[0].text: tile.all("dd")[0].text for tile in document.all("dl")[0].all("div")}

@@ -1,5 +1,8 @@
 """Profiling measures what running every variant by itself would; packing is deterministic and complete."""
 
+import json
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
@@ -105,7 +108,24 @@ def test_the_uniform_baseline_is_measured_and_the_predictor_does_not_see_it(trai
         whole = compose(blocks.graph, blocks.folded, modules)
         assert row["accuracy"] == blocks.model_manager.get_model_acc(whole, loader(), "cpu")
     losses = [(row["distortion"], profile.teacher_accuracy - row["accuracy"]) for row in profile.compositions]
-    assert profile.predictor == fit_predictor(profile.teacher_accuracy, losses, profile.chance_accuracy)
+    fitted = fit_predictor(profile.teacher_accuracy, losses, profile.chance_accuracy)
+    assert profile.predictor == replace(fitted, judged=48)
+
+
+def test_the_teacher_s_figures_by_class_and_the_number_of_inputs_are_in_the_profile_and_the_bundle(
+    trained, profile, tmp_path
+):
+    blocks, folder = trained
+    found = profile.judgement
+    teacher = compose(blocks.graph, blocks.folded, {})
+    assert found == blocks.model_manager.get_model_judgement(teacher, loader(), "cpu")
+    assert found.figures["top-1 accuracy"] == profile.teacher_accuracy
+    assert found.chance["top-1 accuracy"] == profile.chance_accuracy
+    assert sum(map(sum, found.confusion)) == sum(part.count for part in found.parts) == 48
+    assert Profile.from_plain(json.loads(json.dumps(profile.to_plain()))).judgement == found
+    pack(tmp_path / "x.lgb", blocks, folder / "trained", profile, loader())
+    with BundleReader(tmp_path / "x.lgb") as reader:
+        assert reader.manifest.predictor.judged == 48
 
 
 def test_an_answer_without_a_look_at_the_input_is_judged_by_the_application_s_metric(profile):

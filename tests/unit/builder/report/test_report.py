@@ -1,6 +1,7 @@
 """The HTML report of a build: one file that says what the build found, and lets nothing into the page but text."""
 
 import json
+import math
 import re
 import shutil
 from dataclasses import fields, replace
@@ -21,9 +22,10 @@ from legodnn.builder.report import seconds as seconds_module
 from legodnn.builder.report.page import page, report_path
 from legodnn.builder.report.seconds import Timing
 from legodnn.builder.report.selections import Selections
-from legodnn.builder.report.words import percent, selection_line, signed_points
+from legodnn.builder.report.words import expected_error, percent, selection_line, signed_points
 from legodnn.builder.workdir.clock import Clock, StageTime
 from legodnn.builder.workdir.stage import Stage
+from legodnn.shared.tasks.prediction import standard_error
 from legodnn.shared.units import format_bytes
 from tests.pages import read_page
 from tests.unit.builder.conftest import Folder, modules_forgotten
@@ -158,10 +160,50 @@ def test_the_charts_have_a_mark_for_each_with_its_numbers(built):
 def test_predicted_numbers_carry_their_error(built):
     folder, summary = built
     document = read(folder.path / "small.report.html")
-    error = f"{100 * summary.profile.predictor.mean_error:.2f}"
+    predictor, error = summary.profile.predictor, f"{100 * summary.profile.predictor.mean_error:.2f}"
+    assert predictor.judged == 64
     for _, accuracy, *_ in table(document, "budgets")[1:]:
-        assert accuracy == "–" or accuracy.endswith(("measured", f"predicted ± {error}"))
+        if not accuracy.endswith(("–", "measured")):
+            value, _, expected = accuracy.partition(" %predicted ± ")
+            wanted = math.hypot(predictor.mean_error, standard_error(float(value) / 100, 64))
+            assert float(expected) == pytest.approx(100 * wanted, abs=0.006)
     assert f"off by {error} points in the mean" in document.all(id="predictor")[0].text
+
+
+def test_the_error_of_other_metrics_says_on_which_inputs_it_holds(built):
+    _, summary = built
+    other = replace(summary, metric="kindness")
+    note = " on the builder's 64 examples"
+    error = 100 * summary.profile.predictor.mean_error
+    assert note not in expected_error(summary, 0.5)
+    assert expected_error(other, 0.5) == f"{error:.2f}{note}"
+    section = shown(other).all(id="teacher")[0].text
+    assert "Measured on these 64 inputs; on others it is another." in section
+    accuracy = summary.profile.teacher_accuracy
+    wanted = f"Measured on 64 inputs: of so many, it has a standard error of {100 * standard_error(accuracy, 64):.2f}"
+    assert wanted in shown(summary).all(id="teacher")[0].text
+    old = replace(summary.profile, predictor=replace(summary.profile.predictor, judged=0))
+    assert "Measured on" not in shown(replace(summary, profile=old)).all(id="teacher")[0].text
+
+
+def test_the_teacher_s_figures_stand_beside_chance_and_by_class(built):
+    folder, summary = built
+    found = summary.profile.judgement
+    section = read(folder.path / "small.report.html").all(id="teacher")[0]
+    figures, classes, confusion = (node.rows() for node in section.all("table"))
+    wanted = [[name, percent(value), percent(found.chance[name])] for name, value in found.figures.items()]
+    assert sorted(figures) == sorted(wanted)
+    assert [row[0] for row in figures] == ["top-1 accuracy", "balanced accuracy"]
+    for row, part in zip(classes, found.parts, strict=True):
+        shares = [part.figures[name] for name in ("precision", "recall")]
+        assert row == [str(part.number), str(part.count), *("–" if v is None else percent(v) for v in shares)]
+    assert confusion == [[str(i), *map(str, row)] for i, row in enumerate(found.confusion)]
+    labels = replace(summary.recipe, bundle=replace(summary.recipe.bundle, labels=("ant", "bee", "cat", "dog")))
+    named = shown(replace(summary, recipe=labels, metric="kindness", task="being kind")).all(id="teacher")[0]
+    assert [row[0] for row in named.all("table")[1].rows()] == ["ant", "bee", "cat", "dog"]
+    assert named.all("table")[0].rows()[0][:2] == ["kindness", percent(summary.profile.teacher_accuracy)]
+    none = shown(replace(summary, profile=replace(summary.profile, judgement=None))).all(id="teacher")[0]
+    assert len(none.all("table")) == 1
 
 
 def test_the_plan_s_reasons_the_recipe_and_the_versions_are_there(built):
@@ -333,7 +375,7 @@ def test_the_chance_level_is_shown_beside_the_teacher(built):
             lines = figure.all("polyline", class_="line chance")
             assert len(lines) == ("chance level" in figure.text) == inside
         assert ("outside the charts" in document.all(id="accuracy")[0].text) == (not inside)
-    unknown = shown(replace(summary, profile=replace(summary.profile, chance_accuracy=None)))
+    unknown = shown(replace(summary, profile=replace(summary.profile, chance_accuracy=None, judgement=None)))
     assert not any(words in unknown.text for words in ("chance level", "by chance"))
 
 
