@@ -126,7 +126,8 @@ def teacher(build: BuildSummary) -> TeacherTables:
 
 
 def _seen(part: Part) -> bool:
-    return part.count > 0 or any(value is not None for value in part.figures.values())
+    """Whether a class occurs, or was found."""
+    return any(value is not None for value in part.figures.values())
 
 
 def selections(build: BuildSummary, land: Selections) -> list[tuple[Point, float | None]]:

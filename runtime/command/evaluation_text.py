@@ -53,7 +53,7 @@ def _figure(name: str, value: float, results: Mapping[str, Any], error: str) -> 
 
 def _parts(rows: Sequence[Mapping[str, Any]], task: Task) -> List[str]:
     """The figures of each class that occurs, or was found."""
-    there = [row for row in rows if row["count"] or any(value is not None for value in row["figures"].values())]
+    there = [row for row in rows if any(value is not None for value in row["figures"].values())]
     if not there:
         return []
     names = list(there[0]["figures"])

@@ -73,6 +73,7 @@ class Own(CommonModelManager):
     metric = "kindness"
 
     def get_model_acc(self, model, test_loader, device):
+        assert sum(1 for _ in test_loader)
         return 0.75
 
 
@@ -100,7 +101,7 @@ class Bare(AbstractModelManager):
 def test_a_metric_of_one_s_own_is_judged_by_the_application_s_chance():
     loader = half_right(40, 12)
     found = judge_teacher(Own(), Says(), loader)
-    assert (found.metric, found.accuracy, found.chance) == ("kindness", 0.75, None)
+    assert (found.metric, found.accuracy, found.chance, found.inputs) == ("kindness", 0.75, None, 40)
     assert "the teacher's top-1 accuracy, 30.00%, is no better than chance, 50.00%" in found.warnings[0]
     assert judge_teacher(Own(), Says(), half_right(40, 36)).warnings == []
     assert "balanced accuracy, 30.00%" in judge_teacher(Balanced(), Says(), loader).warnings[0]

@@ -19,6 +19,7 @@ from legodnn.builder.profile.tables import Profile
 from legodnn.builder.recipe.resolve import build_loaders, build_manager
 from legodnn.builder.recipe.schema import Call
 from legodnn.builder.report import seconds as seconds_module
+from legodnn.builder.report.figures import memory_chart
 from legodnn.builder.report.page import page, report_path
 from legodnn.builder.report.seconds import Timing
 from legodnn.builder.report.selections import Selections
@@ -184,6 +185,20 @@ def test_the_error_of_other_metrics_says_on_which_inputs_it_holds(built):
     assert wanted in shown(summary).all(id="teacher")[0].text
     old = replace(summary.profile, predictor=replace(summary.profile.predictor, judged=0))
     assert "Measured on" not in shown(replace(summary, profile=old)).all(id="teacher")[0].text
+
+
+def test_the_band_is_as_wide_as_the_error_to_expect(built):
+    _, summary = built
+    land = Selections(summary.profile)
+    chart = memory_chart(summary, land)
+    [band] = [mark for mark in chart.marks if mark.kind == "band"]
+    predictor = summary.profile.predictor
+    accuracies = [point.predicted for point in land.frontier]
+    accuracies.append(accuracies[-1])
+    errors = [math.hypot(predictor.mean_error, standard_error(accuracy, 64)) for accuracy in accuracies]
+    low = [chart.down(a - e) for a, e in zip(accuracies, errors, strict=True)]
+    high = [chart.down(a + e) for a, e in zip(accuracies, errors, strict=True)]
+    assert [y for _, y in band.corners] == pytest.approx([*low, *reversed(high)])
 
 
 def test_the_teacher_s_figures_stand_beside_chance_and_by_class(built):
