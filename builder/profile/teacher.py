@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,8 +88,8 @@ def judge_teacher(
     Random numbers of the loader are drawn apart from torch's own. Raises `DataError` for data that cannot be judged,
     `ModelError` for answers that are no numbers and for an accuracy that is none in [0, 1].
     """
-    loader, network = Counted(test), teacher.to(device).eval()
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    loader = Counted(test)
+    with _running(teacher, device) as network, torch.random.fork_rng(devices=[]):
         try:
             judgement = teacher_judgement(manager, network, loader, device)
             if judgement is not None and isinstance(manager, TaskManager) and not manager.judges_itself:
@@ -159,12 +160,23 @@ def check_labels(
 
 def _scores(manager: AbstractModelManager, network: nn.Module, loader: Iterable[Any], device: Device) -> int | None:
     """How many scores the network gives; None where its answer is no tensor of scores."""
-    training = network.training
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        batch = next(iter(loader))
-        found = tensors_in(manager.forward_to_gen_mid_data(network.to(device).eval(), batch, device))
-    network.train(training)
+    with _running(network, device) as running, torch.random.fork_rng(devices=[]):
+        found = tensors_in(manager.forward_to_gen_mid_data(running, next(iter(loader)), device))
     return int(found[0].shape[1]) if found and found[0].dim() >= 2 else None
+
+
+@contextmanager
+def _running(network: nn.Module, device: Device) -> Iterator[nn.Module]:
+    """The network on a device and in eval mode, without gradients; behind the ``with`` block it is as before."""
+    before = next((value.device for value in network.parameters()), torch.device(device))
+    training = {name: module.training for name, module in network.named_modules()}
+    try:
+        with torch.no_grad():
+            yield network.to(device).eval()
+    finally:
+        network.to(before)
+        for name, module in network.named_modules():
+            module.training = training[name]
 
 
 class Counted:

@@ -265,7 +265,14 @@ def test_managers_with_labels_of_their_own_and_other_applications_are_left_alone
     check_labels(AnomalyManager(), nn.Identity(), {"data.test": bad})
 
 
-def test_a_network_that_is_being_trained_stays_so():
-    network = Says().train()
+def test_a_network_stays_as_it_is():
+    modes = []
+    network = nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1), Says()).train()
+    network[0].eval()
+    network[2].register_forward_hook(lambda module, *_: modes.append((module.training, torch.is_grad_enabled())))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
     check_labels(CommonModelManager(), network, {"data.test": GOOD})
-    assert network.training
+    judge_teacher(CommonModelManager(), network, GOOD)
+    assert [module.training for module in network.modules()] == [True, False, True, True]
+    assert set(modes) == {(False, False)}
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
