@@ -9,7 +9,7 @@ from PIL import Image
 from legodnn.builder.__main__ import main
 from tests.browser import Browser, find_browser
 from tests.unit.builder.conftest import modules_forgotten
-from tests.unit.builder.report.test_report import SETTINGS, telling_folder
+from tests.unit.builder.report.reports import SETTINGS, telling_folder
 
 pytestmark = [
     pytest.mark.slow,

@@ -1,7 +1,6 @@
 """The HTML report of a build: one file that says what the build found, and lets nothing into the page but text."""
 
 import json
-import math
 import re
 import shutil
 from dataclasses import fields, replace
@@ -19,70 +18,14 @@ from legodnn.builder.profile.tables import Profile
 from legodnn.builder.recipe.resolve import build_loaders, build_manager
 from legodnn.builder.recipe.schema import Call
 from legodnn.builder.report import seconds as seconds_module
-from legodnn.builder.report.figures import memory_chart
-from legodnn.builder.report.page import page, report_path
+from legodnn.builder.report.page import report_path
 from legodnn.builder.report.seconds import Timing
 from legodnn.builder.report.selections import Selections
-from legodnn.builder.report.words import expected_error, percent, selection_line, signed_points
+from legodnn.builder.report.words import percent, selection_line, signed_points
 from legodnn.builder.workdir.clock import Clock, StageTime
 from legodnn.builder.workdir.stage import Stage
-from legodnn.shared.tasks.prediction import standard_error
 from legodnn.shared.units import format_bytes
-from tests.pages import read_page
-from tests.unit.builder.conftest import Folder, modules_forgotten
-
-CHOICES = ("blocks.sparsity=[0, 0.25, 0.5, 0.75]", "profile.compositions=4", "data.test=taught:batches")
-SETTINGS = [word for choice in CHOICES for word in ("--set", choice)]
-
-TAUGHT = """
-import parts
-
-
-def batches():
-    '''Images with the labels the network gives them itself, but for some.'''
-    found = []
-    for images, labels in parts.batches(count=8):
-        own = parts.network().eval()(images).argmax(1)
-        own[::5] = labels[::5]
-        found.append((images, own))
-    return found
-"""
-
-
-def telling_folder(path):
-    """A folder with a recipe whose selections differ in accuracy."""
-    folder = Folder(path)
-    folder.write("taught.py", TAUGHT)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _forgetful(tmp_path_factory):
-    with modules_forgotten(tmp_path_factory.getbasetemp()):
-        yield
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """A folder with a finished build in it, and the summary its report was made from."""
-    folder, seen = telling_folder(tmp_path_factory.mktemp("built")), []
-    with modules_forgotten(folder.path), pytest.MonkeyPatch.context() as patched:
-        write = pipeline.write_report
-        patched.setattr(pipeline, "write_report", lambda path, summary: (seen.append(summary), write(path, summary)))
-        assert main([str(folder.recipe), "-o", str(folder.path / "small.lgb"), *SETTINGS]) == 0
-    return folder, seen[0]
-
-
-def read(path):
-    return read_page(path.read_text(encoding="utf-8"))
-
-
-def shown(summary):
-    return read_page(page(summary).decode())
-
-
-def table(document, section):
-    return document.all(id=section)[0].all("table")[0].rows()
+from tests.unit.builder.report.reports import SETTINGS, read, shown, table
 
 
 def selections(document):
@@ -156,69 +99,6 @@ def test_the_charts_have_a_mark_for_each_with_its_numbers(built):
     for point in land.uniform:
         assert f"uniform: {percent(point.measured)} measured, {format_bytes(point.weight_bytes)}" in "\n".join(tips)
     assert len(predictor.all("svg", role="img")[0].all("title")) == len(land.measured) + len(land.unseen)
-
-
-def test_predicted_numbers_carry_their_error(built):
-    folder, summary = built
-    document = read(folder.path / "small.report.html")
-    predictor, error = summary.profile.predictor, f"{100 * summary.profile.predictor.mean_error:.2f}"
-    assert predictor.judged == 64
-    for _, accuracy, *_ in table(document, "budgets")[1:]:
-        if not accuracy.endswith(("–", "measured")):
-            value, _, expected = accuracy.partition(" %predicted ± ")
-            wanted = math.hypot(predictor.mean_error, standard_error(float(value) / 100, 64))
-            assert float(expected) == pytest.approx(100 * wanted, abs=0.006)
-    assert f"off by {error} points in the mean" in document.all(id="predictor")[0].text
-
-
-def test_the_error_of_other_metrics_says_on_which_inputs_it_holds(built):
-    _, summary = built
-    other = replace(summary, metric="kindness")
-    note = " on the builder's 64 examples"
-    error = 100 * summary.profile.predictor.mean_error
-    assert note not in expected_error(summary, 0.5)
-    assert expected_error(other, 0.5) == f"{error:.2f}{note}"
-    section = shown(other).all(id="teacher")[0].text
-    assert "Measured on these 64 inputs; on others it is another." in section
-    accuracy = summary.profile.teacher_accuracy
-    wanted = f"Measured on 64 inputs: of so many, it has a standard error of {100 * standard_error(accuracy, 64):.2f}"
-    assert wanted in shown(summary).all(id="teacher")[0].text
-    old = replace(summary.profile, predictor=replace(summary.profile.predictor, judged=0))
-    assert "Measured on" not in shown(replace(summary, profile=old)).all(id="teacher")[0].text
-
-
-def test_the_band_is_as_wide_as_the_error_to_expect(built):
-    _, summary = built
-    land = Selections(summary.profile)
-    chart = memory_chart(summary, land)
-    [band] = [mark for mark in chart.marks if mark.kind == "band"]
-    predictor = summary.profile.predictor
-    accuracies = [point.predicted for point in land.frontier]
-    accuracies.append(accuracies[-1])
-    errors = [math.hypot(predictor.mean_error, standard_error(accuracy, 64)) for accuracy in accuracies]
-    low = [chart.down(a - e) for a, e in zip(accuracies, errors, strict=True)]
-    high = [chart.down(a + e) for a, e in zip(accuracies, errors, strict=True)]
-    assert [y for _, y in band.corners] == pytest.approx([*low, *reversed(high)])
-
-
-def test_the_teacher_s_figures_stand_beside_chance_and_by_class(built):
-    folder, summary = built
-    found = summary.profile.judgement
-    section = read(folder.path / "small.report.html").all(id="teacher")[0]
-    figures, classes, confusion = (node.rows() for node in section.all("table"))
-    wanted = [[name, percent(value), percent(found.chance[name])] for name, value in found.figures.items()]
-    assert sorted(figures) == sorted(wanted)
-    assert [row[0] for row in figures] == ["top-1 accuracy", "balanced accuracy"]
-    for row, part in zip(classes, found.parts, strict=True):
-        shares = [part.figures[name] for name in ("precision", "recall")]
-        assert row == [str(part.number), str(part.count), *("–" if v is None else percent(v) for v in shares)]
-    assert confusion == [[str(i), *map(str, row)] for i, row in enumerate(found.confusion)]
-    labels = replace(summary.recipe, bundle=replace(summary.recipe.bundle, labels=("ant", "bee", "cat", "dog")))
-    named = shown(replace(summary, recipe=labels, metric="kindness", task="being kind")).all(id="teacher")[0]
-    assert [row[0] for row in named.all("table")[1].rows()] == ["ant", "bee", "cat", "dog"]
-    assert named.all("table")[0].rows()[0][:2] == ["kindness", percent(summary.profile.teacher_accuracy)]
-    none = shown(replace(summary, profile=replace(summary.profile, judgement=None))).all(id="teacher")[0]
-    assert len(none.all("table")) == 1
 
 
 def test_the_plan_s_reasons_the_recipe_and_the_versions_are_there(built):
