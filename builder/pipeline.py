@@ -20,6 +20,7 @@ from legodnn.builder.graph.cuts import Cuts
 from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.profile.profiler import BlockProfiler
 from legodnn.builder.profile.tables import Profile
+from legodnn.builder.profile.teacher import check_labels, judge_teacher
 from legodnn.builder.recipe.data import with_labels
 from legodnn.builder.recipe.inputs import call_inputs, data_inputs
 from legodnn.builder.recipe.resolve import Loaders, build_loaders, build_manager, build_model, is_divided
@@ -89,6 +90,7 @@ class _Build:
         self.work, self.device, self.seed = work, device, seed
         self.clock, self.reuse = Clock(), Reuse()
         self._said: list[str] = []
+        self._warnings: list[str] = []
         set_random_seed(seed)
         self.manager = build_manager(recipe)
         self.recipe = with_labels(recipe, self.manager.task)
@@ -116,6 +118,8 @@ class _Build:
         blocks = self._blocks(loaders)
         retrainer, profiler = self._plan_stages(blocks, loaders)
         self._say_changes()
+        if not all(stage.done for stage in self.reuse.stages("distill")):
+            self._judge(blocks, loaders)
         with self.clock.watch("extract", self.reuse.stages("extract")):
             blocks.extract_all_blocks(self._compressed)
         with self.clock.watch("distill", self.reuse.stages("distill")):
@@ -128,8 +132,16 @@ class _Build:
             options = _bundle_options(self.recipe)
             size = pack(out, blocks, self._trained, profile, loaders.test, options, judged_on=loaders.test)
         self._report(out, size, blocks, profile, timing)
-        warnings, stages = left_out(results, profile), self.clock.stages
+        warnings, stages = [*self._warnings, *left_out(results, profile)], self.clock.stages
         return BuildResult(out, size, warnings, profile, report_path(out), self.manager.metric, stages)
+
+    def _judge(self, blocks: AutoBlockManager, loaders: Loaders) -> None:
+        """Refuse test labels that the teacher has no score for, and say where it is no better than chance, before
+        anything is distilled from it."""
+        check_labels(self.manager, blocks.teacher, {"data.test": loaders.test}, self.device)
+        for warning in judge_teacher(self.manager, blocks.teacher, loaders.test, blocks.device).warnings:
+            self._warnings.append(warning)
+            logger.warning(warning)
 
     def _say_changes(self) -> None:
         """Say which stages are made again, and because of what; each once."""
@@ -151,6 +163,9 @@ class _Build:
         network = self.network
         if self.teacher is not None:
             self._say_changes()
+            if not self.teacher.done:
+                both = {"data.train": loaders.train, "data.test": loaders.test}
+                check_labels(self.manager, network, both, self.device)
             with self.clock.watch("teacher", [self.teacher]):
                 network = trained_teacher(self.recipe, network, self.teacher, loaders.train, self.device)
         set_random_seed(self.seed)
