@@ -8,7 +8,6 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from legodnn.builder import AutoBlockManager, BlockProfiler, BlockRetrainer, BundleOptions, CommonModelManager, pack
-from legodnn.builder.bundle.export import export
 from legodnn.builder.distill import results as results_module
 from legodnn.builder.distill.results import read_results, trained_stages
 from legodnn.builder.graph.run import compose
@@ -378,27 +377,6 @@ def test_a_profile_of_another_precision_is_named(trained, pictured, tmp_path):
     path = packed(trained, pictured, tmp_path / "x.lgb", picture_loader(), precision="fp16")
     with BundleReader(path) as reader:
         assert "accuracies were measured with weights in fp32" in reader.manifest.notes
-
-
-def test_denormal_weights_are_flushed_and_huge_ones_stay_single():
-    layer = torch.nn.Linear(2, 2)
-    with torch.no_grad():
-        layer.weight.copy_(torch.tensor([[1e-40, 1.0], [7e4, -1e-42]]))
-        layer.bias.zero_()
-    prepared = prepare(layer, "fp16")
-    assert prepared.weight.tolist() == [[0.0, 1.0], [7e4, 0.0]]
-    specs = {s.path: s for s in export(prepared, [torch.randn(1, 2)], "fp16").specs}
-    assert sorted(s.stored for s in specs.values()) == ["float16", "float32"]
-
-
-def test_exporting_depends_on_nothing_traced_before(trained):
-    blocks, _ = trained
-    name = blocks.block_names[0]
-    module = prepare(blocks.folded[name], "fp32")
-    first = export(module, blocks.example_inputs(name), "fp32")
-    torch.jit.trace(torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.SiLU()), images(), check_trace=False)
-    second = export(module, blocks.example_inputs(name), "fp32")
-    assert first == second
 
 
 def test_a_descendant_that_failed_is_left_out_of_the_bundle_and_named(trained, tmp_path, monkeypatch):

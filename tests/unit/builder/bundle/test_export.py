@@ -8,9 +8,11 @@ import textwrap
 import pytest
 import torch
 
+from legodnn.builder import AutoBlockManager, CommonModelManager
 from legodnn.builder.bundle.export import export
 from legodnn.builder.graph.stored import prepare
 from legodnn.shared.bundle.archive import join_archive
+from tests.networks import images, network
 
 INPUT = torch.ones(1, 2, 3, 3)
 TWICE = """
@@ -117,3 +119,24 @@ def test_what_has_the_same_name_in_two_modules_stays_apart(write):
 def test_what_was_scripted_before_in_the_process_makes_no_difference(write):
     module = write("again", (TWICE + PLUS + WHOLE).format(imports=""))
     assert program(module.Whole)[0] == program(module.Whole)[0]
+
+
+def test_denormal_weights_are_flushed_and_huge_ones_stay_single():
+    layer = torch.nn.Linear(2, 2)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1e-40, 1.0], [7e4, -1e-42]]))
+        layer.bias.zero_()
+    prepared = prepare(layer, "fp16")
+    assert prepared.weight.tolist() == [[0.0, 1.0], [7e4, 0.0]]
+    specs = {s.path: s for s in export(prepared, [torch.randn(1, 2)], "fp16").specs}
+    assert sorted(s.stored for s in specs.values()) == ["float16", "float32"]
+
+
+def test_exporting_depends_on_nothing_traced_before():
+    blocks = AutoBlockManager((0.5,), network("functional"), CommonModelManager(), (1, 3, 8, 8), 0.5, round_to=1)
+    name = blocks.block_names[0]
+    module = prepare(blocks.folded[name], "fp32")
+    first = export(module, blocks.example_inputs(name), "fp32")
+    torch.jit.trace(torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.SiLU()), images(), check_trace=False)
+    second = export(module, blocks.example_inputs(name), "fp32")
+    assert first == second
