@@ -3,4 +3,6 @@
     checked   CheckedLoader: checks every batch
     labels    labels that a network has no score for
     files     loaders of a user's own data sets, in the formats of the field
+    splits    the training data in two parts: to learn from, and to validate on
+    rows      examples in a batch of any structure
 """

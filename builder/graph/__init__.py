@@ -11,6 +11,7 @@
     fold             batch normalisation folded into the layer before it
     run              segments run in order, and the networks composed of them
     stored           weights as a bundle stores them
+    identity         what a network computes, as short texts that change when it changes
     resources        parameters, bytes, floating-point operations, activations
     torchscript      typed names of what torch leaves untyped
 """

@@ -5,5 +5,6 @@
     template  a recipe to start from
     resolve   names become networks, managers and loaders
     data      its data sets
+    inputs    what determines the results of its stages
     teacher   the teacher stage: the network with its weights, trained where it has none
 """
