@@ -27,7 +27,8 @@ Modules = Mapping[str, nn.Module]
 """The descendants of one sparsity, by block."""
 
 OWN_PATH = 0.5
-"""The probability that a descendant is fed by its own path; else the teacher feeds it. Not tuned."""
+"""The probability that a descendant is fed by its own path; else the teacher feeds it. Not tuned: with 0.67 workload
+W's accuracies were the same within 0.3 points."""
 
 
 @dataclass
