@@ -28,8 +28,8 @@ from legodnn.shared.platform import keep_freed_memory
 from legodnn.shared.units import count, format_bytes
 
 ENOUGH_TO_KEEP = 8 << 30
-"""Free memory, in bytes, from which on a build keeps what it frees: that saves a fifth of its processor time and costs
-up to 1 GiB at its peak (`tests/benchmarks/page_faults.py`)."""
+"""Free memory, in bytes, from which on a build keeps what it frees until a stage ends: that saves a fifth of its
+processor time (`tests/benchmarks/page_faults.py`). Where less is free, other processes may need it. Not tuned."""
 
 _EXAMPLES = """
 A recipe is a TOML file. The smallest that builds:
