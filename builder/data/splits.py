@@ -57,10 +57,10 @@ def split(loader: Iterable[Any], seed: int, validation: Iterable[Any] | None = N
     Raises `DataError` for a loader with fewer than two examples, or none.
     """
     if validation is not None:
-        return _Given(loader, seed, validation)
+        return _TwoLoaders(loader, validation, seed)
     inner = loader.loader if isinstance(loader, CheckedLoader) else loader
     if isinstance(inner, FilesLoader) or _has_indices(inner):
-        return _ByIndex(loader, inner, seed)
+        return _by_index(loader, inner, seed)
     return _ByChecksum(loader, seed)
 
 
@@ -94,37 +94,12 @@ def _name(loader: Any) -> str:
     return loader.name if isinstance(loader, CheckedLoader) else "the training loader"
 
 
-class _Given(Split):
-    """Two loaders."""
+class _TwoLoaders(Split):
+    """A loader for each part."""
 
-    def __init__(self, loader: Iterable[Any], seed: int, validation: Iterable[Any]) -> None:
-        self._loader, self._seed, self._other = loader, seed, validation
-        self.batches = _count(loader, _name(loader))
-
-    def training(self, epoch: int) -> Iterator[Any]:
-        seed_epoch(self._loader, self._seed, epoch)
-        return iter(self._loader)
-
-    def validation(self) -> Iterator[Any]:
-        seed_epoch(self._other, self._seed, VALIDATION_EPOCH)
-        return iter(self._other)
-
-
-# ---- data sets with indices -----------------------------------------------------------------------------------------
-class _ByIndex(Split):
-    """A share of a data set's indices, drawn by the seed from those that a pass over the loader would read."""
-
-    def __init__(self, loader: Iterable[Any], inner: Any, seed: int) -> None:
-        self._seed = seed
-        seed_epoch(loader, seed, 0)
-        used = sorted(set(_indices(inner)))
-        if len(used) < 2:
-            raise DataError(f"{_name(loader)}: {len(used)} examples; at least 2 are needed, one of them to validate on")
-        drawn = torch.randperm(len(used), generator=torch.Generator().manual_seed(seed)).tolist()
-        held = [used[i] for i in drawn[: max(1, round(VALIDATION_SHARE * len(used)))]]
-        self._training = _checked(loader, _without(inner, held))
-        self._held = _checked(loader, _only(inner, held))
-        self.batches = _count(self._training, _name(loader))
+    def __init__(self, training: Iterable[Any], held: Iterable[Any], seed: int) -> None:
+        self._training, self._held, self._seed = training, held, seed
+        self.batches = _count(training, _name(training))
 
     def training(self, epoch: int) -> Iterator[Any]:
         seed_epoch(self._training, self._seed, epoch)
@@ -133,6 +108,18 @@ class _ByIndex(Split):
     def validation(self) -> Iterator[Any]:
         seed_epoch(self._held, self._seed, VALIDATION_EPOCH)
         return iter(self._held)
+
+
+# ---- data sets with indices -----------------------------------------------------------------------------------------
+def _by_index(loader: Iterable[Any], inner: Any, seed: int) -> Split:
+    """A share of a data set's indices, drawn by the seed from those that a pass over the loader would read."""
+    seed_epoch(loader, seed, 0)
+    used = sorted(set(_indices(inner)))
+    if len(used) < 2:
+        raise DataError(f"{_name(loader)}: {len(used)} examples; at least 2 are needed, one of them to validate on")
+    drawn = torch.randperm(len(used), generator=torch.Generator().manual_seed(seed)).tolist()
+    held = [used[i] for i in drawn[: max(1, round(VALIDATION_SHARE * len(used)))]]
+    return _TwoLoaders(_checked(loader, _without(inner, held)), _checked(loader, _only(inner, held)), seed)
 
 
 def _indices(loader: Any) -> Iterator[int]:

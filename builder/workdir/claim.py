@@ -104,6 +104,11 @@ class Claim:
             guard.unlink(missing_ok=True)
 
 
+def first_foreign(directory: Path) -> str | None:
+    """The name of the first file in a directory that is no claim's; None where there is none. Raises `OSError`."""
+    return next((path.name for path in sorted(directory.iterdir()) if LOCK not in path.name), None)
+
+
 def _gone(owner: dict[str, Any]) -> bool:
     """Whether the owner was a process of this machine that has ended; of other machines nothing is known."""
     if owner["host"] != platform.node():

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from legodnn.builder.workdir.claim import LOCK, Claim
+from legodnn.builder.workdir.claim import Claim, first_foreign
 from legodnn.shared.errors import WorkError
 from legodnn.shared.files import atomic_write
 
@@ -37,7 +37,7 @@ def check_work(directory: Path) -> None:
     try:
         if not directory.exists() or (directory / MARK).exists():
             return
-        found = next((path.name for path in sorted(directory.iterdir()) if LOCK not in path.name), None)
+        found = first_foreign(directory)
     except OSError as error:
         raise WorkError(f"{directory}: cannot be used as a work directory: {error.strerror}") from error
     if found is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from legodnn.builder.workdir.claim import LOCK, Claim
+from legodnn.builder.workdir.claim import Claim, first_foreign
 from legodnn.shared.errors import WorkError
 from legodnn.shared.files import atomic_write
 
@@ -101,7 +101,7 @@ class Stage:
     def _make_directory(self) -> None:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            foreign = not self.path(MARK).exists() and _first_foreign(self.directory)
+            foreign = not self.path(MARK).exists() and first_foreign(self.directory)
         except OSError as error:
             raise WorkError(f"{self.directory}: cannot be used as a work directory: {error.strerror}") from error
         if foreign:
@@ -128,8 +128,3 @@ class Stage:
 
     def _write(self, mark: Mapping[str, Any]) -> None:
         atomic_write(self.path(MARK), json.dumps(mark, indent=1).encode())
-
-
-def _first_foreign(directory: Path) -> str | None:
-    """The name of a file that is not of a claim; None where there is none."""
-    return next((p.name for p in sorted(directory.iterdir()) if LOCK not in p.name), None)
