@@ -28,6 +28,8 @@ import torch
 import torch.nn as nn
 import torchvision
 
+from legodnn.shared.platform import forget_peak, peak_bytes
+
 SPARSITY = 0.5
 TIMEOUT = 1800.0
 PLAN_SECONDS, LARGEST_SECONDS, LARGEST = 10, 30, 10
@@ -98,12 +100,12 @@ def examine(name: str) -> dict[str, Any]:
     started = time.perf_counter()
     blocks = AutoBlockManager([SPARSITY], model, manager, network.inputs)
     found = time.perf_counter() - started
-    peak = _peak_bytes()
+    peak = peak_bytes()
     error = _error(compose(blocks.graph, blocks.originals, {}).outputs(*blocks.samples), model, blocks.samples)
     if error > 1e-5:
         raise AssertionError(f"composed from originals it is off by {error:.1e}")
     del model  # legodnn-build lets go of it here as well
-    _forget_peak()  # what the comparison took
+    forget_peak()  # what the comparison took
     started = time.perf_counter()
     plan = blocks.plan()
     seconds["plan"] = found + time.perf_counter() - started
@@ -111,7 +113,7 @@ def examine(name: str) -> dict[str, Any]:
     for block in blocks.block_names:
         blocks.derive(block, f"sparsity={SPARSITY:g}")
     seconds["derive"] = time.perf_counter() - started
-    peak = max(peak, _peak_bytes())
+    peak = max(peak, peak_bytes())
     removable = sum(share.removable for c in blocks.channels.values() for share in layer_shares(c).values())
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
@@ -139,16 +141,6 @@ def examine(name: str) -> dict[str, Any]:
     }
 
 
-def _peak_bytes() -> int:
-    """The most memory this process had at once since it began or the peak was forgotten."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
-
-
-def _forget_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-
-
 def _error(found: list[torch.Tensor], model: nn.Module, inputs: list[torch.Tensor]) -> float:
     from legodnn.builder.graph.values import tensors_in
 
@@ -160,19 +152,8 @@ def _error(found: list[torch.Tensor], model: nn.Module, inputs: list[torch.Tenso
 _DEVICE = """
 import sys
 sys.modules["torchvision"] = sys.modules["numpy.random"] = None
-import torch
 from legodnn.runtime import Network
-from legodnn.runtime.engine import WAYS, Composer, relative_error
-from legodnn.shared.bundle.tensors import tensor_from_bytes
-network = Network.open(sys.argv[1])
-composer = Composer(network.reader, network.sample_inputs())
-test = network.manifest.self_test
-worst = 0.0
-for case in test.cases:
-    answer = composer.compose(case.selection, WAYS[0])(*network.samples()[0])
-    answer = list(answer) if isinstance(answer, tuple) else [answer]
-    for blob, spec, mine in zip(case.outputs, test.output_specs, answer):
-        worst = max(worst, relative_error(mine, tensor_from_bytes(network.reader.blob(blob), spec.shape, spec.dtype)))
+worst = max(result.error for result in Network.open(sys.argv[1]).self_test())
 print(worst)
 """
 
