@@ -20,6 +20,7 @@ from torch import Tensor
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.distill.paths import Batch, share_missing, walk
 from legodnn.builder.graph.segments import Segment
+from legodnn.builder.graph.strided import StridesBySlicing
 from legodnn.builder.workdir.log import EVERY, note
 from legodnn.shared.errors import DataError
 
@@ -88,7 +89,8 @@ def train_batch(blocks: AutoBlockManager, trainers: Sequence[Trainer], batch: Ba
         for trainer in trainers:
             trainer.train_block(segment, batch)
 
-    walk(blocks, batch, [trainer.variant for trainer in trainers], visit)
+    with StridesBySlicing():
+        walk(blocks, batch, [trainer.variant for trainer in trainers], visit)
     for trainer in trainers:
         trainer.end_step()
 

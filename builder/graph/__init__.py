@@ -10,6 +10,7 @@
     dominators       which nodes every path must pass
     fold             batch normalisation folded into the layer before it
     run              segments run in order, and the networks composed of them
+    strided          strided 1x1 convolutions during training, around a fault of oneDNN
     stored           weights as a bundle stores them
     identity         what a network computes, as short texts that change when it changes
     resources        parameters, bytes, floating-point operations, activations

@@ -9,6 +9,7 @@ import torch.nn as nn
 
 from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.graph.identity import digest_of_tensors
+from legodnn.builder.graph.strided import StridesBySlicing
 from legodnn.builder.recipe.inputs import call_inputs, data_inputs
 from legodnn.builder.recipe.resolve import is_divided, teacher_training
 from legodnn.builder.recipe.schema import Recipe
@@ -56,7 +57,8 @@ def trained_teacher(recipe: Recipe, untrained: nn.Module, stage: Stage, train: C
             target = torch.device(device)
             how = Settings(recipe.teacher.epochs, recipe.teacher.learning_rate, target, seed, partial)
             set_random_seed(seed)
-            teacher_training(recipe)(untrained.to(target), train, how)
+            with StridesBySlicing():
+                teacher_training(recipe)(untrained.to(target), train, how)
             save_tensors(stage.path(WEIGHTS), untrained.cpu().state_dict())
             partial.unlink(missing_ok=True)
     untrained.load_state_dict(load_tensors(stage.path(WEIGHTS)))
