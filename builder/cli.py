@@ -1,4 +1,7 @@
-"""The arguments of `legodnn-build`, and what each subcommand does."""
+"""The arguments of `legodnn-build`, and what each subcommand does.
+
+Arguments, output and recipe are checked before torch is imported, which takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,10 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import torch
-
-from legodnn.builder import pipeline
-from legodnn.builder.recipe.load import builtin_recipes, load_recipe
+from legodnn.builder.recipe.load import builtin_recipes, load_recipe, require_buildable
 from legodnn.builder.recipe.schema import Recipe
 from legodnn.builder.recipe.template import template
-from legodnn.builder.report.page import report_path
-from legodnn.builder.report.text import plan_lines, stage_lines
+from legodnn.builder.report.path import report_path
 from legodnn.builder.workdir.faults import own_errors
 from legodnn.builder.workdir.log import on_stderr
 from legodnn.shared.console import CommandParser, Exit, exit_statuses, split_subcommand, version
@@ -76,12 +75,17 @@ def _build(name: str, arguments: list[str]) -> int:
     for option in ("json", "groups"):
         if getattr(options, option) and not options.plan:
             raise UsageError(f"--{option} goes with --plan")
+    if re.fullmatch(r"cpu|cuda(:\d+)?", options.device) is None:
+        raise UsageError(f"--device {options.device}: cpu, cuda or cuda:N expected")
     with on_stderr(options.verbose), own_errors():
         recipe = load_recipe(options.recipe, options.set)
         return _plan(recipe, options) if options.plan else _make(name, recipe, options)
 
 
 def _plan(recipe: Recipe, options: argparse.Namespace) -> int:
+    from legodnn.builder import pipeline
+    from legodnn.builder.report.text import plan_lines
+
     plan = pipeline.cut(recipe, _device(options.device)).plan(options.groups)
     print(json.dumps(plan.to_plain(), indent=1) if options.json else "\n".join(plan_lines(plan)))
     return Exit.DONE
@@ -95,6 +99,10 @@ def _make(name: str, recipe: Recipe, options: argparse.Namespace) -> int:
     work = Path(options.work) if options.work else out.with_name(out.name + ".work")
     if work.exists() and not work.is_dir():
         raise UsageError(f"--work {work}: not a directory")
+    require_buildable(recipe)
+    from legodnn.builder import pipeline
+    from legodnn.builder.report.text import stage_lines
+
     if options.explain:
         print("\n".join(pipeline.explain(recipe, work, _device(options.device), options.seed)))
         return Exit.DONE
@@ -150,8 +158,8 @@ def _seed(text: str) -> int:
 
 
 def _device(name: str) -> str:
-    if re.fullmatch(r"cpu|cuda(:\d+)?", name) is None:
-        raise UsageError(f"--device {name}: cpu, cuda or cuda:N expected")
+    import torch
+
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:

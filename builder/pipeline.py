@@ -23,10 +23,11 @@ from legodnn.builder.profile.tables import Profile
 from legodnn.builder.profile.teacher import check_labels, judge_teacher
 from legodnn.builder.recipe.data import with_labels
 from legodnn.builder.recipe.inputs import call_inputs, data_inputs
-from legodnn.builder.recipe.resolve import Loaders, build_loaders, build_manager, build_model, is_divided
+from legodnn.builder.recipe.resolve import Loaders, build_loaders, build_manager, build_model
 from legodnn.builder.recipe.schema import Recipe
 from legodnn.builder.recipe.teacher import needs_training, teacher_stage, trained_teacher
-from legodnn.builder.report.page import report_path, write_report
+from legodnn.builder.report.page import write_report
+from legodnn.builder.report.path import report_path
 from legodnn.builder.report.seconds import time_selections
 from legodnn.builder.report.summary import BuildSummary, segment_summaries, selections_to_time, versions
 from legodnn.builder.workdir.clock import Clock, StageTime
@@ -176,7 +177,7 @@ class _Build:
         """The makers of all stages after the teacher; what they will make is noted in ``reuse``."""
         recipe, seed = self.recipe, self.seed
         manager = call_inputs("manager", recipe.manager, recipe.folder)
-        divided = {"data.test": f"set aside from data.train by seed {seed}"} if is_divided(recipe) else {}
+        divided = {"data.test": f"set aside from data.train by seed {seed}"} if recipe.data.divided else {}
         validation = data_inputs("data.validation", recipe.data.validation, recipe)
         retrainer = BlockRetrainer(
             blocks.teacher,

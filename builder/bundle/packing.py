@@ -53,7 +53,7 @@ from legodnn.shared.console import version
 from legodnn.shared.errors import UsageError
 from legodnn.shared.tasks.known import task_named
 from legodnn.shared.tasks.samples import believable, right_answers
-from legodnn.shared.vision.clips import usual_layout
+from legodnn.shared.vision.layouts import usual_layout
 
 TOLERANCE = 1e-4
 """The relative error, by norm, that a device's output may have in the self-test. Not tuned: errors between CPUs are

@@ -12,13 +12,21 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from legodnn.builder.prune.importance import IMPORTANCE
-from legodnn.builder.recipe.schema import DATA_FILES, FUNCTION, SECTIONS, Call, ModelSection, Recipe
+from legodnn.builder.recipe.schema import (
+    DATA_FILES,
+    DEFAULT_MANAGER,
+    FUNCTION,
+    IMPORTANCE,
+    SECTIONS,
+    Call,
+    ModelSection,
+    Recipe,
+)
 from legodnn.shared.bundle.format import MAGIC
 from legodnn.shared.errors import RecipeError
 from legodnn.shared.naming import closest, hint
-from legodnn.shared.vision.clips import LAYOUTS
-from legodnn.shared.vision.clips import channels as channels_of
+from legodnn.shared.vision.layouts import LAYOUTS
+from legodnn.shared.vision.layouts import channels as channels_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -52,6 +60,21 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     if recipe is None or mistakes:
         raise RecipeError([f"{name}: {mistake}" for mistake in mistakes])
     return recipe
+
+
+def require_buildable(recipe: Recipe) -> None:
+    """Raise `RecipeError` with everything that a plan does not need and a build does, where it is not named."""
+    data = recipe.data
+    missing = [
+        f'data.{key}: missing; write {key} = "package.module:function", a function that returns a loader, '
+        "or the path of a data set"
+        for key, call in {"train": data.train, "test": data.train if data.divided else data.test}.items()
+        if call is None
+    ]
+    if recipe.model.inputs > 1 and recipe.manager.factory == DEFAULT_MANAGER:
+        missing.append(f"manager: missing; {DEFAULT_MANAGER} runs networks of one input, not {recipe.model.inputs}")
+    if missing:
+        raise RecipeError(missing)
 
 
 def _table(path: Path) -> dict[str, Any]:
@@ -266,7 +289,11 @@ class _Reader:
         if not isinstance(value, str) or not value:
             self.mistakes.append(f"{key}: a file's path expected, not {value!r}")
             return None
-        return self.folder / Path(value).expanduser()
+        path = self.folder / Path(value).expanduser()
+        if not path.is_file():
+            self.mistakes.append(f"{key}: {path}: {'not a file' if path.exists() else 'no such file'}")
+            return None
+        return path
 
 
 _Check = Callable[[_Reader, str, Any], Any]
@@ -297,7 +324,7 @@ _CHECKS: Mapping[str, _Check] = {
     "blocks.sparsity": _numbers(0, _BELOW_ONE, many=True),
     "blocks.max_ratio": _numbers(1e-6, 1),
     "blocks.round_to": _numbers(1, 256, whole=True),
-    "blocks.importance": lambda r, k, v: r._choice(k, v, sorted(IMPORTANCE)),
+    "blocks.importance": lambda r, k, v: r._choice(k, v, IMPORTANCE),
     "blocks.whole": _Reader._texts,
     "blocks.dense": _Reader._texts,
     "blocks.boundaries": _Reader._texts,

@@ -23,7 +23,8 @@ from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.data.files import FilesLoader
 from legodnn.builder.managers import AbstractModelManager
 from legodnn.builder.recipe.data import purposed
-from legodnn.builder.recipe.schema import DATA_FILES, DEFAULT_MANAGER, Call, Recipe
+from legodnn.builder.recipe.load import require_buildable
+from legodnn.builder.recipe.schema import DEFAULT_MANAGER, Call, Recipe
 from legodnn.builder.workdir.faults import told
 from legodnn.builder.workdir.files import read_tensors
 from legodnn.shared.errors import DataError, LegoError, ModelError, RecipeError, one_line
@@ -86,18 +87,9 @@ def build_loaders(recipe: Recipe, task: str, seed: int = 0) -> Loaders:
     Raises `RecipeError` where they are not named, `DataError` where they yield nothing, or what does not fit the
     network.
     """
-    divided = is_divided(recipe)
+    require_buildable(recipe)
+    divided = recipe.data.divided
     calls = {"train": recipe.data.train, "test": recipe.data.train if divided else recipe.data.test}
-    missing = [
-        f'data.{key}: missing; write {key} = "package.module:function", a function that returns a loader, '
-        "or the path of a data set"
-        for key, call in calls.items()
-        if call is None
-    ]
-    if recipe.model.inputs > 1 and recipe.manager.factory == DEFAULT_MANAGER:
-        missing.append(f"manager: missing; {DEFAULT_MANAGER} runs networks of one input, not {recipe.model.inputs}")
-    if missing:
-        raise RecipeError(missing)
     if recipe.data.validation is not None:
         calls["validation"] = recipe.data.validation
     made = {
@@ -110,13 +102,6 @@ def build_loaders(recipe: Recipe, task: str, seed: int = 0) -> Loaders:
     for loader in made.values():
         next(iter(loader))
     return Loaders(made["train"], made["test"], made.get("validation"))
-
-
-def is_divided(recipe: Recipe) -> bool:
-    """Whether the recipe's training data are divided into training and test data: they are files, and no others are
-    named."""
-    train = recipe.data.train
-    return recipe.data.test is None and train is not None and train.factory == DATA_FILES
 
 
 def _divided(train: CheckedLoader, test: CheckedLoader, seed: int) -> tuple[CheckedLoader, CheckedLoader]:
@@ -197,8 +182,6 @@ def look_first_in(folder: Path) -> None:
 
 
 def _load_weights(model: nn.Module, path: Path) -> None:
-    if not path.is_file():
-        raise ModelError(f"model.weights: {path}: {'not a file' if path.exists() else 'no such file'}")
     try:
         state = read_tensors(path)
     except Exception as error:

@@ -14,12 +14,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from legodnn.shared.vision.clips import usual_layout
+from legodnn.shared.vision.layouts import usual_layout
 
 DEFAULT_MANAGER = "legodnn.builder.managers:CommonModelManager"
 
 DATA_FILES = "legodnn.builder.data.files:loader"
 """The factory of a data set that a recipe names by its path."""
+
+IMPORTANCE = ("l2", "throughput")
+"""The names in `legodnn.builder.prune.importance.IMPORTANCE`, which a recipe is checked by before torch is imported."""
 
 FUNCTION = re.compile(r"[\w.]+:[\w.]+")
 
@@ -63,6 +66,12 @@ class DataSection:
     validation: Call | None = None
     """The loader, or the path of a data set, that the steps of distillation are compared on. Without it, 8 % of the
     training data are set aside."""
+
+    @property
+    def divided(self) -> bool:
+        """Whether the training data are divided into training and test data: they are files, and no others are
+        named."""
+        return self.test is None and self.train is not None and self.train.factory == DATA_FILES
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.graph.identity import digest_of_tensors
 from legodnn.builder.graph.strided import StridesBySlicing
 from legodnn.builder.recipe.inputs import call_inputs, data_inputs
-from legodnn.builder.recipe.resolve import is_divided, teacher_training
+from legodnn.builder.recipe.resolve import teacher_training
 from legodnn.builder.recipe.schema import Recipe
 from legodnn.builder.teach.settings import Settings
 from legodnn.builder.workdir.files import load_tensors, save_tensors
@@ -39,7 +39,7 @@ def teacher_stage(recipe: Recipe, untrained: nn.Module, work: Path, device: str,
         "teacher.epochs": repr(section.epochs),
         "teacher.learning_rate": repr(section.learning_rate),
         **data_inputs("data.train", recipe.data.train, recipe),
-        "data.test": "set aside from data.train" if is_divided(recipe) else "named",
+        "data.test": "set aside from data.train" if recipe.data.divided else "named",
         "seed": repr(seed),
         "device": torch.device(device).type,
     }

@@ -2,6 +2,7 @@
 
     text         a plan, line by line (`legodnn-build --plan`)
     page         the HTML report of a finished build: one file, no scripts, nothing fetched from elsewhere
+    path         where it goes
     templates    what stands on the page, and where; report.css: how it looks
     summary      what the page is made from
     selections   many selections with their sizes and accuracies: the frontier, the uniform baseline

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import jinja2
 
 from legodnn.builder.report import figures, tables, words
 from legodnn.builder.report.network import Drawing
@@ -18,9 +20,6 @@ from legodnn.shared.files import atomic_write
 from legodnn.shared.host import current_host
 from legodnn.shared.naming import few
 from legodnn.shared.units import count, format_bytes, format_seconds
-
-if TYPE_CHECKING:
-    import jinja2
 
 PACKAGE = "legodnn.builder.report"
 
@@ -33,12 +32,6 @@ FUNCTIONS = (
     count, few, tables.how_made, figures.key_symbol, format_bytes, format_seconds,
 )  # fmt: skip
 """What templates can call, by the name it has in Python."""
-
-
-def report_path(bundle: Path) -> Path:
-    """Where the report of a bundle goes: beside it, ``fashion.report.html`` for ``fashion.lgb``, and
-    ``fashion.bin.report.html`` for ``fashion.bin``."""
-    return bundle.with_name(f"{bundle.stem if bundle.suffix == '.lgb' else bundle.name}.report.html")
 
 
 def write_report(path: Path, build: BuildSummary) -> None:
@@ -75,8 +68,6 @@ def page(build: BuildSummary) -> bytes:
 
 
 def _environment() -> jinja2.Environment:
-    import jinja2  # what only looks up `report_path` does not pay for it
-
     made = jinja2.Environment(
         loader=jinja2.PackageLoader(PACKAGE),
         autoescape=True,

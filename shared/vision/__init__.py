@@ -3,7 +3,8 @@
     images      image files as pixels
     video       frames of a video file
     preprocess  images -> inputs of a network: channels, size, normalisation
-    clips       clips of frames, and the layouts of inputs
+    layouts     the meaning of inputs' dimensions
+    clips       clips of frames
     pixels      samples as pixels <-> inputs of a network
     drawing     boxes, masks, keypoints and captions drawn into images
 """

@@ -209,6 +209,35 @@ def test_the_extra_that_is_missing_is_named_with_its_command(tmp_path):
         assert line == f"legodnn-build: {name} not installed; the builder needs: pip install 'legodnn[builder]'"
 
 
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # to import it fails
+from legodnn.builder.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (["--list"], 0, ""),
+        (["new", "{folder}/new.toml"], 0, ""),
+        (["{recipe}", "--plan", "--set", "distill.epochs=-1"], 2, "distill.epochs: a number from 0"),
+        (["{recipe}", "--plan", "--set", "blocks.importance=l1"], 2, "one of l2, throughput expected, not 'l1'"),
+        (["{recipe}", "--plan", "--set", "model.weights=w.pt"], 2, "w.pt: no such file"),
+        (["{recipe}", "--plan", "--device", "tpu"], 2, "--device tpu: cpu, cuda or cuda:N expected"),
+        (["{recipe}", "-o", "{folder}"], 2, "is a directory"),
+        (["{folder}/least.toml", "-o", "{folder}/o.lgb"], 2, "data.train: missing"),
+        (["{recipe}", "-o", "{folder}/o.lgb", "--set", "model.inputs=2"], 2, "runs networks of one input, not 2"),
+    ],
+)
+def test_mistakes_are_told_before_torch_is_imported(folder, arguments, status, text):
+    folder.write("least.toml", '[model]\nfactory = "parts:network"\ninput = [1, 3, 8, 8]\n')
+    given = [a.format(recipe=folder.recipe, folder=folder.path) for a in arguments]
+    found = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *given], capture_output=True, text=True, check=False)
+    assert (found.returncode, text in found.stderr) == (status, True), found.stderr
+
+
 @pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_with_130_and_the_next_run_goes_on(folder):
     folder.write("slow.py", "import sys, time\n\ndef make():\n    print('here', file=sys.stderr)\n    time.sleep(60)\n")

@@ -35,7 +35,7 @@ from legodnn.shared.datasets.opening import open_dataset
 from legodnn.shared.errors import DataError, RecipeError
 from legodnn.shared.tasks.detection import Detection
 from legodnn.shared.tasks.pose import Pose
-from legodnn.shared.vision.clips import usual_layout
+from legodnn.shared.vision.layouts import usual_layout
 
 Image = pytest.importorskip("PIL.Image")
 

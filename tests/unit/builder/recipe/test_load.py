@@ -80,6 +80,7 @@ def test_every_section_is_read(folder):
         samples = 3
         """,
     )
+    folder.write("w.pt", "")
     recipe = load_recipe(str(path))
     assert recipe.model.factory == Call("parts:network", (7,), {"width": 32})
     assert recipe.model.weights == folder.path / "w.pt"
@@ -153,6 +154,8 @@ def test_a_clip_s_normalisation_is_per_channel(folder, shape, layout):
         ("model.args=3", "model.args: a list"),
         ("model.kwargs=[3]", "model.kwargs: a table"),
         ("model.weights=3", "model.weights: a file's path"),
+        ("model.weights=nowhere/w.pt", "nowhere/w.pt: no such file"),
+        ("model.weights=.", ": not a file"),
         ("data.train=parts", "data.train: \"package.module:function\" expected"),
         ("blocks=3", "section.key=value"),
         ("blocks", "section.key=value"),
@@ -188,6 +191,7 @@ def test_overrides_reach_the_arguments_of_a_loader_and_of_the_manager(folder):
 def test_a_file_given_on_the_command_line_is_relative_to_where_the_user_is(folder, tmp_path_factory, monkeypatch):
     here = tmp_path_factory.mktemp("here")
     monkeypatch.chdir(here)
+    (here / "w.pt").touch()
     assert load_recipe(str(folder.recipe), ["model.weights=w.pt"]).model.weights == here / "w.pt"
     builtin = load_recipe("resnet18", ["model.weights=w.pt"])
     assert builtin.model.weights == here / "w.pt"

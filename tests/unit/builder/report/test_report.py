@@ -18,7 +18,7 @@ from legodnn.builder.profile.tables import Profile
 from legodnn.builder.recipe.resolve import build_loaders, build_manager
 from legodnn.builder.recipe.schema import Call
 from legodnn.builder.report import seconds as seconds_module
-from legodnn.builder.report.page import report_path
+from legodnn.builder.report.path import report_path
 from legodnn.builder.report.seconds import Timing
 from legodnn.builder.report.selections import Selections
 from legodnn.builder.report.words import percent, selection_line, signed_points

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from legodnn.shared.bundle.manifest import InputSpec
-from legodnn.shared.vision.clips import usual_layout
+from legodnn.shared.vision.layouts import usual_layout
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
