@@ -178,6 +178,7 @@ class _Build:
         recipe, seed = self.recipe, self.seed
         manager = call_inputs("manager", recipe.manager, recipe.folder)
         divided = {"data.test": f"set aside from data.train by seed {seed}"} if recipe.data.divided else {}
+        images = {"profile.images": f"{recipe.profile.images} by seed {seed}"} if recipe.profile.images else {}
         validation = data_inputs("data.validation", recipe.data.validation, recipe)
         retrainer = BlockRetrainer(
             blocks.teacher,
@@ -203,7 +204,7 @@ class _Build:
             recipe.model.input,
             blocks.device,
             compositions=recipe.profile.compositions,
-            data_name={**manager, **data_inputs("data.test", recipe.data.test, recipe), **divided},
+            data_name={**manager, **data_inputs("data.test", recipe.data.test, recipe), **divided, **images},
             precision=recipe.bundle.precision,
         )
         names = blocks.descendant_names

@@ -12,10 +12,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from legodnn.builder.data.checked import CheckedLoader
-from legodnn.builder.data.files import FilesLoader
+from legodnn.builder.data.indexed import around, has_indices, indices_of, length, only, without
 from legodnn.builder.data.rows import checksums, count_rows, rows_of
 from legodnn.builder.workdir.seeds import seed_epoch
 from legodnn.shared.errors import DataError
@@ -59,31 +58,13 @@ def split(loader: Iterable[Any], seed: int, validation: Iterable[Any] | None = N
     if validation is not None:
         return _TwoLoaders(loader, validation, seed)
     inner = loader.loader if isinstance(loader, CheckedLoader) else loader
-    if isinstance(inner, FilesLoader) or _has_indices(inner):
+    if has_indices(inner):
         return _by_index(loader, inner, seed)
     return _ByChecksum(loader, seed)
 
 
-def _has_indices(loader: Any) -> bool:
-    """Whether a loader is torch's own, of a data set with indices: only then is it known how it uses them."""
-    return type(loader) is DataLoader and loader.batch_sampler is not None and not _iterable(loader.dataset)
-
-
-def _iterable(dataset: Any) -> bool:
-    return isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__")
-
-
-def _length(loader: Any) -> int | None:
-    """The number of batches, where the loader knows it."""
-    inner: Any = loader.loader if isinstance(loader, CheckedLoader) else loader
-    try:
-        return len(inner)
-    except TypeError:
-        return None
-
-
 def _count(loader: Iterable[Any], name: str) -> int:
-    known = _length(loader)
+    known = length(loader)
     count = sum(1 for _ in loader) if known is None else known
     if count == 0:
         raise DataError(f"{name}: the loader yields no batches")
@@ -114,86 +95,12 @@ class _TwoLoaders(Split):
 def _by_index(loader: Iterable[Any], inner: Any, seed: int) -> Split:
     """A share of a data set's indices, drawn by the seed from those that a pass over the loader would read."""
     seed_epoch(loader, seed, 0)
-    used = sorted(set(_indices(inner)))
+    used = sorted(set(indices_of(inner)))
     if len(used) < 2:
         raise DataError(f"{_name(loader)}: {len(used)} examples; at least 2 are needed, one of them to validate on")
     drawn = torch.randperm(len(used), generator=torch.Generator().manual_seed(seed)).tolist()
     held = [used[i] for i in drawn[: max(1, round(VALIDATION_SHARE * len(used)))]]
-    return _TwoLoaders(_checked(loader, _without(inner, held)), _checked(loader, _only(inner, held)), seed)
-
-
-def _indices(loader: Any) -> Iterator[int]:
-    if isinstance(loader, FilesLoader):
-        yield from range(len(loader.dataset.examples))
-    else:
-        for batch in loader.batch_sampler:
-            yield from batch
-
-
-def _without(loader: Any, held: list[int]) -> Any:
-    """The loader without some indices."""
-    if isinstance(loader, FilesLoader):
-        return loader.part(sorted(set(_indices(loader)) - set(held)))
-    return _like(loader, batch_sampler=_Without(loader.batch_sampler, frozenset(held)))
-
-
-def _only(loader: Any, held: list[int]) -> Any:
-    """A loader of some indices, in their order."""
-    if isinstance(loader, FilesLoader):
-        return loader.part(held, shuffled=False)
-    size = loader.batch_size or max(len(batch) for batch in loader.batch_sampler)
-    return _like(loader, batch_sampler=BatchSampler(held, size, drop_last=False))
-
-
-def _like(loader: DataLoader[Any], batch_sampler: Any) -> DataLoader[Any]:
-    return DataLoader(
-        loader.dataset,
-        batch_sampler=batch_sampler,
-        num_workers=loader.num_workers,
-        collate_fn=loader.collate_fn,
-        pin_memory=loader.pin_memory,
-        timeout=loader.timeout,
-        worker_init_fn=loader.worker_init_fn,
-        multiprocessing_context=loader.multiprocessing_context,
-        generator=loader.generator,
-        prefetch_factor=loader.prefetch_factor if loader.num_workers else None,
-    )
-
-
-def _checked(loader: Any, inner: Any) -> Any:
-    return loader.around(inner) if isinstance(loader, CheckedLoader) else inner
-
-
-class _Without:
-    """The batches of a batch sampler without some indices; torch's own is filled up again to its size."""
-
-    def __init__(self, sampler: Any, held: frozenset[int]) -> None:
-        self._sampler, self._held = sampler, held
-        self.sampler = getattr(sampler, "sampler", None)
-        self.generator = getattr(self.sampler, "generator", None) or getattr(sampler, "generator", None)
-        self._length = sum(1 for _ in self)
-
-    def __len__(self) -> int:
-        return self._length
-
-    def set_epoch(self, epoch: int) -> None:
-        """Tell the samplers inside the epoch."""
-        for owner in (self.sampler, self._sampler):
-            set_epoch = getattr(owner, "set_epoch", None)
-            if callable(set_epoch):
-                set_epoch(epoch)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        size = self._sampler.batch_size if type(self._sampler) is BatchSampler else None
-        buffered: list[int] = []
-        for batch in self._sampler:
-            buffered += [index for index in batch if index not in self._held]
-            if buffered and (size is None or len(buffered) >= size):
-                yield buffered[:size]
-                buffered = buffered[size:] if size else []
-        while buffered and size:
-            yield buffered[:size]
-            buffered = buffered[size:]
+    return _TwoLoaders(around(loader, without(inner, held)), around(loader, only(inner, held)), seed)
 
 
 # ---- any other iterable ---------------------------------------------------------------------------------------------
@@ -210,7 +117,7 @@ class _ByChecksum(Split):
         """The first batches of a pass, with as many examples as the validation split has."""
         seed_epoch(self._loader, self._seed, 0)
         first: list[Any] = []
-        seen, known = 0, _length(self._loader)
+        seen, known = 0, length(self._loader)
         for batch in self._loader:
             if sum(map(count_rows, first)) < COMPARED:
                 first.append(batch)

@@ -332,6 +332,7 @@ _CHECKS: Mapping[str, _Check] = {
     "distill.learning_rate": _numbers(1e-9, 1),
     "distill.closed_form_images": _numbers(1, 1 << 20, whole=True),
     "profile.compositions": _numbers(2, 1000, whole=True),
+    "profile.images": _numbers(1, 1 << 40, whole=True),
     "bundle.precision": lambda r, k, v: r._choice(k, v, ("fp32", "fp16")),
     "bundle.labels": _Reader._texts,
     "bundle.mean": _numbers(-1e9, 1e9, many=True),

@@ -21,6 +21,7 @@ from torchvision import models
 
 from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.data.files import FilesLoader
+from legodnn.builder.data.sampled import sampled
 from legodnn.builder.managers import AbstractModelManager
 from legodnn.builder.recipe.data import purposed
 from legodnn.builder.recipe.load import require_buildable
@@ -99,6 +100,8 @@ def build_loaders(recipe: Recipe, task: str, seed: int = 0) -> Loaders:
     }
     if divided:
         made["train"], made["test"] = _divided(made["train"], made["test"], seed)
+    if recipe.profile.images is not None:
+        made["test"] = sampled(made["test"], recipe.profile.images, seed, "profile.images")
     for loader in made.values():
         next(iter(loader))
     return Loaders(made["train"], made["test"], made.get("validation"))

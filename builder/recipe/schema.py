@@ -129,6 +129,9 @@ class ProfileSection:
 
     compositions: int = 12
     """How many whole networks are measured to fit the accuracy predictor."""
+    images: int | None = None
+    """How many images of the test data are judged: drawn by the seed, or the first where the data have no indices. All
+    by default."""
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,7 @@ def test_the_recipe_is_one_and_its_cuts_name_modules(tmp_path):
     [cuts] = [b.text for b in blocks("builder/README.md") if b.language == "toml" and "whole = " in b.text]
     path = tmp_path / "my.toml"
     path.write_text(file_shown("my.toml") + cuts)
+    (tmp_path / "resnet.pt").touch()
     recipe = load_recipe(str(path))
     assert recipe.model.input == (1, 3, 224, 224)
     known = [name for name, _ in resnet18(weights=None).named_modules()]

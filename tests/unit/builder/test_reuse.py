@@ -146,6 +146,7 @@ CHANGES = {
     ),
     "another version of the data": (None, ["--set", "data.train.version=v2"], {"teacher", "distill", "profile"}),
     "other test data": (None, ["--set", "data.test.kwargs.shift=0.5"], {"profile"}),
+    "fewer images of the test data": (None, ["--set", "profile.images=8"], {"profile"}),
     "data to validate on": (None, ["--set", "data.validation=loaders:batches"], {"distill", "profile"}),
     "another manager": (None, ["--set", "manager=judge:Other"], {"distill", "profile"}),
     "the metric's code": (("judge.py", '["top-1 accuracy"]', '["top-1 accuracy"] / 2'), [], {"distill", "profile"}),
