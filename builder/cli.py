@@ -20,7 +20,7 @@ from legodnn.builder.report.path import report_path
 from legodnn.builder.workdir.faults import own_errors
 from legodnn.builder.workdir.log import on_stderr
 from legodnn.shared.console import CommandParser, Exit, exit_statuses, split_subcommand, version
-from legodnn.shared.errors import UsageError
+from legodnn.shared.errors import LegoError, UsageError, one_line
 from legodnn.shared.files import atomic_write
 from legodnn.shared.host import free_memory
 from legodnn.shared.platform import keep_freed_memory
@@ -45,7 +45,8 @@ Instead of a function, data may be the path of a data set in a format of its fie
 
 examples:
   legodnn-build --list                          the recipes that come along
-  legodnn-build resnet18 --plan                 which blocks there are and what they can lose; needs [model] alone
+  legodnn-build resnet18 --plan                 which blocks there are and what they can lose; needs [model] alone,
+                                                and with [data] says what a build takes: time, memory, disk
   legodnn-build my.toml -o my.lgb               build, with a report in my.report.html; run it again after an
                                                 interruption and it goes on
   legodnn-build my.toml -o my.lgb --set data.train=photos/train --set data.test=photos/test
@@ -79,15 +80,26 @@ def _build(name: str, arguments: list[str]) -> int:
         raise UsageError(f"--device {options.device}: cpu, cuda or cuda:N expected")
     with on_stderr(options.verbose), own_errors():
         recipe = load_recipe(options.recipe, options.set)
-        return _plan(recipe, options) if options.plan else _make(name, recipe, options)
+        return _plan(name, recipe, options) if options.plan else _make(name, recipe, options)
 
 
-def _plan(recipe: Recipe, options: argparse.Namespace) -> int:
+def _plan(name: str, recipe: Recipe, options: argparse.Namespace) -> int:
     from legodnn.builder import pipeline
-    from legodnn.builder.report.text import plan_lines
+    from legodnn.builder.report.text import cost_lines, plan_lines
 
-    plan = pipeline.cut(recipe, _device(options.device)).plan(options.groups)
-    print(json.dumps(plan.to_plain(), indent=1) if options.json else "\n".join(plan_lines(plan)))
+    blocks = pipeline.cut(recipe, _device(options.device))
+    plan, costs, unknown = blocks.plan(options.groups), None, ""
+    try:
+        if recipe.data.train is not None:
+            costs = pipeline.costs(recipe, blocks, options.seed)
+    except LegoError as error:  # a plan needs a model alone
+        unknown = one_line(error)
+    if options.json:
+        print(json.dumps({**plan.to_plain(), "build": costs and costs.to_plain()}, indent=1))
+    else:
+        print("\n".join([*plan_lines(plan), *(cost_lines(costs) if costs else [])]))
+    if unknown:
+        print(f"{name}: what a build takes is not known: {unknown}", file=sys.stderr)
     return Exit.DONE
 
 
@@ -139,7 +151,8 @@ def parser(name: str) -> argparse.ArgumentParser:
     made.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], help="override the recipe")
     untimed = "time no selections for the report; the bundle is the same"
     made.add_argument("--no-timing", action="store_true", help=untimed)
-    made.add_argument("--plan", action="store_true", help="show the blocks and what they can lose, then stop")
+    plan = "show the blocks, what they can lose, and what a build takes, then stop"
+    made.add_argument("--plan", action="store_true", help=plan)
     explain = "say which stages would be made, or made again and because of what, then stop"
     made.add_argument("--explain", action="store_true", help=explain)
     made.add_argument("--json", action="store_true", help="with --plan: one JSON object instead of text")

@@ -14,6 +14,10 @@ import torch.nn as nn
 
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.bundle.packing import BundleOptions, bundle_notes, left_out, pack
+from legodnn.builder.costs.disk import require_space
+from legodnn.builder.costs.estimate import Costs, estimate
+from legodnn.builder.costs.loaders import size_of
+from legodnn.builder.costs.network import work_of
 from legodnn.builder.distill.results import read_results, trained_stages
 from legodnn.builder.distill.retrainer import BlockRetrainer
 from legodnn.builder.graph.cuts import Cuts
@@ -36,6 +40,7 @@ from legodnn.builder.workdir.log import in_files
 from legodnn.builder.workdir.reuse import Reuse
 from legodnn.builder.workdir.seeds import set_random_seed
 from legodnn.builder.workdir.stage import Stage
+from legodnn.shared.platform import knows_peak, resident_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +62,18 @@ class BuildResult:
 def cut(recipe: Recipe, device: str = "cpu") -> AutoBlockManager:
     """The recipe's teacher with its blocks, as `build` would have them; needs the recipe's ``[model]`` alone."""
     return _cut(recipe, build_model(recipe), build_manager(recipe), device)
+
+
+def costs(recipe: Recipe, blocks: AutoBlockManager, seed: int = 0) -> Costs:
+    """What a build of the recipe takes from nothing, with the blocks that `cut` found; its data are opened, and their
+    first batches read.
+
+    Raises `RecipeError` where data are not named, `DataError` where they cannot be used.
+    """
+    manager = blocks.model_manager
+    loaders = build_loaders(with_labels(recipe, manager.task), manager.task, seed)
+    train, test = size_of(loaders.train), size_of(loaders.test)
+    return estimate(recipe, work_of(blocks), train, test, resident_bytes() if knows_peak() else 0)
 
 
 def build(
@@ -116,9 +133,14 @@ class _Build:
 
     def run(self, out: Path, loaders: Loaders, timing: bool) -> BuildResult:
         """See `build`."""
+        if self.teacher is not None and not self.teacher.done:
+            untrained = _cut(self.recipe, self.network, self.manager, self.device)
+            self._require_space(out, untrained, untrained.descendant_names, [self.teacher])
         blocks = self._blocks(loaders)
         retrainer, profiler = self._plan_stages(blocks, loaders)
         self._say_changes()
+        missing = {variant: stage for variant, stage in retrainer.stages.items() if not stage.done}
+        self._require_space(out, blocks, list(missing), list(missing.values()))
         if not all(stage.done for stage in self.reuse.stages("distill")):
             self._judge(blocks, loaders)
         with self.clock.watch("extract", self.reuse.stages("extract")):
@@ -136,10 +158,16 @@ class _Build:
         warnings, stages = [*self._warnings, *left_out(results, profile)], self.clock.stages
         return BuildResult(out, size, warnings, profile, report_path(out), self.manager.metric, stages)
 
+    def _require_space(self, out: Path, blocks: AutoBlockManager, variants: list[str], missing: list[Stage]) -> None:
+        """Refuse a disk that is too full for what is missing, before any of it is made."""
+        trains = self.teacher is not None and not self.teacher.done
+        require_space(blocks, variants, missing, self.recipe.bundle.precision, self.work, out, trains_teacher=trains)
+
     def _judge(self, blocks: AutoBlockManager, loaders: Loaders) -> None:
         """Refuse test labels that the teacher has no score for, and say where it is no better than chance, before
         anything is distilled from it."""
-        check_labels(self.manager, blocks.teacher, {"data.test": loaders.test}, self.device)
+        # The judgement reads all of them.
+        check_labels(self.manager, blocks.teacher, {"data.test": loaders.test}, self.device, read=False)
         for warning in judge_teacher(self.manager, blocks.teacher, loaders.test, blocks.device).warnings:
             self._warnings.append(warning)
             logger.warning(warning)

@@ -8,7 +8,7 @@ from typing import Mapping
 
 from legodnn.shared.errors import UnitError
 
-_SECONDS: Mapping[str, float] = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
+_SECONDS: Mapping[str, float] = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 _BYTES: Mapping[str, int] = {
     "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30,
 }  # fmt: skip
@@ -45,9 +45,9 @@ def _parse(text: str, units: Mapping[str, float], what: str, example: str) -> fl
 
 
 def format_seconds(seconds: float) -> str:
-    """Three significant digits with a fitting unit: ``4.93 ms``."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if abs(seconds) >= size:
+    """Three significant digits with a fitting unit: ``4.93 ms``, ``2.5 min``."""
+    for unit, size, least in (("h", 3600.0, 2.0), ("min", 60.0, 2.0), ("s", 1.0, 0.9995), ("ms", 1e-3, 0.9995)):
+        if abs(seconds) >= least * size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds / 1e-6:.3g} us"
 

@@ -130,12 +130,17 @@ def _check_accuracy(manager: AbstractModelManager, accuracy: float) -> None:
 
 
 def check_labels(
-    manager: AbstractModelManager, network: nn.Module, loaders: Mapping[str, Iterable[Any]], device: Device = "cpu"
+    manager: AbstractModelManager,
+    network: nn.Module,
+    loaders: Mapping[str, Iterable[Any]],
+    device: Device = "cpu",
+    *,
+    read: bool = True,
 ) -> None:
     """Look for labels that the network has no score for, before it is trained: for classes of inputs, or of pixels.
 
-    Labels in memory are read as they are; of other data the whole of ``data.test`` is read, which is read many times
-    later. Batches of others are checked as they come, before anything learns from them. Nothing is done for managers
+    Labels in memory are read as they are; of other data the whole of ``data.test``, where it is to be ``read``
+    now. Batches of others are checked as they come, before anything learns from them. Nothing is done for managers
     that are no application's. Raises `DataError`, which begins with the loader's name.
     """
     if not isinstance(manager, TaskManager) or manager.judges_itself:
@@ -152,7 +157,7 @@ def check_labels(
             loader.classes, loader.ignored, inside = classes, ignored, loader.loader
         if ignored is None and check_known_labels(inside, name, classes):
             continue
-        if name == "data.test":
+        if read and name == "data.test":
             with torch.random.fork_rng(devices=[]):
                 for number, batch in enumerate(loader):
                     check_label(f"{name}: batch {number}", batch[1], classes, ignored)

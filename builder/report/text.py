@@ -1,9 +1,11 @@
-"""A plan as text a person reads."""
+"""A plan, what a build takes, and its stages as text a person reads."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from legodnn.builder.costs.estimate import Costs
+from legodnn.builder.costs.loaders import LoaderSize
 from legodnn.builder.plan.plan import BlockPlan, ModulePlan, NotPrunable, Plan
 from legodnn.builder.workdir.clock import StageTime
 from legodnn.shared.naming import few
@@ -60,6 +62,33 @@ def _tree_lines(modules: Sequence[ModulePlan]) -> Iterator[str]:
 
 def _row_line(row: NotPrunable) -> str:
     return f"{count(row.channels, 'channel')} of {few(row.layers)}: {row.reason}"
+
+
+def cost_lines(costs: Costs) -> Iterator[str]:
+    """What a build takes, line by line."""
+    yield ""
+    yield "what a build from nothing takes on this machine, about:"
+    passes = [f"{_passes(costs.teacher_passes)} to train the teacher"] if costs.teacher_passes else []
+    passes.append(f"{_passes(costs.train_passes)} to distil")
+    yield f"  data.train  {_images(costs.train)}; {', '.join(passes)}"
+    yield f"  data.test   {_images(costs.test)}; {_passes(costs.test_passes)}"
+    if costs.seconds is None:
+        yield "  time        not known, since a loader does not know its length"
+    else:
+        stages = ", ".join(f"{name} {format_seconds(seconds)}" for name, seconds in costs.seconds.items())
+        yield f"  time        {format_seconds(sum(costs.seconds.values()))}: {stages}"
+    yield f"  memory      {format_bytes(costs.memory_bytes)} at its peak"
+    disk = costs.disk
+    yield f"  disk        {format_bytes(disk.work)} in the work directory, {format_bytes(disk.bundle)} for the bundle"
+
+
+def _images(size: LoaderSize) -> str:
+    known = "an unknown number of images" if size.images is None else count(size.images, "image")
+    return f"{known} in batches of {size.batch}"
+
+
+def _passes(number: float | None) -> str:
+    return "an unknown number of passes" if number is None else f"{number:.3g} {'pass' if number == 1 else 'passes'}"
 
 
 def stage_lines(stages: Sequence[StageTime]) -> Iterator[str]:

@@ -42,7 +42,15 @@ def test_a_difference_in_points_has_its_sign(share, text):
     assert signed_points(share) == text
 
 
-@given(st.floats(1e-6, 1e3))
+@pytest.mark.parametrize(("seconds", "text"), [
+    (4.9312e-3, "4.93 ms"), (9.996e-4, "1 ms"), (0.9996, "1 s"), (9.99e-4, "999 us"), (119.0, "119 s"),
+    (150.0, "2.5 min"), (7000.0, "117 min"), (9000.0, "2.5 h"),
+])  # fmt: skip
+def test_times_have_a_fitting_unit(seconds, text):
+    assert format_seconds(seconds) == text
+
+
+@given(st.floats(1e-6, 1e5))
 def test_times_survive_being_shown(seconds):
     assert parse_seconds(format_seconds(seconds)) == pytest.approx(seconds, rel=0.006)
 

@@ -1,0 +1,39 @@
+"""A disk that is too full is told before anything is made."""
+
+import shutil
+from collections import namedtuple
+
+import pytest
+
+from legodnn.builder.__main__ import main
+from legodnn.builder.costs.disk import needs_of
+from tests.unit.builder.costs.test_estimate import recipe  # noqa: F401
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def test_what_is_needed_grows_with_the_descendants_and_the_teacher():
+    small, both = needs_of(1000, [500], "fp32", False), needs_of(1000, [500, 300], "fp32", False)
+    assert (small.bundle, both.bundle) == (1500, 1800)
+    assert both.work - small.work == 300 * 7
+    assert needs_of(1000, [500], "fp32", True).work - small.work == 7000
+    assert needs_of(1000, [500], "fp16", False).bundle == 750
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_full_disk_is_refused_before_anything_is_made(folder, recipe, capsys, monkeypatch, trained):  # noqa: F811
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 10**9 - 10**6, 10**6))
+    given = [str(recipe if trained else folder.recipe), "-o", str(folder.path / "o.lgb")]
+    assert main(given) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "are needed on this disk, and 977 KiB are free; make room, or name another one with --work and -o" in line
+    assert not (folder.path / "o.lgb").exists()
+    assert [p.name for p in folder.path.glob("o.lgb.work/*") if p.is_dir()] == []
+
+
+def test_what_is_there_already_is_not_needed_again(folder, monkeypatch):
+    given = [str(folder.recipe), "-o", str(folder.path / "o.lgb"), "--no-timing"]
+    assert main(given) == 0
+    free = 17 << 20  # for the rest and the bundle, not for training
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 10**9 - free, free))
+    assert main(given) == 0
