@@ -6,7 +6,8 @@ the room's own, and those beside the rooms that are called after it. A mutant th
 
 All changes are made in a copy of the repository. Every mutant is a process forked from one that has imported torch
 already. It is given 20 s of processor time, so that verdicts do not depend on what else the machine does; one that
-takes more is killed, too, as an endless loop. Annotations are not mutated: they are never evaluated.
+takes more is killed, too, as an endless loop. Annotations are not mutated, since they are never evaluated; nor is a
+star that is no multiplication, as in ``f(*, a)``, which would be no Python.
 
 ``--survivors FILE`` judges those again that survived in an earlier run's FILE.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -25,6 +27,7 @@ import signal
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -86,10 +89,8 @@ def main() -> None:
         rows = [Mutant(**row) for row in json.loads(Path(given.survivors).read_text(encoding="utf-8"))["mutants"]]
         chosen = [row for row in rows if row.verdict == SURVIVED]
     else:
-        everything = [mutant for room in ROOMS for mutant in mutants(root, room)]
-        print(f"{len(everything):,} mutants in {', '.join(ROOMS)}", flush=True)
-        chosen = random.Random(given.seed).sample(everything, min(given.count, len(everything)))
-    chosen = sorted((m for m in chosen if given.only in (None, m.room)), key=lambda m: list(ROOMS).index(m.room))
+        chosen = sample(root, given.count, given.seed)
+    chosen = [mutant for mutant in chosen if given.only in (None, mutant.room)]
     judged = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         for mutant in Judge(root, Path(folder)).judge(chosen):
@@ -122,6 +123,24 @@ def mutants(root: Path, room: str) -> Iterator[Mutant]:
         for name, start, end, occurrence in _places(source):
             if not any(first <= start and end <= last for first, last in annotations):
                 yield Mutant(room, path.relative_to(root).as_posix(), start[0], name, occurrence)
+
+
+def sample(root: Path, count: int, seed: int) -> list[Mutant]:
+    """So many mutants of all rooms, or all where there are fewer."""
+    everything = [mutant for room in ROOMS for mutant in mutants(root, room)]
+    random.Random(seed).shuffle(everything)
+    return list(itertools.islice((mutant for mutant in everything if _is_python(root, mutant)), count))
+
+
+def _is_python(root: Path, mutant: Mutant) -> bool:
+    source = mutated((root / mutant.file).read_text(encoding="utf-8"), mutant)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of `is` with a number
+        try:
+            ast.parse(source)
+        except SyntaxError:
+            return False
+    return True
 
 
 def _places(source: str) -> Iterator[tuple[str, Position, Position, int]]:
@@ -208,7 +227,7 @@ class Judge:
             print(f"{room}: {seconds:.1f} s without a change", flush=True)
             if verdict != SURVIVED:
                 sys.exit(f"the tests of {room} fail without a change:\n{self._output()[-3000:]}")
-            yield from (self._judged(mutant) for mutant in chosen if mutant.room == room)
+        yield from map(self._judged, chosen)  # as drawn: the first of them are a sample, too
 
     def _judged(self, mutant: Mutant) -> Mutant:
         path = self.tree / mutant.file
