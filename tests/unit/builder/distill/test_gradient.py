@@ -1,6 +1,7 @@
 """The gradient step: what a descendant is fed, how its rate goes, what its steps do, and the errors it is judged by."""
 
 import copy
+import json
 import math
 
 import pytest
@@ -11,6 +12,7 @@ from legodnn.builder.distill.gradient import Trainer, ValidationErrors, train_ba
 from legodnn.builder.distill.paths import TeacherTap
 from legodnn.builder.graph.run import compose
 from legodnn.builder.managers.loss import relative_error
+from legodnn.builder.workdir.log import VALUES, in_files
 from legodnn.shared.errors import DataError
 from tests.networks import images, network
 
@@ -185,6 +187,24 @@ def test_a_block_whose_loss_is_no_number_is_left_alone_and_harms_no_other(blocks
     assert not any(p.requires_grad for p in modules[first].parameters())
     assert all(torch.isfinite(p).all() for p in modules[second].parameters())
     assert not same({second: before[second]}, copied(modules))
+
+
+# ---- what is noted -------------------------------------------------------------------------------------------------
+def test_every_tenth_step_notes_the_mean_loss_of_the_blocks_and_the_rate(blocks, tmp_path):
+    modules = pruned(blocks)
+    one = trainer(blocks, modules, rate=0.0)
+    [batch] = batches(blocks)
+    with in_files(tmp_path):
+        train(blocks, [one], 11, first=-100)  # images of seeds 0 to 10
+    rows = [json.loads(line) for line in (tmp_path / VALUES).read_text().splitlines()]
+    assert [(row["stage"], row["variant"], row["step"], row["rate"]) for row in rows] == [
+        ("distill", HALF, 0, 0.0), ("distill", HALF, 10, 0.0),
+    ]  # fmt: skip
+    found = validate(blocks, {HALF: modules}, [batch])[HALF]
+    first, second = blocks.block_names
+    means = [(found.teacher_fed[first] + fed[second]) / 2 for fed in (found.teacher_fed, found.path_fed)]
+    assert any(rows[0]["loss"] == pytest.approx(mean, rel=1e-4) for mean in means)
+    assert rows[1]["loss"] != rows[0]["loss"]
 
 
 # ---- going on ------------------------------------------------------------------------------------------------------
