@@ -83,3 +83,17 @@ def test_of_large_outputs_so_much_is_packed_that_it_stays_within_a_tenth(folder,
         assert test.steps[0] > 1
         assert stored <= 0.1 * manifest.teacher_weight_bytes
         assert all(found.passed for found in network.self_test())
+
+
+def test_the_self_test_covers_the_teacher_the_smallest_measured_selection_and_the_median(folder):
+    folder.write("mine.py", DATA)
+    result = built(folder, "a.lgb", "profile.compositions=6", "blocks.sparsity=[0, 0.25, 0.5, 0.75]")
+    measured = sorted(result.profile.compositions, key=lambda row: -row["distortion"])
+    assert len(measured) > 3
+    with Network.open(result.path) as network:
+        cases = [case.selection for case in network.manifest.self_test.cases]
+        blocks = [block.name for block in network.blocks]
+        assert all(found.passed for found in network.self_test())
+    median = measured[len(measured) // 2]["selection"]
+    assert cases == [dict.fromkeys(blocks, "original"), measured[0]["selection"], median]
+    assert len({tuple(case.values()) for case in cases}) == 3

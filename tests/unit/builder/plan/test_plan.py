@@ -1,4 +1,4 @@
-"""A plan says what is cut where, what may go, what stays and why, and which channels go together."""
+"""A plan says what is cut where, what may go, what stays and why."""
 
 import json
 
@@ -8,25 +8,18 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from legodnn.builder import AutoBlockManager, CommonModelManager
-from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.cuts import Cuts
-from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.plan.plan import module_tree
 from legodnn.builder.plan.shares import LayerShare
-from legodnn.builder.prune.groups import pruning_groups
 from legodnn.builder.report.text import plan_lines
 from legodnn.builder.zoo.classification import resnet_cifar
 from legodnn.shared.errors import ModelError
-from tests.networks import conv, images, network
+from tests.networks import conv, network
 
 
 def manager(model=None, cuts=None, ratio=0.125, size=32):
     model = resnet_cifar.resnet18() if model is None else model
     return AutoBlockManager([0.5], model, CommonModelManager(), (1, 3, size, size), ratio, cuts=cuts or Cuts())
-
-
-def lines(name, **options):
-    return [str(group) for group in pruning_groups(analyse(trace(network(name), [images()]), **options))]
 
 
 # ---- the tree -----------------------------------------------------------------------------------------------------
@@ -140,32 +133,6 @@ def test_weights_used_transposed_as_well_are_not_part_of_the_first_layer_s_block
 
 
 # ---- groups -------------------------------------------------------------------------------------------------------
-def test_a_group_says_which_channels_go_with_which():
-    assert lines("gated") == [
-        "filters 0-7 of stem go together, one by one, with filters 0-7 of project, inputs 0-7 of expand and "
-        "inputs 0-7 of head",
-        "filters 0-23 of expand go together, one by one, with filters 0-23 of excite, inputs 0-23 of squeeze, "
-        "inputs 0-23 of project, 0-23 of depth and 0-23 of norm",
-        "filters 0-5 of squeeze go together, one by one, with inputs 0-5 of excite",
-    ]
-
-
-def test_channels_in_other_places_after_concatenation_and_in_groups_are_told_apart():
-    found = lines("branches")
-    assert found[1:3] == [
-        "filters 0-3 & 4-7 of a (2 each) go together, one by one, with filters 0-3 & 4-7 of b (2 each) and "
-        "inputs 0-3 of grouped",
-        "filters 0-3 & 4-7 & 8-11 & 12-15 of grouped (4 each) go together, one by one, with inputs 0-3 & 4-7 of mixed "
-        "(2 each)",
-    ]
-
-
-def test_a_flattened_channel_goes_with_all_its_places():
-    model = nn.Sequential(conv(3, 4), nn.Flatten(), nn.Linear(4 * 64, 5)).eval()
-    [group] = pruning_groups(analyse(trace(model, [images()])))
-    assert str(group) == "filters 0-3 of 0 go together, one by one, with inputs 0-255 of 2 (64 each)"
-
-
 def test_groups_are_part_of_a_plan_where_they_are_asked_for():
     blocks = manager()
     plan = blocks.plan(groups=True)

@@ -1,4 +1,4 @@
-"""The curve from costs to accuracy, and the selections it is fitted on."""
+"""The curve from distortions to accuracy."""
 
 import math
 
@@ -71,6 +71,19 @@ def test_no_more_is_predicted_to_be_lost_than_can_be(points, chance):
         assert predictor.accuracy(distortion) >= 0.9 - most - 1e-9
 
 
+def test_one_composition_far_out_takes_no_points_from_where_the_curve_rises():
+    predictor = fit_predictor(1.0, [*FEW, (1e6, 1.0)])
+    for distortion, lost in FEW:
+        assert predictor.accuracy(distortion) == pytest.approx(1 - lost, abs=0.02)
+    assert predictor.curve[-1][1] == 1.0
+    assert sum(x < 30 for x, _ in predictor.curve) > 30
+
+
+def test_points_are_closer_together_where_less_is_lost():
+    places = [x for x, _ in fit_predictor(0.9, [(0.1, 0.01), (0.2, 0.02), (0.4, 0.04)], 0.1).curve]
+    assert places[:33] == pytest.approx([0.4 * (i / 32) ** 2 for i in range(33)])
+
+
 def test_beyond_all_that_was_measured_the_curve_still_rises_but_not_below_chance():
     predictor = fit_predictor(0.9, [(0.1, 0.01), (0.2, 0.02), (0.4, 0.04)], 0.1)
     assert predictor.accuracy(0.8) == pytest.approx(0.82, abs=1e-3)
@@ -84,30 +97,6 @@ def test_numbers_that_are_not_finite_are_refused(number):
             fit_predictor(0.9, [(0.2, 0.1), point])
         with pytest.raises(UsageError, match="a t: a distortion or a size"):
             frontier({"a": {"original": 0.0, "t": point[0]}}, {"a": {"original": 2.0, "t": point[1]}}, 3)
-
-
-# ---- the frontier ---------------------------------------------------------------------------------------------------
-COSTS = {"a": {"original": 0.0, "s": 0.2, "t": 0.9}, "b": {"original": 0.0, "s": 0.1, "t": 0.15}}
-SIZES = {"a": {"original": 100.0, "s": 60.0, "t": 20.0}, "b": {"original": 50.0, "s": 30.0, "t": 10.0}}
-
-
-def test_the_frontier_starts_at_the_smallest_and_no_selection_on_it_is_beaten():
-    selections = frontier(COSTS, SIZES, 6)
-    assert selections[0] == {"a": "t", "b": "t"}
-    everything = [{"a": a, "b": b} for a in COSTS["a"] for b in COSTS["b"]]
-
-    def value(table, selection):
-        return sum(table[block][variant] for block, variant in selection.items())
-
-    for found in selections:
-        no_larger = [s for s in everything if value(SIZES, s) <= value(SIZES, found)]
-        assert min(value(COSTS, s) for s in no_larger) == value(COSTS, found)
-
-
-@pytest.mark.parametrize("count", [1, 3, 20])
-def test_the_frontier_names_no_selection_twice(count):
-    selections = frontier(COSTS, SIZES, count)
-    assert len(selections) == len({tuple(s.items()) for s in selections}) <= count
 
 
 def test_costs_next_to_nothing_break_nothing():
