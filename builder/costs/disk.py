@@ -70,8 +70,8 @@ def _lacking(needs: DiskNeeds, present: int, work: Path, out: Path) -> str:
         free = shutil.disk_usage(where).free
         if free < size:
             return (
-                f"{where}: up to {format_bytes(size)} are needed on this disk, and {format_bytes(free)} are free; make "
-                f"room, or name another one with {option}"
+                f"{where}: up to {format_bytes(size)} are needed on this disk, and {format_bytes(free)} are free; "
+                f"delete something there, or name another one with {option}"
             )
     return ""
 

@@ -130,19 +130,21 @@ class Watch:
             time.sleep(0.2)
 
     def _size(self) -> int:
-        total = 0
-        for file in self.folder.rglob("*"):
-            try:
-                total += file.stat().st_size if file.is_file() else 0
-            except FileNotFoundError:  # renamed meanwhile: it is counted under its other name, or the next time
-                continue
-        return total
+        return sum(map(_bytes, self.folder.rglob("*")))
 
     def end(self) -> int:
         """Stop; the most bytes."""
         self._stop.set()
         self._thread.join()
         return self.most
+
+
+def _bytes(file: Path) -> int:
+    """A file's size; 0 for one that was renamed meanwhile, which is counted under its other name or the next time."""
+    try:
+        return file.stat().st_size if file.is_file() else 0
+    except FileNotFoundError:
+        return 0
 
 
 if __name__ == "__main__":

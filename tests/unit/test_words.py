@@ -54,7 +54,7 @@ EXEMPT: dict[str, tuple[str, ...]] = {
     r"builder/detectors/boxes\.py": ("stays",),
     r"builder/detectors/two_stage\.py": ("stay",),
     # A recipe's key and the parameter of the exported `BlockRetrainer` that takes it.
-    r"builder/(pipeline|distill/retrainer|recipe/(load|schema))\.py": ("closed_form_images",),
+    r"builder/(pipeline|costs/estimate|distill/retrainer|recipe/(load|schema))\.py": ("closed_form_images",),
     # A method of the exported `AbstractModelManager` that users override.
     r"builder/(managers/(abstract|task)|profile/(profiler|teacher))\.py": ("get_trivial_acc",),
     # A key of `--plan --json`.
