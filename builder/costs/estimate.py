@@ -159,9 +159,9 @@ class _Estimate:
         return max(float(getattr(part, of)) for part in self.work.segments.values())
 
     def distillation_bytes(self) -> int:
-        """The descendants with what their training needs, a batch in every path, and a block's values for its
-        gradient: once in the forward pass, once as gradients."""
-        paths = (2 + self.variants) * self._largest("live_bytes")
+        """The descendants with what their training needs; of a batch the teacher's values between segments, those of
+        one path, and a block's for its gradient: once in the forward pass, once as gradients."""
+        paths = self.work.boundary_bytes + 2 * self._largest("live_bytes")
         trained = 2 * max(self.work.segments[name].values_bytes for name in self.blocks)
         return int(_COPIES * sum(self.descendant_bytes()) + self.train.batch * (paths + trained))
 

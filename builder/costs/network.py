@@ -38,11 +38,12 @@ class Part:
 @dataclass(frozen=True)
 class NetworkWork:
     """``segments`` are the teacher's, in order, by name; ``descendants`` by variant and block. ``seconds`` are those of
-    one input through the teacher."""
+    one input through the teacher, ``boundary_bytes`` those of all its values between segments."""
 
     segments: Mapping[str, Part]
     descendants: Mapping[str, Mapping[str, Part]]
     seconds: float
+    boundary_bytes: float
 
     @property
     def flops(self) -> float:
@@ -71,7 +72,8 @@ def work_of(blocks: AutoBlockManager) -> NetworkWork:
         for block in blocks.block_names:
             made = blocks.derive(block, variant).module
             descendants[variant][block] = _part(made, blocks.example_inputs(block), inputs, blocks.folded[block])
-    return NetworkWork(segments, descendants, _seconds(blocks))
+    boundary = sum(metadata(node).bytes for node in blocks.graph.boundaries) / inputs
+    return NetworkWork(segments, descendants, _seconds(blocks), boundary)
 
 
 def _part(module: fx.GraphModule, inputs: Any, count: int, original: fx.GraphModule | None = None) -> Part:

@@ -55,18 +55,16 @@ def validate(
     sums = {name: ValidationErrors(dict.fromkeys(row, 0.0), dict.fromkeys(row, 0.0)) for name, row in variants.items()}
     count = 0
 
-    def visit(segment: Segment, batch: Batch) -> None:
+    def visit(segment: Segment, batch: Batch, name: str) -> None:
+        if segment.name not in variants[name]:
+            share_missing(batch, segment, name)
+            return
         source, target = segment.inputs[0], segment.outputs[0]
-        wanted = batch.teacher[target]
-        for name, modules in variants.items():
-            if segment.name not in modules:
-                share_missing(batch, segment, name)
-                continue
-            module = modules[segment.name]
-            on_path = module(batch.paths[name][source])
-            sums[name].teacher_fed[segment.name] += float(error_of(module(batch.teacher[source]), wanted))
-            sums[name].path_fed[segment.name] += float(error_of(on_path, wanted))
-            batch.paths[name][target] = on_path
+        module, wanted = variants[name][segment.name], batch.teacher[target]
+        on_path = module(batch.paths[name][source])
+        sums[name].teacher_fed[segment.name] += float(error_of(module(batch.teacher[source]), wanted))
+        sums[name].path_fed[segment.name] += float(error_of(on_path, wanted))
+        batch.paths[name][target] = on_path
 
     with torch.no_grad():
         for batch in batches:
@@ -85,12 +83,9 @@ def train_batch(blocks: AutoBlockManager, trainers: Sequence[Trainer], batch: Ba
     for trainer in trainers:
         trainer.begin_step()
 
-    def visit(segment: Segment, batch: Batch) -> None:
-        for trainer in trainers:
-            trainer.train_block(segment, batch)
-
+    by_variant = {trainer.variant: trainer for trainer in trainers}
     with StridesBySlicing():
-        walk(blocks, batch, [trainer.variant for trainer in trainers], visit)
+        walk(blocks, batch, list(by_variant), lambda segment, batch, name: by_variant[name].train_block(segment, batch))
     for trainer in trainers:
         trainer.end_step()
 

@@ -1,9 +1,9 @@
 """The inputs of blocks: the teacher's activations, and those of compositions of descendants.
 
-For every batch the teacher runs once and its values at all segment boundaries are kept. Beside it runs one *path* per
-sparsity, the composition of all descendants of that sparsity. A descendant's inputs come from the teacher or from any
-path, so that it is also trained on the outputs of pruned blocks; its target is always the teacher's output for the same
-image.
+For every batch the teacher runs once and its values at all segment boundaries are kept. Then one *path* per sparsity is
+run, one after the other: the composition of all descendants of that sparsity. A descendant's inputs come from the
+teacher or from its path, so that it is also trained on the outputs of pruned blocks; its target is always the teacher's
+output for the same image.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from legodnn.builder.graph.run import Values, forget, run_segment, run_segments
 from legodnn.builder.graph.segments import Segment
 from legodnn.shared.errors import DataError, is_shortage
 
-Visit = Callable[[Segment, "Batch"], None]
-"""Called with every block of a batch; sets the block's output in each path."""
+Visit = Callable[[Segment, "Batch", str], None]
+"""Called with every block, a batch and the name of its path; sets the block's output in that path."""
 
 
 @dataclass
 class Batch:
-    """The values of one batch: the teacher's at every boundary, and each path's so far, by variant name."""
+    """The values of one batch: the teacher's at the boundaries, and those of paths so far, by variant name."""
 
     teacher: Values
     paths: dict[str, Values] = field(default_factory=dict)
@@ -74,21 +74,24 @@ class TeacherTap(nn.Module):
 
 
 def walk(blocks: AutoBlockManager, batch: Batch, names: Sequence[str], visit: Visit) -> None:
-    """Run the paths ``names`` through the segments in order, calling ``visit`` for blocks and `run_trunk` for the
-    others.
+    """Run the paths ``names`` through the segments, calling ``visit`` for blocks and `run_trunk` for the others.
 
-    The trunk behind the last block is not run. Sets the batch's paths; values are freed after their last reader.
+    The paths run one after the other, which takes the memory of one path. The trunk behind the last block is not run.
+    A path's values are freed after their last reader, the teacher's after that in the last path.
     """
     graph = blocks.graph
-    batch.paths = {name: {n: batch.teacher[n] for n in graph.inputs} for name in names}
     last = max(i for i, s in enumerate(graph.segments) if s.is_block)
-    for position, segment in enumerate(graph.segments[: last + 1]):
-        if segment.is_block:
-            visit(segment, batch)
-        else:
-            run_trunk(blocks, batch, segment)
-        for values in (batch.teacher, *batch.paths.values()):
-            forget(graph, values, position + 1, ())
+    for name in names:
+        path = {n: batch.teacher[n] for n in graph.inputs}
+        batch.paths = {name: path}
+        freed = (batch.teacher, path) if name == names[-1] else (path,)
+        for position, segment in enumerate(graph.segments[: last + 1]):
+            if segment.is_block:
+                visit(segment, batch, name)
+            else:
+                run_trunk(blocks, batch, segment)
+            for values in freed:
+                forget(graph, values, position + 1, ())
 
 
 def run_trunk(blocks: AutoBlockManager, batch: Batch, segment: Segment) -> None:

@@ -1,5 +1,7 @@
 """Batches run through the teacher, and through compositions of descendants beside it."""
 
+import weakref
+
 import pytest
 import torch
 import torch.nn as nn
@@ -96,7 +98,7 @@ def walked(blocks, changed):
     [batch] = taken(blocks, [(images(4), torch.zeros(4))])
     teacher, seen = dict(batch.teacher), {}
 
-    def visit(segment, batch):
+    def visit(segment, batch, name):
         assert segment.is_block
         source, target = segment.inputs[0], segment.outputs[0]
         seen[segment.name] = (batch.paths["one"][source], teacher[source])
@@ -134,7 +136,7 @@ def test_what_lies_between_blocks_is_run_on_the_path_s_values(apart):
     [batch] = taken(apart, [(images(4), torch.zeros(4))])
     doubled, inputs = {name: Doubled(apart.folded[name]) for name in apart.block_names}, {}
 
-    def visit(segment, batch):
+    def visit(segment, batch, name):
         inputs[segment.name] = batch.paths["one"][segment.inputs[0]]
         batch.paths["one"][segment.outputs[0]] = doubled[segment.name](batch.seen("one", segment.inputs[0]))
 
@@ -162,3 +164,52 @@ def test_seen_is_the_teacher_s_value_without_a_path(blocks):
     batch = Batch({node: torch.zeros(1)}, {"one": {node: torch.ones(1)}})
     assert batch.seen(None, node) is batch.teacher[node]
     assert batch.seen("one", node) is batch.paths["one"][node]
+
+
+# ---- several paths ---------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def many():
+    made = AutoBlockManager((0.25, 0.5), network("functional"), CommonModelManager(), (1, 3, 8, 8), 0.1, round_to=1)
+    assert len(made.block_names) > 1
+    return made
+
+
+def outputs(blocks, names, seen=lambda segment, batch, name: None):
+    """The outputs of every path's descendants for a batch; ``seen`` is called before each."""
+    modules = {name: {block: blocks.derive(block, name).module for block in blocks.block_names} for name in names}
+    found = {}
+
+    def visit(segment, batch, name):
+        seen(segment, batch, name)
+        made = modules[name][segment.name](batch.paths[name][segment.inputs[0]])
+        batch.paths[name][segment.outputs[0]] = made
+        found[name, segment.name] = made.sum()
+
+    with torch.no_grad():
+        for batch in TeacherTap(blocks).batches(blocks, [(images(16), torch.zeros(16))]):
+            walk(blocks, batch, names, visit)
+    return found
+
+
+def test_a_path_does_not_depend_on_which_others_there_are(many):
+    both = outputs(many, many.descendant_names)
+    for name in many.descendant_names:
+        assert all(torch.equal(both[key], alone) for key, alone in outputs(many, [name]).items())
+
+
+def test_the_values_of_a_path_are_freed_before_the_next_one_runs(many):
+    first, second = many.descendant_names
+    values, teachers = [], []
+
+    def seen(segment, batch, name):
+        assert list(batch.paths) == [name]
+        if name == first:
+            values.extend(weakref.ref(v) for n, v in batch.paths[first].items() if v is not batch.teacher.get(n))
+        assert name == first or all(value() is None for value in values)
+        teachers.append(set(batch.teacher))
+
+    outputs(many, [first, second], seen)
+    assert values
+    count = len(many.block_names)
+    assert teachers[:count] == [teachers[0]] * count  # the next path reads them, too
+    assert teachers[-1] < teachers[0]

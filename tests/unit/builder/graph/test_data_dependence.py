@@ -105,14 +105,14 @@ def test_paths_have_the_teachers_selections_and_their_own_features(chooser):
     seen = []
     passed_by = {}  # values are freed after their last reader
 
-    def visit(segment, batch):
-        for name in batch.paths:
-            share_missing(batch, segment, name)
-        for name, module in variants[segment.name].items():
+    def visit(segment, batch, name):
+        share_missing(batch, segment, name)
+        if name in variants[segment.name]:
             path = batch.paths[name]
             passed_by.update(path)
             if source in passed_by and segment.inputs[0] in behind_selections(chooser.graph) and not seen:
                 seen.append((passed_by[source], path[segment.inputs[0]]))
+            module = variants[segment.name][name]
             path[segment.outputs[0]] = passed_by[segment.outputs[0]] = module(path[segment.inputs[0]])
 
     tap = TeacherTap(chooser)
