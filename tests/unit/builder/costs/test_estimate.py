@@ -109,7 +109,8 @@ def test_a_plan_names_time_memory_and_disk(recipe, capsys):
 
 MILLION = Part(weight_bytes=100, flops=1e6, values_bytes=10, live_bytes=5)
 HALF = Part(weight_bytes=50, flops=5e5, values_bytes=10, live_bytes=5)
-WORK = NetworkWork({"a": MILLION, "b": MILLION}, {"sparsity=0.5": {"a": HALF, "b": HALF}}, seconds=0.01, boundary_bytes=5)
+BOTH, PRUNED = {"a": MILLION, "b": MILLION}, {"a": HALF, "b": HALF}
+WORK = NetworkWork(BOTH, {"sparsity=0.5": PRUNED}, seconds=0.01, boundary_bytes=5)
 
 
 def costs_of(recipe, *options, batch=10):
