@@ -10,7 +10,7 @@ from torch import Tensor
 
 from legodnn.builder.data.labels import check_label
 from legodnn.builder.workdir.faults import told
-from legodnn.shared.errors import DataError, one_line
+from legodnn.shared.errors import DataError, is_shortage, one_line
 
 
 class CheckedLoader:
@@ -56,7 +56,7 @@ class CheckedLoader:
             raise DataError(f"{self.name}: the loader yields no batches")
 
     def _batches(self) -> Iterator[Any]:
-        """The loader's batches; an exception inside it becomes a `DataError` of one line."""
+        """The loader's batches; an exception inside it becomes a `DataError` of one line, or a `MemoryError`."""
         number = 0
         try:
             for batch in self.loader:
@@ -64,6 +64,8 @@ class CheckedLoader:
                 number += 1
         except Exception as error:
             # GeneratorExit is no Exception, so a reader that stops early raises nothing.
+            if is_shortage(error):
+                raise MemoryError(f"{self.name}: batch {number} does not fit; make its batches smaller") from error
             raise DataError(f"{self.name}: failed at batch {number}: {_reason(error)}") from error
 
     def _check(self, number: int, batch: Any) -> None:

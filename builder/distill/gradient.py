@@ -22,7 +22,7 @@ from legodnn.builder.distill.paths import Batch, share_missing, walk
 from legodnn.builder.graph.segments import Segment
 from legodnn.builder.graph.strided import StridesBySlicing
 from legodnn.builder.workdir.log import EVERY, note
-from legodnn.shared.errors import DataError
+from legodnn.shared.errors import DataError, is_shortage
 
 Modules = Mapping[str, nn.Module]
 """The descendants of one sparsity, by block."""
@@ -79,13 +79,23 @@ def validate(
 
 
 def train_batch(blocks: AutoBlockManager, trainers: Sequence[Trainer], batch: Batch) -> None:
-    """One step of every descendant of all trainers."""
+    """One step of every descendant of all trainers. Raises `MemoryError`, with the way out, where a batch is too
+    large."""
     for trainer in trainers:
         trainer.begin_step()
 
     by_variant = {trainer.variant: trainer for trainer in trainers}
-    with StridesBySlicing():
-        walk(blocks, batch, list(by_variant), lambda segment, batch, name: by_variant[name].train_block(segment, batch))
+
+    def visit(segment: Segment, batch: Batch, name: str) -> None:
+        by_variant[name].train_block(segment, batch)
+
+    try:
+        with StridesBySlicing():
+            walk(blocks, batch, list(by_variant), visit)
+    except RuntimeError as error:
+        if is_shortage(error):
+            raise MemoryError(f"a gradient step does not fit; make the training batches smaller: {error}") from error
+        raise
     for trainer in trainers:
         trainer.end_step()
 

@@ -6,11 +6,16 @@ import torch.nn as nn
 
 from legodnn.builder import AutoBlockManager, CommonModelManager
 from legodnn.builder.bundle.export import export
+from legodnn.builder.data.checked import CheckedLoader
+from legodnn.builder.distill.gradient import Trainer, train_batch
 from legodnn.builder.distill.paths import TeacherTap
 from legodnn.builder.graph.tracing.trace import trace
+from legodnn.builder.recipe.load import load_recipe
+from legodnn.builder.recipe.resolve import build_model
 from legodnn.builder.workdir import files
 from legodnn.shared.errors import LegoError, is_shortage
 from tests.networks import conv, images, network
+from tests.unit.builder.conftest import modules_forgotten
 
 TEXT = "CUDA out of memory. Tried to allocate 20.00 MiB"
 
@@ -61,3 +66,48 @@ def test_a_file_is_not_called_damaged_for_it(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "load", short)
     with pytest.raises(MemoryError):
         files.load_tensors(tmp_path / "x.pt")
+
+
+def test_neither_data_nor_weights_nor_functions_are_blamed_for_it(tmp_path, monkeypatch):
+    def short(*args, **kwargs):
+        raise RuntimeError(TEXT)
+
+    class Loader:
+        def __iter__(self):
+            yield images(), torch.zeros(2)
+            short()
+
+    with pytest.raises(MemoryError, match=r"data\.train: batch 1 does not fit; make its batches smaller") as caught:
+        [batch for batch in CheckedLoader(Loader(), (1, 3, 8, 8), "data.train")]
+    assert is_shortage(caught.value)
+    (tmp_path / "short.py").write_text(f"def make():\n    raise RuntimeError({TEXT!r})\n")
+    (tmp_path / "r.toml").write_text('[model]\nfactory = "short:make"\ninput = [1, 3, 8, 8]\n')
+    with modules_forgotten(tmp_path), pytest.raises(MemoryError, match=r"model\.factory: 'short:make': CUDA out of"):
+        build_model(load_recipe(str(tmp_path / "r.toml")))
+    (tmp_path / "w.pt").touch()
+    options = ["model.factory=torchvision:resnet18", f"model.weights={tmp_path / 'w.pt'}"]
+    recipe = load_recipe(str(tmp_path / "r.toml"), options)
+    monkeypatch.setattr(torch, "load", short)
+    with pytest.raises(RuntimeError, match="CUDA out of memory") as caught:
+        build_model(recipe)
+    assert not isinstance(caught.value, LegoError)
+
+
+def test_the_layout_of_images_is_not_chosen_by_it(monkeypatch):
+    blocks = AutoBlockManager([0.5], network("gated"), CommonModelManager(), (1, 3, 8, 8), 0.5)
+    for module in blocks.folded.values():
+        module.forward = Short(0).forward
+    with pytest.raises(RuntimeError, match="CUDA out of memory"):
+        blocks.layout  # noqa: B018
+
+
+def test_a_gradient_step_that_does_not_fit_names_the_remedy():
+    blocks = AutoBlockManager([0.5], network("gated"), CommonModelManager(), (1, 3, 8, 8), 0.5)
+    [variant] = blocks.descendant_names
+    modules = {block: blocks.derive(block, variant).module for block in blocks.block_names}
+    trainer = Trainer(blocks, variant, modules, rate=0.1, steps=1, seed=0)
+    for module in modules.values():
+        module.forward = Short(0).forward
+    [batch] = TeacherTap(blocks).batches(blocks, [(images(), torch.zeros(2))])
+    with pytest.raises(MemoryError, match="make the training batches smaller"):
+        train_batch(blocks, [trainer], batch)
