@@ -195,10 +195,12 @@ def _changed_line(before: str, after: str, line: int) -> str:
 
 
 # ---- tests ---------------------------------------------------------------------------------------------------------
-def tests_of(root: Path, room: str) -> list[str]:
-    """The files of a room's tests: the room's own, and those beside the rooms that are called after it."""
+def tests_of(root: Path, room: str, module: str = "") -> list[str]:
+    """The files of a room's tests: the room's own, that of a module first, and those beside the rooms that are called
+    after it."""
     folder = root / "tests" / "unit" / "builder"
-    found = [*sorted((folder / room).glob("test_*.py")), *sorted(folder.glob(f"test_*{ROOMS[room]}*.py"))]
+    own = sorted((folder / room).glob("test_*.py"), key=lambda path: (path.name != f"test_{module}.py", path.name))
+    found = [*own, *sorted(folder.glob(f"test_*{ROOMS[room]}*.py"))]
     return [path.relative_to(root).as_posix() for path in found]
 
 
@@ -250,7 +252,7 @@ class Judge:
         self.temporary.mkdir()
         child = os.fork()
         if child == 0:
-            self._test(tests_of(self.tree, room), compiling=changed is None)
+            self._test(tests_of(self.tree, room, changed.stem if changed else ""), compiling=changed is None)
         status, seconds = self._wait(child)
         if status is None or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU):
             verdict = ENDLESS

@@ -1,9 +1,12 @@
 """A build packs what it measured, or stops."""
 
+import re
+
 import pytest
 
 from legodnn.builder.pipeline import build
 from legodnn.builder.recipe.load import load_recipe
+from legodnn.builder.workdir import progress
 from legodnn.runtime import Network
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.errors import DataError
@@ -97,3 +100,37 @@ def test_the_self_test_covers_the_teacher_the_smallest_measured_selection_and_th
     median = measured[len(measured) // 2]["selection"]
     assert cases == [dict.fromkeys(blocks, "original"), measured[0]["selection"], median]
     assert len({tuple(case.values()) for case in cases}) == 3
+
+
+BAD_BEGINNING = """
+import parts
+
+
+def batches():
+    '''960 images, of whose labels the first 48 are wrong.'''
+    found = [(x, parts.network(width=128).eval()(x).argmax(1)) for x, _ in parts.batches(count=120)]
+    return [(x, (y + (number < 6)) % 4) for number, (x, y) in enumerate(found)]
+"""
+
+
+def test_where_no_samples_in_a_row_are_as_good_as_the_teacher_they_have_no_labels_and_that_is_said(folder):
+    folder.write("mine.py", BAD_BEGINNING)
+    result = built(folder, "a.lgb", "model.kwargs.width=128")
+    assert result.profile.teacher_accuracy == 0.95
+    with BundleReader(result.path) as reader:
+        test, notes = reader.manifest.self_test, reader.manifest.notes
+    assert test.labels == ()
+    assert test.count > 1
+    assert "the samples have no labels: the teacher is worse on the first test images than on all" in notes
+    with Network.open(result.path) as network:
+        assert network.self_test()[0].passed
+
+
+def test_progress_counts_the_variants_of_all_segments(folder, monkeypatch, capsys):
+    folder.write("mine.py", DATA)
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    with BundleReader(built(folder, "a.lgb").path) as reader:
+        variants = sum(len(segment.variants) for segment in reader.manifest.segments)
+    said = re.findall(r"^pack: (\d+)/(\d+) variant", capsys.readouterr().err, re.MULTILINE)
+    assert said == [(str(done), str(variants)) for done in range(1, variants + 1)]
