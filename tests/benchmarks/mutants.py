@@ -280,7 +280,7 @@ class Judge:
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
         if code > 2:  # pytest's codes: 0 and 1 for tests that passed and failed, 2 where one cannot be imported
             sys.exit(f"the tests of {room} did not run as they should:\n{self._output()[-3000:]}")
-        failed = re.search(r"^(?:FAILED|ERROR) (\S+)", self._output(), re.MULTILINE)
+        failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", self._output(), re.MULTILINE)
         return Outcome(SURVIVED if code == 0 else KILLED, seconds, failed.group(1) if failed else "")
 
     def _wait(self, child: int) -> tuple[int | None, float]:
