@@ -102,6 +102,27 @@ def test_the_self_test_covers_the_teacher_the_smallest_measured_selection_and_th
     assert len({tuple(case.values()) for case in cases}) == 3
 
 
+@pytest.mark.parametrize("width", [2, 32, 128])
+def test_tensors_are_as_many_samples_as_fit_into_a_tenth_and_one_that_does_not_is_said(folder, width):
+    result = built(folder, "a.lgb", "data.test=parts:batches", f"model.kwargs.width={width}")
+    with BundleReader(result.path) as reader:
+        manifest = reader.manifest
+    test, limit = manifest.self_test, 0.1 * manifest.teacher_weight_bytes
+    each, outputs = 4 * 3 * 8 * 8, 4 * 4 * len(test.cases)
+    assert test.pixels is None
+    assert test.count == max(1, min(8, int(limit // (each + outputs))))
+    said = [note for note in manifest.notes if "a single sample weighs" in note]
+    assert said == ([] if width > 2 else [f"a single sample weighs {0.1 * each / limit:.0%} of the teacher's weights"])
+
+
+def test_what_has_no_variants_loses_nothing(folder):
+    folder.write("mine.py", DATA)
+    with BundleReader(built(folder, "a.lgb", "blocks.dense=['0', '2', '5']").path) as reader:
+        trunk = [segment for segment in reader.manifest.segments if segment.kind == "trunk"]
+    assert trunk
+    assert all(variant.accuracy_loss == variant.cost == 0 for segment in trunk for variant in segment.variants)
+
+
 BAD_BEGINNING = """
 import parts
 

@@ -24,6 +24,7 @@ def test_images_fit_by_what_is_live_at_once(blocks):
     assert 1 <= one < 10**6 / (2 * 3 * 8 * 8 * 4)
     assert images_that_fit(blocks.graph, 10**9, capacity=2 * 10**6) in (2 * one, 2 * one + 1)
     assert images_that_fit(blocks.graph, 5) == 5
+    assert images_that_fit(blocks.graph, 10**12) in range(2147 * one, 2148 * (one + 1))  # two GiB
     assert images_that_fit(blocks.graph, 5, capacity=1) == 1
 
 

@@ -264,6 +264,16 @@ def test_as_many_images_are_read_at_once_as_fit_with_the_regressors_and_their_co
         assert seen == pieces
 
 
+def test_a_few_hundred_mebibytes_are_read_in_one_piece():
+    x = torch.randn(64, 16, 32, 32)
+    block = wide()
+    channels = analyse(block)
+    descendant = derive(block, channels, 0.25, round_to=1)
+    block.add_module("1", Small(room=1000))
+    reconstruction.fit(block, descendant, channels, [Sample(x, x)])
+    assert block.get_submodule("1").seen == [64]
+
+
 def test_in_pieces_the_fit_is_what_it_is_in_one(monkeypatch):
     torch.manual_seed(0)
     x = torch.randn(24, 16, 32, 32)

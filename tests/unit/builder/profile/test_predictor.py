@@ -76,6 +76,7 @@ def test_one_composition_far_out_takes_no_points_from_where_the_curve_rises():
     for distortion, lost in FEW:
         assert predictor.accuracy(distortion) == pytest.approx(1 - lost, abs=0.02)
     assert predictor.curve[-1][1] == 1.0
+    assert 1e6 in [x for x, _ in predictor.curve]
     assert sum(x < 30 for x, _ in predictor.curve) > 30
 
 

@@ -55,7 +55,7 @@ def test_of_channels_that_go_together_all_weights_count(score):
     assert np.allclose(score(channels, group), np.sqrt(made + read if score is l2 else made * read))
 
 
-@pytest.mark.parametrize("at_once", [1, 30, 100, 1 << 20])
+@pytest.mark.parametrize("at_once", [1, 30, 100, 110, 1 << 20])
 def test_scores_are_the_same_in_pieces_of_any_size(at_once, monkeypatch):
     channels, group, _ = analysed(conv(3, 6), nn.BatchNorm2d(6), conv(6, 4))
     wanted = l2(channels, group)
