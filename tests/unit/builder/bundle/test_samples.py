@@ -196,6 +196,13 @@ def test_an_output_is_thinned_by_the_least_step_without_a_common_factor_by_which
     assert steps([torch.zeros(elements, dtype=torch.float64)], cases, 8 * cases * fit) == found
 
 
+def test_what_a_small_output_takes_is_counted_once():
+    outputs = [torch.zeros(10_007), torch.zeros(300)]
+    assert steps(outputs, 1, 4 * (1000 + 300)) == (11, 1)
+    assert steps(outputs, 1, 4 * (1251 + 300)) == (8, 1)
+    assert steps(outputs, 1, 4 * (1251 + 300) - 1) == (9, 1)
+
+
 # ---- steps of bytes ------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("values", "refused"), [(40, True), (32, True), (31, False), (4, False)])
 def test_pictures_of_few_values_say_nothing_about_std(values, refused):

@@ -81,10 +81,21 @@ def path_error(blocks, descendants, seen):
         return float(relative_error(path(seen), teacher(seen)))
 
 
-def test_values_are_freed_as_soon_as_no_later_segment_reads_them():
+def chain():
+    """Five blocks; the output of each but the last is a map (16, 8, 8)."""
     layers = [layer for _ in range(4) for layer in (conv(8, 16), nn.ReLU(), conv(16, 8), nn.ReLU())]
     model = nn.Sequential(conv(3, 8), nn.ReLU(), *layers, nn.Flatten(), nn.Linear(512, 4)).eval()
-    blocks = AutoBlockManager((0.5,), model, CommonModelManager(), (1, 3, 8, 8), 0.2, round_to=1)
+    return AutoBlockManager((0.5,), model, CommonModelManager(), (1, 3, 8, 8), 0.2, round_to=1)
+
+
+def test_a_block_s_input_and_output_are_counted_for_the_teacher_and_the_path():
+    graph, one = chain().graph, 2 * 2 * 4 * 16 * 8 * 8
+    assert images_that_fit(graph, 1000, capacity=10 * one) == 10
+    assert images_that_fit(graph, 1000, capacity=10 * one - 1) == 9
+
+
+def test_values_are_freed_as_soon_as_no_later_segment_reads_them():
+    blocks = chain()
     descendants = {name: blocks.derive(name, "sparsity=0.5") for name in blocks.block_names}
     given, alive = {}, {}
 
