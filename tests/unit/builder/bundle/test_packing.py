@@ -147,6 +147,16 @@ def test_where_no_samples_in_a_row_are_as_good_as_the_teacher_they_have_no_label
         assert network.self_test()[0].passed
 
 
+def test_values_have_short_names_in_the_order_they_are_made_in(folder):
+    folder.write("mine.py", DATA)
+    with BundleReader(built(folder, "a.lgb").path) as reader:
+        manifest = reader.manifest
+    made = [name for segment in manifest.segments for name in segment.outputs]
+    assert manifest.network_inputs == ("x0",)
+    assert made == [f"v{number}" for number in range(len(made))]
+    assert manifest.network_outputs == (made[-1],)
+
+
 def test_progress_counts_the_variants_of_all_segments(folder, monkeypatch, capsys):
     folder.write("mine.py", DATA)
     monkeypatch.setattr(progress, "QUIET_SECONDS", 0.0)
