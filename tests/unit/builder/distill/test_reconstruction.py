@@ -234,6 +234,7 @@ def test_the_fit_holds_no_more_than_it_says(monkeypatch):
 SIZED = {
     "convolution": (conv(16, 32), conv(32, 16), lambda: 64 * (24 * 9 + 1)),
     "of fewer positions": (nn.Conv2d(16, 32, 3, stride=8, padding=1), conv(32, 16), lambda: 16 * (24 * 9 + 1)),
+    "of fewer than what it reads": (conv(16, 32), nn.Conv2d(32, 16, 3, 8, 1), lambda: 16 * (24 * 9 + 1)),
     "in groups": (conv(16, 32), conv(32, 16, groups=2), lambda: 64 * (12 * 9 + 1) * 2),
     "linear": (nn.Linear(32, 24), nn.Linear(24, 16), lambda: 16 * (18 + 1)),
 }
