@@ -21,6 +21,7 @@ import itertools
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -29,8 +30,8 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ class Mutant:
     change: str = ""
     verdict: str = ""
     seconds: float = 0.0
+    noticed_by: str = ""
 
     @property
     def name(self) -> str:
@@ -93,13 +95,26 @@ def main() -> None:
     chosen = [mutant for mutant in chosen if given.only in (None, mutant.room)]
     judged = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        for mutant in Judge(root, Path(folder)).judge(chosen):
-            judged.append(mutant)
-            print(f"{len(judged)}/{len(chosen)} {mutant}", flush=True)
+        judge = Judge(root, Path(folder))
+        judge.prepare(mutant.room for mutant in chosen)
+        for mutant in chosen:  # as drawn: the first of them are a sample, too
+            judged.append(judgement(judge, mutant))
+            print(f"{len(judged)}/{len(chosen)} {judged[-1]}", flush=True)
             if given.json:
                 rows = {"seed": given.seed, "count": given.count, "mutants": [asdict(m) for m in judged]}
                 Path(given.json).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     print(table(judged))
+
+
+def judgement(judge: Judge, mutant: Mutant) -> Mutant:
+    """The mutant with what the tests say."""
+    before = (judge.tree / mutant.file).read_text(encoding="utf-8")
+    after = mutated(before, mutant)
+    found = judge.judge(mutant.room, mutant.file, after)
+    return replace(
+        mutant, change=_changed_line(before, after, mutant.line), verdict=found.verdict,
+        seconds=round(found.seconds, 1), noticed_by=found.noticed_by,
+    )  # fmt: skip
 
 
 def table(judged: Sequence[Mutant]) -> str:
@@ -195,15 +210,26 @@ def _changed_line(before: str, after: str, line: int) -> str:
 
 
 # ---- tests ---------------------------------------------------------------------------------------------------------
-def tests_of(root: Path, room: str) -> list[str]:
-    """The files of a room's tests: the room's own, and those beside the rooms that are called after it."""
+def files_of_tests(root: Path, room: str, module: str) -> list[str]:
+    """The files of a room's tests: the room's own, that of a module first, and those beside the rooms that are called
+    after it."""
     folder = root / "tests" / "unit" / "builder"
-    found = [*sorted((folder / room).glob("test_*.py")), *sorted(folder.glob(f"test_*{ROOMS[room]}*.py"))]
+    own = sorted((folder / room).glob("test_*.py"), key=lambda path: (path.name != f"test_{module}.py", path.name))
+    found = [*own, *sorted(folder.glob(f"test_*{ROOMS.get(room, room)}*.py"))]
     return [path.relative_to(root).as_posix() for path in found]
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a room's tests say to a change: the verdict, the processor time they took, and the first that failed."""
+
+    verdict: str
+    seconds: float
+    noticed_by: str
+
+
 class Judge:
-    """Judges mutants in a copy of the repository in ``folder``."""
+    """Judges changes in a copy of the repository in ``folder``."""
 
     def __init__(self, root: Path, folder: Path) -> None:
         self.tree, self.names, self.temporary = folder / "tree", folder / "names", folder / "temporary"
@@ -215,48 +241,47 @@ class Judge:
         for half in ("builder", "runtime", "shared"):
             (self.names / "legodnn" / half).symlink_to(self.tree / half)
 
-    def judge(self, chosen: Sequence[Mutant]) -> Iterator[Mutant]:
-        """The mutants with their verdicts. Ends the program where a room's tests fail without a change."""
+    def prepare(self, rooms: Iterable[str]) -> None:
+        """Run the rooms' tests without a change. Ends the program where they fail."""
         import pytest  # noqa: F401  (what is imported here need not be imported for every mutant)
         import torch
         import torchvision  # noqa: F401
 
         torch.set_num_threads(1)  # a forked process has none of the threads
-        for room in dict.fromkeys(mutant.room for mutant in chosen):
-            verdict, seconds = self._run(room, None)
-            print(f"{room}: {seconds:.1f} s without a change", flush=True)
-            if verdict != SURVIVED:
+        for room in dict.fromkeys(rooms):
+            found = self._run(room, None)
+            print(f"{room}: {found.seconds:.1f} s without a change", flush=True)
+            if found.verdict != SURVIVED:
                 sys.exit(f"the tests of {room} fail without a change:\n{self._output()[-3000:]}")
-        yield from map(self._judged, chosen)  # as drawn: the first of them are a sample, too
 
-    def _judged(self, mutant: Mutant) -> Mutant:
-        path = self.tree / mutant.file
+    def judge(self, room: str, file: str, source: str) -> Outcome:
+        """What a room's tests say when a file has another source."""
+        path = self.tree / file
         before = path.read_text(encoding="utf-8")
-        after = mutated(before, mutant)
         try:
-            path.write_text(after, encoding="utf-8")
-            verdict, seconds = self._run(mutant.room, path)
+            path.write_text(source, encoding="utf-8")
+            return self._run(room, path)
         finally:
             path.write_text(before, encoding="utf-8")
-        change = _changed_line(before, after, mutant.line)
-        return Mutant(**{**asdict(mutant), "change": change, "verdict": verdict, "seconds": round(seconds, 1)})
 
-    def _run(self, room: str, changed: Path | None) -> tuple[str, float]:
-        """The verdict of a room's tests, and the processor time they took."""
+    def _run(self, room: str, changed: Path | None) -> Outcome:
         if changed:  # a compiled file is taken for that of a source of the same size and second
             for compiled in (changed.parent / "__pycache__").glob(f"{changed.stem}.*.pyc"):
                 compiled.unlink()
         shutil.rmtree(self.temporary, ignore_errors=True)
         self.temporary.mkdir()
+        files = files_of_tests(self.tree, room, changed.stem if changed else "")
         child = os.fork()
         if child == 0:
-            self._test(tests_of(self.tree, room), compiling=changed is None)
+            self._test(files, compiling=changed is None)
         status, seconds = self._wait(child)
         if status is None or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU):
-            verdict = ENDLESS
-        else:
-            verdict = SURVIVED if status == 0 else KILLED
-        return verdict, seconds
+            return Outcome(ENDLESS, seconds, "")
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
+        if code > 2:  # pytest's codes: 0 and 1 for tests that passed and failed, 2 where one cannot be imported
+            sys.exit(f"the tests of {room} did not run as they should:\n{self._output()[-3000:]}")
+        failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", self._output(), re.MULTILINE)
+        return Outcome(SURVIVED if code == 0 else KILLED, seconds, failed.group(1) if failed else "")
 
     def _wait(self, child: int) -> tuple[int | None, float]:
         """The child's status, None where it had to be ended, and its processor time; nothing it started goes on."""

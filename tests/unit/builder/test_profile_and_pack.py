@@ -323,8 +323,7 @@ def test_samples_and_outputs_weigh_at_most_a_tenth_and_the_bundle_says_how_many_
 
 
 def test_without_samples_the_bundle_says_that_there_is_nothing_to_compare_with(trained, pictured, tmp_path):
-    path = packed(trained, pictured, tmp_path / "x.lgb", picture_loader(), samples=0)
-    with BundleReader(path) as reader:
+    with BundleReader(packed(trained, pictured, tmp_path / "x.lgb", picture_loader(), samples=0)) as reader:
         assert reader.manifest.self_test.count == len(reader.manifest.self_test.cases) == 0
         assert any("nothing to compare" in note for note in reader.manifest.notes)
 
@@ -373,10 +372,11 @@ def test_accuracies_are_those_of_the_packed_weights(trained, tmp_path):
         assert not any("accuracies were measured" in note for note in reader.manifest.notes)
 
 
-def test_a_profile_of_another_precision_is_named(trained, pictured, tmp_path):
-    path = packed(trained, pictured, tmp_path / "x.lgb", picture_loader(), precision="fp16")
-    with BundleReader(path) as reader:
-        assert "accuracies were measured with weights in fp32" in reader.manifest.notes
+@pytest.mark.parametrize(("measured", "wanted"), [("fp32", "fp16"), ("fp16", "fp32")])
+def test_a_profile_of_another_precision_is_named(trained, pictured, tmp_path, measured, wanted):
+    found = replace(pictured, precision=measured)
+    with BundleReader(packed(trained, found, tmp_path / "x.lgb", picture_loader(), precision=wanted)) as reader:
+        assert f"accuracies were measured with weights in {measured}" in reader.manifest.notes
 
 
 def test_a_descendant_that_failed_is_left_out_of_the_bundle_and_named(trained, tmp_path, monkeypatch):

@@ -7,11 +7,13 @@ import textwrap
 
 import pytest
 import torch
+import torch.nn as nn
 
 from legodnn.builder import AutoBlockManager, CommonModelManager
 from legodnn.builder.bundle.export import export
 from legodnn.builder.graph.stored import prepare
 from legodnn.shared.bundle.archive import join_archive
+from legodnn.shared.errors import ModelError
 from tests.networks import images, network
 
 INPUT = torch.ones(1, 2, 3, 3)
@@ -140,3 +142,17 @@ def test_exporting_depends_on_nothing_traced_before():
     torch.jit.trace(torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.SiLU()), images(), check_trace=False)
     second = export(module, blocks.example_inputs(name), "fp32")
     assert first == second
+
+
+@pytest.mark.parametrize(("error", "raised", "told"), [
+    (ValueError("first line\nsecond line"), ModelError, "a segment cannot be written as TorchScript: first line"),
+    (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), RuntimeError, "^CUDA out of memory"),
+], ids=["any error", "a shortage"])  # fmt: skip
+def test_what_torchscript_cannot_hold_is_told_but_a_shortage_of_memory_is_called_that(error, raised, told):
+    class Broken(nn.Module):
+        def forward(self, x):
+            raise error
+
+    with pytest.raises(raised, match=told) as caught:
+        export(Broken(), [torch.zeros(1)], "fp32")
+    assert "\n" not in str(caught.value)

@@ -1,9 +1,12 @@
 """A build packs what it measured, or stops."""
 
+import re
+
 import pytest
 
 from legodnn.builder.pipeline import build
 from legodnn.builder.recipe.load import load_recipe
+from legodnn.builder.workdir import progress
 from legodnn.runtime import Network
 from legodnn.shared.bundle.reader import BundleReader
 from legodnn.shared.errors import DataError
@@ -97,3 +100,68 @@ def test_the_self_test_covers_the_teacher_the_smallest_measured_selection_and_th
     median = measured[len(measured) // 2]["selection"]
     assert cases == [dict.fromkeys(blocks, "original"), measured[0]["selection"], median]
     assert len({tuple(case.values()) for case in cases}) == 3
+
+
+@pytest.mark.parametrize("width", [2, 32, 128])
+def test_tensors_are_as_many_samples_as_fit_into_a_tenth_and_one_that_does_not_is_said(folder, width):
+    result = built(folder, "a.lgb", "data.test=parts:batches", f"model.kwargs.width={width}")
+    with BundleReader(result.path) as reader:
+        manifest = reader.manifest
+    test, limit = manifest.self_test, 0.1 * manifest.teacher_weight_bytes
+    each, outputs = 4 * 3 * 8 * 8, 4 * 4 * len(test.cases)
+    assert test.pixels is None
+    assert test.count == max(1, min(8, int(limit // (each + outputs))))
+    said = [note for note in manifest.notes if "a single sample weighs" in note]
+    assert said == ([] if width > 2 else [f"a single sample weighs {0.1 * each / limit:.0%} of the teacher's weights"])
+
+
+def test_what_has_no_variants_loses_nothing(folder):
+    folder.write("mine.py", DATA)
+    with BundleReader(built(folder, "a.lgb", "blocks.dense=['0', '2', '5']").path) as reader:
+        trunk = [segment for segment in reader.manifest.segments if segment.kind == "trunk"]
+    assert trunk
+    assert all(variant.accuracy_loss == variant.cost == 0 for segment in trunk for variant in segment.variants)
+
+
+BAD_BEGINNING = """
+import parts
+
+
+def batches():
+    '''960 images, of whose labels the first 48 are wrong.'''
+    found = [(x, parts.network(width=128).eval()(x).argmax(1)) for x, _ in parts.batches(count=120)]
+    return [(x, (y + (number < 6)) % 4) for number, (x, y) in enumerate(found)]
+"""
+
+
+def test_where_no_samples_in_a_row_are_as_good_as_the_teacher_they_have_no_labels_and_that_is_said(folder):
+    folder.write("mine.py", BAD_BEGINNING)
+    result = built(folder, "a.lgb", "model.kwargs.width=128")
+    assert result.profile.teacher_accuracy == 0.95
+    with BundleReader(result.path) as reader:
+        test, notes = reader.manifest.self_test, reader.manifest.notes
+    assert test.labels == ()
+    assert test.count > 1
+    assert "the samples have no labels: the teacher is worse on the first test images than on all" in notes
+    with Network.open(result.path) as network:
+        assert network.self_test()[0].passed
+
+
+def test_values_have_short_names_in_the_order_they_are_made_in(folder):
+    folder.write("mine.py", DATA)
+    with BundleReader(built(folder, "a.lgb").path) as reader:
+        manifest = reader.manifest
+    made = [name for segment in manifest.segments for name in segment.outputs]
+    assert manifest.network_inputs == ("x0",)
+    assert made == [f"v{number}" for number in range(len(made))]
+    assert manifest.network_outputs == (made[-1],)
+
+
+def test_progress_counts_the_variants_of_all_segments(folder, monkeypatch, capsys):
+    folder.write("mine.py", DATA)
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    with BundleReader(built(folder, "a.lgb").path) as reader:
+        variants = sum(len(segment.variants) for segment in reader.manifest.segments)
+    said = re.findall(r"^pack: (\d+)/(\d+) variant", capsys.readouterr().err, re.MULTILINE)
+    assert said == [(str(done), str(variants)) for done in range(1, variants + 1)]

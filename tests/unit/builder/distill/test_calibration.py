@@ -1,14 +1,17 @@
 """Reconstruction takes the images that fit into its memory, says where that are fewer, and sees broken inputs."""
 
+import weakref
+
 import pytest
 import torch
+import torch.nn as nn
 
 from legodnn.builder import AutoBlockManager, BlockRetrainer, CommonModelManager
 from legodnn.builder.distill import retrainer
 from legodnn.builder.distill.calibration import first_images, images_that_fit, reconstruct
 from legodnn.builder.graph.run import compose
 from legodnn.builder.managers.loss import relative_error
-from tests.networks import images, network
+from tests.networks import conv, images, network
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +24,7 @@ def test_images_fit_by_what_is_live_at_once(blocks):
     assert 1 <= one < 10**6 / (2 * 3 * 8 * 8 * 4)
     assert images_that_fit(blocks.graph, 10**9, capacity=2 * 10**6) in (2 * one, 2 * one + 1)
     assert images_that_fit(blocks.graph, 5) == 5
+    assert images_that_fit(blocks.graph, 10**12) in range(2147 * one, 2148 * (one + 1))  # two GiB
     assert images_that_fit(blocks.graph, 5, capacity=1) == 1
 
 
@@ -75,3 +79,35 @@ def path_error(blocks, descendants, seen):
     path = compose(blocks.graph, blocks.folded, {name: d.module for name, d in descendants.items()})
     with torch.no_grad():
         return float(relative_error(path(seen), teacher(seen)))
+
+
+def chain():
+    """Five blocks; the output of each but the last is a map (16, 8, 8)."""
+    layers = [layer for _ in range(4) for layer in (conv(8, 16), nn.ReLU(), conv(16, 8), nn.ReLU())]
+    model = nn.Sequential(conv(3, 8), nn.ReLU(), *layers, nn.Flatten(), nn.Linear(512, 4)).eval()
+    return AutoBlockManager((0.5,), model, CommonModelManager(), (1, 3, 8, 8), 0.2, round_to=1)
+
+
+def test_a_block_s_input_and_output_are_counted_for_the_teacher_and_the_path():
+    graph, one = chain().graph, 2 * 2 * 4 * 16 * 8 * 8
+    assert images_that_fit(graph, 1000, capacity=10 * one) == 10
+    assert images_that_fit(graph, 1000, capacity=10 * one - 1) == 9
+
+
+def test_values_are_freed_as_soon_as_no_later_segment_reads_them():
+    blocks = chain()
+    descendants = {name: blocks.derive(name, "sparsity=0.5") for name in blocks.block_names}
+    given, alive = {}, {}
+
+    def watch(name):
+        def hook(module, inputs):
+            alive[name] = [earlier for earlier, reference in given.items() if reference() is not None]
+            given[name] = weakref.ref(inputs[0])
+
+        return hook
+
+    for name in blocks.block_names[1:]:  # the first reads what the caller holds
+        descendants[name].module.register_forward_pre_hook(watch(name))
+    reconstruct(blocks, "sparsity=0.5", descendants, [{blocks.graph.inputs[0]: images(8)}])
+    assert len(alive) > 3
+    assert not any(alive.values())

@@ -98,6 +98,13 @@ def test_every_step_begins_without_the_gradients_of_the_one_before(blocks):
     assert same(before, copied(modules))
 
 
+def test_any_seed_will_do(blocks):
+    for seed in (0, 2**31 - 1):
+        one = trainer(blocks, pruned(blocks), seed=seed)
+        one.begin_step()
+        assert one.step == 0
+
+
 def test_what_a_sparsity_becomes_does_not_depend_on_which_others_there_are(blocks):
     alone, beside, other = pruned(blocks), pruned(blocks), pruned(blocks, QUARTER)
     train(blocks, [trainer(blocks, alone)], 3)
@@ -263,6 +270,15 @@ def test_in_place_of_a_missing_descendant_a_path_has_the_teacher(blocks):
     found = validate(blocks, {HALF: modules}, batches(blocks))[HALF]
     assert first not in found.teacher_fed
     assert found.path_fed[second] == pytest.approx(found.teacher_fed[second])
+
+
+def test_a_descendant_that_one_sparsity_lacks_is_judged_of_the_others(blocks):
+    lacking, whole = pruned(blocks), pruned(blocks, QUARTER)
+    del lacking[blocks.block_names[0]]
+    found = validate(blocks, {HALF: lacking, QUARTER: whole}, batches(blocks))
+    alone = validate(blocks, {QUARTER: whole}, batches(blocks))
+    assert vars(found[QUARTER]) == vars(alone[QUARTER])
+    assert min(found[QUARTER].teacher_fed.values()) > 0
 
 
 def test_no_batches_to_validate_on_are_an_error_and_not_an_error_of_nothing(blocks):

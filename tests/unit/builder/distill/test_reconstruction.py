@@ -11,6 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 from legodnn.builder.distill import reconstruction
 from legodnn.builder.distill.reconstruction import Sample
 from legodnn.builder.graph.channels.analysis import analyse
+from legodnn.builder.graph.resources import peak_activation_bytes
 from legodnn.builder.graph.tracing.trace import trace
 from legodnn.builder.managers.loss import relative_error
 from legodnn.builder.prune.derive import derive
@@ -90,6 +91,18 @@ def test_a_layer_corrects_the_error_of_what_it_is_joined_with(joined):
     assert corrected < 0.8 * blind
 
 
+def test_a_layer_that_something_else_reads_as_well_as_a_sum_is_fitted_itself():
+    """What corrects the error of the sum would be an error there."""
+    weights = []
+    for joined in (lambda y, x: y, lambda y, x: torch.cat([y + x, y], 1)):
+        block, x = redundant(joined), images(64)
+        channels = analyse(block)
+        descendant = derive(block, channels, 0.5, round_to=1, importance=odd_ones_first)
+        reconstruction.fit(block, descendant, channels, [Sample(x + 0.3 * x.flip(1), x)])
+        weights.append(descendant.module.get_submodule("b").weight)
+    assert torch.allclose(*weights, atol=1e-5)
+
+
 @pytest.mark.parametrize("joined", [lambda y, x: torch.add(x, y, alpha=0), lambda y, x: y + 1, lambda y, x: y + y,
                                     lambda y, x: torch.lerp(y, x, 0.5)])  # fmt: skip
 def test_what_is_no_sum_of_the_layer_and_another_value_is_not_taken_for_one(joined, monkeypatch):
@@ -97,6 +110,31 @@ def test_what_is_no_sum_of_the_layer_and_another_value_is_not_taken_for_one(join
     block, x = redundant(joined), images(32)
     before, after = error_after(block, [Sample(x, x)], x)
     assert after <= 1e-3 * before
+
+
+LAYERS = {
+    "1-d": ((3, 40), nn.Conv1d(3, 8, 3), nn.Conv1d(8, 5, 3, stride=2, padding=1)),
+    "2-d, oblong": ((3, 9, 12), nn.Conv2d(3, 8, 1), nn.Conv2d(8, 5, (1, 3), stride=(2, 1), dilation=(1, 2), padding=1)),
+    "2-d, reflected": ((3, 9, 12), nn.Conv2d(3, 8, 1), nn.Conv2d(8, 5, 3, padding=(2, 1), padding_mode="reflect")),
+    "3-d": ((3, 4, 5, 6), nn.Conv3d(3, 8, 1), nn.Conv3d(8, 5, (2, 1, 3), stride=(1, 2, 1), padding=(1, 0, 1))),
+    "3-d, in groups": ((3, 4, 5, 6), nn.Conv3d(3, 8, 1), nn.Conv3d(8, 4, 3, groups=2, padding=1)),
+    "positions": ((7, 3), nn.Linear(3, 8), nn.Linear(8, 5)),
+}
+
+
+@pytest.mark.parametrize(("shape", "first", "second"), LAYERS.values(), ids=LAYERS)
+def test_layers_of_all_kinds_are_solved(shape, first, second, monkeypatch):
+    monkeypatch.setattr(reconstruction, "RIDGE", 1e-6)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in [*first.parameters(), *second.parameters()]:
+        parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator)
+    with torch.no_grad():
+        first.weight[1::2], first.bias[1::2] = first.weight[::2] * 0.9, first.bias[::2] * 0.9
+    x = torch.randn(32, *shape, generator=generator)
+    block = trace(nn.Sequential(first, second).eval(), [x[:1]])
+    before, after = error_after(block, [Sample(x, x)], x)
+    assert before > 0.01
+    assert after < 1e-3 * before
 
 
 # ---- dead inputs ---------------------------------------------------------------------------------------------------
@@ -154,6 +192,14 @@ def test_a_path_that_overflowed_in_an_earlier_block_does_not_stop_the_fit(broken
     assert after < 1e-3 * before
 
 
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_a_teacher_that_overflowed_on_some_images_does_not_stop_the_fit(broken, monkeypatch):
+    monkeypatch.setattr(reconstruction, "RIDGE", 1e-6)
+    block, x = redundant(operator.add), images(32)
+    before, after = error_after(block, [Sample(x, torch.full_like(x, broken)), Sample(x, x)], x)
+    assert after < 1e-3 * before
+
+
 # ---- memory --------------------------------------------------------------------------------------------------------
 def peak_bytes(run):
     """The most bytes that tensors made by ``run`` held at once."""
@@ -183,6 +229,50 @@ def test_the_fit_holds_no_more_than_it_says(monkeypatch):
     columns = descendant.module.get_submodule("2").weight[0].numel() + 1
     monkeypatch.setattr(reconstruction, "PIECE_BYTES", 4 * 1024**2)
     assert peak_bytes(run) < reconstruction.PIECE_BYTES + 16 * columns**2 + 2**20
+
+
+SIZED = {
+    "convolution": (conv(16, 32), conv(32, 16), lambda: 64 * (24 * 9 + 1)),
+    "of fewer positions": (nn.Conv2d(16, 32, 3, stride=8, padding=1), conv(32, 16), lambda: 16 * (24 * 9 + 1)),
+    "of fewer than what it reads": (conv(16, 32), nn.Conv2d(32, 16, 3, 8, 1), lambda: 16 * (24 * 9 + 1)),
+    "in groups": (conv(16, 32), conv(32, 16, groups=2), lambda: 64 * (12 * 9 + 1) * 2),
+    "linear": (nn.Linear(32, 24), nn.Linear(24, 16), lambda: 16 * (18 + 1)),
+}
+
+
+@pytest.mark.parametrize(("first", "second", "regressors"), SIZED.values(), ids=SIZED)
+def test_as_many_images_are_read_at_once_as_fit_with_the_regressors_and_their_copy(
+    first, second, regressors, monkeypatch
+):
+    seen = []
+
+    class Watching(nn.Module):
+        def forward(self, x):
+            seen.append(len(x))
+            return torch.relu(x)
+
+    x = torch.randn(12, 16, 32) if isinstance(first, nn.Linear) else torch.randn(12, 16, 32, 32)
+    block = trace(nn.Sequential(first, nn.ReLU(), second).eval(), [x[:1]])
+    channels = analyse(block)
+    block.add_module("1", Watching())
+    needed = 2 * peak_activation_bytes(block, views=False) + 2 * 4 * regressors()
+    for limit, pieces in ((3 * needed, [3] * 4), (3 * needed - 1, [2] * 6), (needed // 2, [1] * 12)):
+        monkeypatch.setattr(reconstruction, "PIECE_BYTES", limit)
+        descendant = derive(block, channels, 0.25, round_to=1)
+        seen.clear()
+        descendant.module.add_module("1", nn.ReLU())
+        reconstruction.fit(block, descendant, channels, [Sample(x, x)])
+        assert seen == pieces
+
+
+def test_a_few_hundred_mebibytes_are_read_in_one_piece():
+    x = torch.randn(64, 16, 32, 32)
+    block = wide()
+    channels = analyse(block)
+    descendant = derive(block, channels, 0.25, round_to=1)
+    block.add_module("1", Small(room=1000))
+    reconstruction.fit(block, descendant, channels, [Sample(x, x)])
+    assert block.get_submodule("1").seen == [64]
 
 
 def test_in_pieces_the_fit_is_what_it_is_in_one(monkeypatch):

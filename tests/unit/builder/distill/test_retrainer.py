@@ -1,5 +1,8 @@
 """Both steps: what is tried again at a lower rate, which data judge, and what a stage's result depends on."""
 
+import math
+import re
+
 import pytest
 import torch
 import torch.nn as nn
@@ -7,6 +10,7 @@ import torch.nn as nn
 from legodnn.builder import AutoBlockManager, BlockRetrainer, CommonModelManager
 from legodnn.builder.distill.results import trained_stages
 from legodnn.builder.managers.loss import relative_error
+from legodnn.builder.workdir import progress
 from tests.networks import conv, images
 
 VARIANT = "sparsity=0.5"
@@ -77,3 +81,13 @@ def test_of_finished_steps_only_the_result_is_left(tmp_path):
     retrainer.train_all_blocks()
     left = {path.name for path in (tmp_path / "trained" / VARIANT).iterdir()}
     assert left == {"stage.json", "results.json", f"{retrainer.blocks.block_names[0]}.pt"}
+
+
+# ---- progress --------------------------------------------------------------------------------------------------------
+def test_progress_counts_the_blocks_and_batches_there_are_and_ends_when_they_are_done(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    retrain(tmp_path, block_training_max_epoch=1.5, learning_rate=1e-3).train_all_blocks()
+    said = dict(re.findall(r"^(.+?): (\d+/\d+) ", capsys.readouterr().err, re.MULTILINE))
+    steps = math.ceil(1.5 * 5)  # of five batches one image in twelve is set aside, none whole
+    assert said == {"extract": "1/1", f"reconstruction, {VARIANT}": "1/1", "gradient": f"{steps}/{steps}"}

@@ -1,6 +1,7 @@
 """Variants and selections whose outputs are not finite numbers are left out, and that is said."""
 
 import math
+import re
 import shutil
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from legodnn.builder import AutoBlockManager, BlockProfiler, BlockRetrainer, CommonModelManager, pack
+from legodnn.builder.workdir import progress
 from legodnn.builder.workdir.files import load_tensors, save_tensors
 from legodnn.runtime import Network
 from legodnn.shared.errors import ModelError
@@ -48,9 +50,9 @@ def multiply(directory, block, factor):
     save_tensors(path, {**saved, "state": {name: value * factor for name, value in saved["state"].items()}})
 
 
-def profile(blocks, directory):
+def profile(blocks, directory, compositions=6):
     return BlockProfiler(
-        blocks.teacher, blocks, blocks.model_manager, directory, loader(), INPUT, compositions=6
+        blocks.teacher, blocks, blocks.model_manager, directory, loader(), INPUT, compositions=compositions
     ).profile_all_blocks()
 
 
@@ -121,3 +123,14 @@ def _run(model, said):
     for x, _ in loader():
         model(x)
     return said.pop(0)
+
+
+def test_progress_counts_the_teacher_the_variants_and_the_selections(trained, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    blocks, directory = trained
+    found = profile(blocks, directory, compositions=7)
+    said = re.findall(r"^profile: (\d+)/(\d+) evaluation", capsys.readouterr().err, re.MULTILINE)
+    done = 1 + sum(len(row) - 1 for row in found.distortion.values()) + len(found.compositions) + len(found.uniform)
+    assert {total for _, total in said} == {str(1 + 4 + 7 + 2)}
+    assert [int(count) for count, _ in said] == list(range(1, done + 1))

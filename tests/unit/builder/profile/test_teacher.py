@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 from legodnn.builder import CommonModelManager
 from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.managers import AbstractModelManager, AnomalyManager, PoseManager, SegmentationManager
-from legodnn.builder.profile.teacher import check_labels, judge_teacher
+from legodnn.builder.profile.teacher import Counted, check_labels, judge_teacher
 from legodnn.shared.errors import DataError, ModelError
 from legodnn.shared.tasks.prediction import standard_error
 
@@ -36,6 +36,14 @@ def half_right(count, right, classes=2):
     """As many of each class, and as many right answers as are wanted, spread over the classes."""
     labels = [i % classes for i in range(count)]
     return data(labels, [y if i < right else (y + 1) % classes for i, y in enumerate(labels)])
+
+
+def test_inputs_are_counted_anew_in_every_pass_and_are_none_before_the_first():
+    loader = Counted([(torch.zeros(3), 0), [torch.zeros(4), 0], torch.zeros(5), (), "no tensor", torch.tensor(1.0)])
+    assert loader.inputs == 0
+    for _ in range(2):
+        assert len(list(loader)) == len(loader) == 6
+        assert loader.inputs == 12
 
 
 # ---- chance ---------------------------------------------------------------------------------------------------------

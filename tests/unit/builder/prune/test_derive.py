@@ -246,6 +246,22 @@ class Self(nn.Module):
         return self.attention(x, x, x, need_weights=False)[0]
 
 
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+@pytest.mark.parametrize(("inputs", "outputs", "groups"), [(8, 8, 8), (8, 16, 8), (8, 8, 2), (8, 12, 4)])
+def test_grouped_layers_have_the_groups_and_channels_that_their_weights_have(kind, inputs, outputs, groups):
+    torch.manual_seed(0)
+    layers = (conv(3, inputs), kind(inputs, outputs, 3, padding=1, groups=groups), conv(outputs, 4))
+    block = trace(nn.Sequential(*layers).eval(), [images()])
+    descendant = derive(block, analyse(block), 0.5, round_to=1).module
+    made, layer, reader = (descendant.get_submodule(name) for name in "012")
+    assert made.weight.shape[0] == made.out_channels == layer.in_channels < inputs
+    assert reader.weight.shape[1] == reader.in_channels == layer.out_channels < outputs
+    sizes = (layer.out_channels, layer.in_channels)
+    first, second = sizes if kind is nn.Conv2d else sizes[::-1]
+    assert layer.weight.shape[:2] == (first, second // layer.groups)
+    assert descendant(images()).shape == block(images()).shape
+
+
 @pytest.mark.parametrize(("total", "sparsity", "round_to", "kept"), [
     (16, 0.2, 1, 13), (16, 0.8, 1, 4), (128, 0.8, 1, 26), (64, 0.2, 8, 56), (64, 0.8, 8, 16), (16, 0.8, 8, 4),
     (10, 0.3, 1, 7), (4, 0.99, 1, 1), (100, 0.29, 1, 71),

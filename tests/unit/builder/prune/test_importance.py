@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn as nn
+from torch.profiler import ProfilerActivity, profile
 
 from legodnn.builder.graph.channels.analysis import analyse
 from legodnn.builder.graph.tracing.trace import trace
@@ -55,7 +56,7 @@ def test_of_channels_that_go_together_all_weights_count(score):
     assert np.allclose(score(channels, group), np.sqrt(made + read if score is l2 else made * read))
 
 
-@pytest.mark.parametrize("at_once", [1, 30, 100, 1 << 20])
+@pytest.mark.parametrize("at_once", [1, 30, 100, 110, 1 << 20])
 def test_scores_are_the_same_in_pieces_of_any_size(at_once, monkeypatch):
     channels, group, _ = analysed(conv(3, 6), nn.BatchNorm2d(6), conv(6, 4))
     wanted = l2(channels, group)
@@ -71,3 +72,12 @@ def test_large_weights_are_summed_without_a_copy_of_the_whole_in_double_precisio
         layer.weight[:, 0] = 1e4
     with_large = np.square(throughput(channels, group))
     assert with_large[0] / with_large[1:].max() > 1e12
+
+
+def test_the_squares_of_large_weights_take_a_few_mebibytes_at_once():
+    channels, group, _ = analysed(conv(3, 512, 1), conv(512, 1024))  # 36 MiB in double precision
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
+        l2(channels, group)
+    events = watched.profiler.kineto_results.events()
+    steps = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    assert int(np.cumsum([size for _, size in steps]).max()) < 24 * 1024**2

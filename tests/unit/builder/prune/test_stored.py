@@ -92,6 +92,13 @@ def test_what_is_no_descendant_of_the_block_is_refused_with_its_file(how, tmp_pa
         load_descendant(path, block, channels)
 
 
+def test_indices_of_a_tensor_that_the_block_has_not_are_refused():
+    block, channels = whole(network("gated"))
+    kept = derive(block, channels, 0.5, round_to=1).kept
+    with pytest.raises(UsageError, match=r"kept indices of nowhere\.weight is not one of this block"):
+        rebuild(block, channels, {("nowhere", "weight", 0): torch.tensor([0]), **kept})
+
+
 def test_coupled_channels_must_have_been_kept_together():
     block, channels = whole(network("gated"))
     kept = dict(derive(block, channels, 0.5, round_to=1).kept)
