@@ -31,7 +31,7 @@ from legodnn.builder.workdir.sources import sources_of
 from legodnn.builder.workdir.stage import Stage
 from legodnn.builder.workdir.versions import versions
 from legodnn.shared.bundle.manifest import ORIGINAL
-from legodnn.shared.errors import ModelError, UsageError
+from legodnn.shared.errors import ModelError, UsageError, is_shortage
 
 
 def variant_name(sparsity: float) -> str:
@@ -111,7 +111,10 @@ class AutoBlockManager:
         try:
             with torch.no_grad():
                 compose(self.graph, self.folded, {})(*[_channels_last(x) for x in self.samples])
-        except RuntimeError:  # a layer kept whole requires contiguous tensors
+        except RuntimeError as error:
+            if is_shortage(error):
+                raise
+            # A layer kept whole requires contiguous tensors.
             return torch.contiguous_format
         return torch.channels_last
 

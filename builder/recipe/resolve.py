@@ -26,7 +26,7 @@ from legodnn.builder.recipe.data import purposed
 from legodnn.builder.recipe.schema import DATA_FILES, DEFAULT_MANAGER, Call, Recipe
 from legodnn.builder.workdir.faults import told
 from legodnn.builder.workdir.files import read_tensors
-from legodnn.shared.errors import DataError, LegoError, ModelError, RecipeError, one_line
+from legodnn.shared.errors import DataError, LegoError, ModelError, RecipeError, is_shortage, one_line
 from legodnn.shared.naming import few, hint
 
 
@@ -202,6 +202,8 @@ def _load_weights(model: nn.Module, path: Path) -> None:
     try:
         state = read_tensors(path)
     except Exception as error:
+        if is_shortage(error):
+            raise
         reason = f"not a file of weights, or cut off: {one_line(error)}"
         if "weights_only" in str(error):  # torch advises to run whatever code is in the file
             reason = "no state dict; write one with torch.save(model.state_dict(), FILE)"
