@@ -111,9 +111,10 @@ class AutoBlockManager:
         try:
             with torch.no_grad():
                 compose(self.graph, self.folded, {})(*[_channels_last(x) for x in self.samples])
-        except RuntimeError as error:  # a layer kept whole requires contiguous tensors
+        except RuntimeError as error:
             if is_shortage(error):
                 raise
+            # A layer kept whole requires contiguous tensors.
             return torch.contiguous_format
         return torch.channels_last
 

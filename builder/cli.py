@@ -22,13 +22,7 @@ from legodnn.builder.workdir.log import on_stderr
 from legodnn.shared.console import CommandParser, Exit, exit_statuses, split_subcommand, version
 from legodnn.shared.errors import LegoError, UsageError, one_line
 from legodnn.shared.files import atomic_write
-from legodnn.shared.host import free_memory
-from legodnn.shared.platform import keep_freed_memory
 from legodnn.shared.units import count, format_bytes
-
-ENOUGH_TO_KEEP = 8 << 30
-"""Free memory, in bytes, from which on a build keeps what it frees until a stage ends: that saves a fifth of its
-processor time (`tests/benchmarks/page_faults.py`). Where less is free, other processes may need it. Not tuned."""
 
 _EXAMPLES = """
 A recipe is a TOML file. The smallest that builds:
@@ -118,9 +112,8 @@ def _make(name: str, recipe: Recipe, options: argparse.Namespace) -> int:
     if options.explain:
         print("\n".join(pipeline.explain(recipe, work, _device(options.device), options.seed)))
         return Exit.DONE
-    if free_memory() > ENOUGH_TO_KEEP:
-        keep_freed_memory()
-    result = pipeline.build(recipe, out, work, _device(options.device), options.seed, timing=not options.no_timing)
+    timing, device = not options.no_timing, _device(options.device)
+    result = pipeline.build(recipe, out, work, device, options.seed, timing=timing, own_process=True)
     for warning in result.warnings:
         print(f"{name}: warning: {warning}", file=sys.stderr)
     print("\n".join(stage_lines(result.stages)))

@@ -37,6 +37,7 @@ from legodnn.builder.report.summary import BuildSummary, segment_summaries, sele
 from legodnn.builder.workdir.clock import Clock, StageTime
 from legodnn.builder.workdir.directory import check_work, open_work
 from legodnn.builder.workdir.log import in_files
+from legodnn.builder.workdir.memory import keep_freed_memory
 from legodnn.builder.workdir.reuse import Reuse
 from legodnn.builder.workdir.seeds import set_random_seed
 from legodnn.builder.workdir.stage import Stage
@@ -77,16 +78,26 @@ def costs(recipe: Recipe, blocks: AutoBlockManager, seed: int = 0) -> Costs:
 
 
 def build(
-    recipe: Recipe, out: Path, work: Path, device: str = "cpu", seed: int = 0, *, timing: bool = True
+    recipe: Recipe,
+    out: Path,
+    work: Path,
+    device: str = "cpu",
+    seed: int = 0,
+    *,
+    timing: bool = True,
+    own_process: bool = False,
 ) -> BuildResult:
     """Build a bundle, and its report beside it; a build that was interrupted goes on from what is in ``work``, to the
     same bytes. ``timing`` says whether selections are timed for the report, which takes `LIMIT_SECONDS` at most.
+    ``own_process`` says that nothing else runs in this process, whose allocator may then be told to keep freed memory.
 
     Raises the exceptions of the stages: `ModelError`, `DataError`, `WorkError`, `RecipeError`, `OSError`.
     """
     check_work(work)
     made = _Build(recipe, work, device, seed)
     loaders = made.loaders()  # before anything is written
+    if own_process and keep_freed_memory(max(loaders.train.batch_bytes, loaders.test.batch_bytes)):
+        logger.debug("freed memory is kept for later allocations")
     with open_work(work), in_files(work):
         return made.run(out, loaders, timing)
 

@@ -19,7 +19,8 @@ class CheckedLoader:
     Where a batch is a tuple or list, its first ``inputs`` items are the network's inputs: float32 of the recipe's
     shape, any batch size, finite. Batches of other kinds, which only the model manager can read, are not checked,
     unless ``pairs`` says that each must be (inputs, labels) with one whole number per input, as classification has it.
-    Where ``classes`` is set, whole numbers behind the inputs are labels below it, or the ``ignored`` one.
+    ``batch_bytes`` is the most that the inputs of a batch have taken so far, 0 where that is not known. Where
+    ``classes`` is set, whole numbers behind the inputs are labels below it, or the ``ignored`` one.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class CheckedLoader:
         self.pairs = pairs
         self.classes: int | None = None
         self.ignored: int | None = None
+        self.batch_bytes = 0
 
     def around(self, loader: Iterable[Any]) -> CheckedLoader:
         """The same checks of another loader's batches."""
@@ -65,7 +67,8 @@ class CheckedLoader:
         except Exception as error:
             # GeneratorExit is no Exception, so a reader that stops early raises nothing.
             if is_shortage(error):
-                raise MemoryError(f"{self.name}: batch {number} does not fit; make its batches smaller") from error
+                short = f"{self.name}: batch {number} does not fit into memory; make its batches smaller"
+                raise MemoryError(short) from error
             raise DataError(f"{self.name}: failed at batch {number}: {_reason(error)}") from error
 
     def _check(self, number: int, batch: Any) -> None:
@@ -81,6 +84,7 @@ class CheckedLoader:
             if not isinstance(item, Tensor):
                 raise DataError(f"{where}: (inputs, labels) expected, inputs as a tensor, not {type(item).__name__}")
             self._check_inputs(where, item)
+        self.batch_bytes = max(self.batch_bytes, sum(x.numel() * x.element_size() for x in batch[: self.inputs]))
         if self.pairs:
             self._check_labels(where, batch[1])
         if self.classes is not None and len(batch) > self.inputs:

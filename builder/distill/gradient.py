@@ -22,7 +22,7 @@ from legodnn.builder.distill.paths import Batch, share_missing, walk
 from legodnn.builder.graph.segments import Segment
 from legodnn.builder.graph.strided import StridesBySlicing
 from legodnn.builder.workdir.log import EVERY, note
-from legodnn.shared.errors import DataError, is_shortage
+from legodnn.shared.errors import DataError
 
 Modules = Mapping[str, nn.Module]
 """The descendants of one sparsity, by block."""
@@ -79,8 +79,7 @@ def validate(
 
 
 def train_batch(blocks: AutoBlockManager, trainers: Sequence[Trainer], batch: Batch) -> None:
-    """One step of every descendant of all trainers. Raises `MemoryError`, with the way out, where a batch is too
-    large."""
+    """One step of every descendant of all trainers."""
     for trainer in trainers:
         trainer.begin_step()
 
@@ -89,13 +88,8 @@ def train_batch(blocks: AutoBlockManager, trainers: Sequence[Trainer], batch: Ba
     def visit(segment: Segment, batch: Batch, name: str) -> None:
         by_variant[name].train_block(segment, batch)
 
-    try:
-        with StridesBySlicing():
-            walk(blocks, batch, list(by_variant), visit)
-    except RuntimeError as error:
-        if is_shortage(error):
-            raise MemoryError(f"a gradient step does not fit; make the training batches smaller: {error}") from error
-        raise
+    with StridesBySlicing():
+        walk(blocks, batch, list(by_variant), visit)
     for trainer in trainers:
         trainer.end_step()
 

@@ -62,7 +62,7 @@ class TeacherTap(nn.Module):
             try:
                 with torch.no_grad():
                     blocks.model_manager.forward_to_gen_mid_data(self, data, blocks.device)
-            except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
+            except (RuntimeError, MemoryError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
                 if isinstance(error, DataError):
                     raise
                 if is_shortage(error):
@@ -77,8 +77,19 @@ def walk(blocks: AutoBlockManager, batch: Batch, names: Sequence[str], visit: Vi
     """Run the paths ``names`` through the segments, calling ``visit`` for blocks and `run_trunk` for the others.
 
     The paths run one after the other, which takes the memory of one path. The trunk behind the last block is not run.
-    A path's values are freed after their last reader, the teacher's after that in the last path.
+    A path's values are freed after their last reader, the teacher's after that in the last path. Raises `MemoryError`
+    where the batch is too large: it cannot be divided, since the gradient would be another.
     """
+    images = len(batch.teacher[blocks.graph.inputs[0]])
+    try:
+        _walk(blocks, batch, names, visit)
+    except (RuntimeError, MemoryError) as error:
+        if is_shortage(error):
+            raise MemoryError(f"a batch of {images} does not fit; make the loader's batches smaller") from error
+        raise
+
+
+def _walk(blocks: AutoBlockManager, batch: Batch, names: Sequence[str], visit: Visit) -> None:
     graph = blocks.graph
     last = max(i for i, s in enumerate(graph.segments) if s.is_block)
     for name in names:

@@ -22,10 +22,11 @@ from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.managers.loss import squared_deviation, squared_distance
 from legodnn.builder.profile.recheck import checksum
 from legodnn.builder.profile.teacher import Counted
-from legodnn.shared.errors import DataError, ModelError
+from legodnn.shared.errors import DataError, ModelError, is_shortage
 
-RECORDED_BYTES = 4 * 1024**3
-"""Memory for recorded activations; batches beyond it are run from the images every time. Not tuned."""
+RECORDED_BYTES = 3 * 1024**3
+"""Memory for recorded activations; batches beyond it are run from the images every time. Chosen so that ResNet-50 at
+224 pixels in batches of 64 stays below 6 GiB: networks, libraries and a running batch take 2 GiB."""
 
 
 class Recording:
@@ -72,7 +73,12 @@ class Recording:
         torch.manual_seed(self.seed)
         with torch.no_grad():
             loader = self.loader if loader is None else loader
-            return float(self.manager.get_model_acc(network.eval(), loader, self.blocks.device))
+            try:
+                return float(self.manager.get_model_acc(network.eval(), loader, self.blocks.device))
+            except Exception as error:
+                if is_shortage(error):
+                    raise MemoryError("a batch of the test loader does not fit; make its batches smaller") from error
+                raise
 
     def evaluate(self, chosen: Mapping[str, nn.Module]) -> tuple[float, float] | None:
         """Accuracy with the ``chosen`` blocks, all at or behind the position; and the distortion, the squared distance

@@ -10,6 +10,7 @@
     log        what a build says, on stderr and in files
     versions   those that results depend on
     clock      how long stages took, those of earlier runs included, and the memory they needed
+    memory     whether the process keeps freed memory
     progress   a bar on a terminal, a line every ten seconds elsewhere
     seeds      one seed for all random numbers
 """

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from legodnn.builder.workdir.memory import end_stage
 from legodnn.builder.workdir.stage import Stage
 from legodnn.shared import platform
 
@@ -16,8 +17,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StageTime:
-    """The time of a stage in seconds and the process's peak memory in bytes meanwhile, None where they are not known,
-    and a remark for the reader."""
+    """The time of a stage in seconds and the process's peak memory in bytes meanwhile, with what earlier stages have
+    freed and the process has kept; None where they are not known. And a remark for the reader."""
 
     name: str
     seconds: float | None
@@ -42,7 +43,7 @@ class Clock:
             platform.forget_peak()
         logger.debug("%s: %s", name, "begun" if made_now else "taken from before")
         yield
-        platform.trim_heap()  # what one stage has kept is of no use to the next
+        end_stage()
         peak = platform.peak_bytes() if made_now and platform.knows_peak() else None
         if parts:
             self.stages.append(self._stored(name, parts, peak))

@@ -7,9 +7,10 @@ import torch.nn as nn
 from legodnn.builder import AutoBlockManager, CommonModelManager
 from legodnn.builder.bundle.export import export
 from legodnn.builder.data.checked import CheckedLoader
-from legodnn.builder.distill.gradient import Trainer, train_batch
+from legodnn.builder.distill.gradient import validate
 from legodnn.builder.distill.paths import TeacherTap
 from legodnn.builder.graph.tracing.trace import trace
+from legodnn.builder.profile.recording import Recording
 from legodnn.builder.recipe.load import load_recipe
 from legodnn.builder.recipe.resolve import build_model
 from legodnn.builder.workdir import files
@@ -68,46 +69,59 @@ def test_a_file_is_not_called_damaged_for_it(tmp_path, monkeypatch):
         files.load_tensors(tmp_path / "x.pt")
 
 
-def test_neither_data_nor_weights_nor_functions_are_blamed_for_it(tmp_path, monkeypatch):
+def test_weights_are_not_called_damaged_for_it(tmp_path, monkeypatch):
+    torch.save({}, tmp_path / "w.pt")
+    recipe = load_recipe("resnet18", [f"model.weights={tmp_path / 'w.pt'}"])
+
     def short(*args, **kwargs):
         raise RuntimeError(TEXT)
 
-    class Loader:
-        def __iter__(self):
-            yield images(), torch.zeros(2)
-            short()
-
-    with pytest.raises(MemoryError, match=r"data\.train: batch 1 does not fit; make its batches smaller") as caught:
-        [batch for batch in CheckedLoader(Loader(), (1, 3, 8, 8), "data.train")]
-    assert is_shortage(caught.value)
-    (tmp_path / "short.py").write_text(f"def make():\n    raise RuntimeError({TEXT!r})\n")
-    (tmp_path / "r.toml").write_text('[model]\nfactory = "short:make"\ninput = [1, 3, 8, 8]\n')
-    with modules_forgotten(tmp_path), pytest.raises(MemoryError, match=r"model\.factory: 'short:make': CUDA out of"):
-        build_model(load_recipe(str(tmp_path / "r.toml")))
-    (tmp_path / "w.pt").touch()
-    options = ["model.factory=torchvision:resnet18", f"model.weights={tmp_path / 'w.pt'}"]
-    recipe = load_recipe(str(tmp_path / "r.toml"), options)
     monkeypatch.setattr(torch, "load", short)
     with pytest.raises(RuntimeError, match="CUDA out of memory") as caught:
         build_model(recipe)
     assert not isinstance(caught.value, LegoError)
 
 
-def test_the_layout_of_images_is_not_chosen_by_it(monkeypatch):
+def test_no_layout_is_chosen_for_it():
     blocks = AutoBlockManager([0.5], network("gated"), CommonModelManager(), (1, 3, 8, 8), 0.5)
-    for module in blocks.folded.values():
-        module.forward = Short(0).forward
+    blocks.folded[blocks.graph.segments[0].name] = Short(0)
     with pytest.raises(RuntimeError, match="CUDA out of memory"):
-        blocks.layout  # noqa: B018
+        _ = blocks.layout
 
 
-def test_a_gradient_step_that_does_not_fit_names_the_remedy():
+def test_a_loader_without_memory_is_named_with_the_remedy():
+    def batches():
+        yield images(4), torch.zeros(4).long()
+        raise RuntimeError(TEXT)
+
+    loader = CheckedLoader(batches(), (1, 3, 8, 8), "data.train")
+    text = "data.train: batch 1 does not fit into memory; make its batches smaller"
+    with pytest.raises(MemoryError, match=text) as caught:
+        [None for _ in loader]
+    assert is_shortage(caught.value)
+
+
+def test_a_batch_that_does_not_fit_its_descendants_is_named_with_the_remedy():
     blocks = AutoBlockManager([0.5], network("gated"), CommonModelManager(), (1, 3, 8, 8), 0.5)
     [variant] = blocks.descendant_names
-    modules = {block: blocks.derive(block, variant).module for block in blocks.block_names}
-    trainer = Trainer(blocks, variant, modules, rate=0.1, steps=1, seed=0)
-    for module in modules.values():
-        module.forward = Short(0).forward
-    [batch] = TeacherTap(blocks).batches(blocks, [(images(), torch.zeros(2))])
-    with pytest.raises(MemoryError, match="make the training batches smaller"):
-        train_batch(blocks, [trainer], batch)
+    modules = {variant: {block: Short(0) for block in blocks.block_names}}
+    with pytest.raises(MemoryError, match="a batch of 6 does not fit; make the loader's batches smaller") as caught:
+        validate(blocks, modules, TeacherTap(blocks).batches(blocks, [(images(6), None)]))
+    assert is_shortage(caught.value)
+
+
+def test_a_test_batch_that_does_not_fit_is_named_with_the_remedy():
+    blocks = AutoBlockManager([0.5], network("gated"), CommonModelManager(), (1, 3, 8, 8), 0.5)
+    loader = [(images(6), torch.arange(6) % 4)]
+    recording = Recording(blocks, blocks.model_manager, loader)
+    text = "a batch of the test loader does not fit; make its batches smaller"
+    with pytest.raises(MemoryError, match=text) as caught:
+        recording.evaluate({blocks.block_names[0]: Short(0)})
+    assert is_shortage(caught.value)
+
+
+def test_a_function_that_a_recipe_names_is_not_said_to_have_failed(tmp_path):
+    (tmp_path / "short.py").write_text(f"def make():\n    raise RuntimeError({TEXT!r})\n")
+    (tmp_path / "r.toml").write_text('[model]\nfactory = "short:make"\ninput = [1, 3, 8, 8]\n')
+    with modules_forgotten(tmp_path), pytest.raises(MemoryError, match=r"model\.factory: 'short:make': CUDA out of"):
+        build_model(load_recipe(str(tmp_path / "r.toml")))
