@@ -26,7 +26,7 @@ from legodnn.shared.errors import DataError, ModelError, is_shortage
 
 RECORDED_BYTES = 3 * 1024**3
 """Memory for recorded activations; batches beyond it are run from the images every time. Chosen so that ResNet-50 at
-224 pixels in batches of 64 stays below 6 GiB: networks, libraries and a running batch take 2 GiB."""
+224 pixels in batches of 64 needs less than 6 GiB: networks, libraries and a batch that runs take 2 GiB."""
 
 
 class Recording:

@@ -11,7 +11,7 @@ from legodnn.shared.host import free_memory
 
 LARGEST_BATCH = 16 << 20
 """Bytes of a batch's inputs up to which freed memory is kept. MobileNetV2 at 160 pixels in batches of 32 (9 MiB) spends
-3 % of its processor time in the system instead of 22 %, and its peak grows from 2.0 to 2.2 GiB; ResNet-50 at 224 pixels
+4 % of its processor time in the system instead of 19 %, and its peak grows from 1.6 to 2.1 GiB; ResNet-50 at 224 pixels
 in batches of 64 (37 MiB) needed more than 8 GiB (`tests/benchmarks/page_faults.py` and `peak_memory.py`)."""
 
 ENOUGH_FREE = 8 << 30
