@@ -105,6 +105,10 @@ def _make(name: str, recipe: Recipe, options: argparse.Namespace) -> int:
     work = Path(options.work) if options.work else out.with_name(out.name + ".work")
     if work.exists() and not work.is_dir():
         raise UsageError(f"--work {work}: not a directory")
+    if work.resolve() in (out.resolve(), *out.resolve().parents):
+        raise UsageError(f"-o {out}: is in the work directory, where nothing else may be; give it another place")
+    if out.resolve() in work.resolve().parents:
+        raise UsageError(f"--work {work}: {out} would be a directory and the bundle; give it another place")
     require_buildable(recipe)
     from legodnn.builder import pipeline
     from legodnn.builder.report.text import stage_lines

@@ -6,7 +6,7 @@ A stage whose result is in the work directory is not made again unless something
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,12 +146,12 @@ class _Build:
         """See `build`."""
         if self.teacher is not None and not self.teacher.done:
             untrained = _cut(self.recipe, self.network, self.manager, self.device)
-            self._require_space(out, untrained, untrained.descendant_names, [self.teacher])
+            self._require_space(out, untrained, None)
         blocks = self._blocks(loaders)
         retrainer, profiler = self._plan_stages(blocks, loaders)
         self._say_changes()
         missing = {variant: stage for variant, stage in retrainer.stages.items() if not stage.done}
-        self._require_space(out, blocks, list(missing), list(missing.values()))
+        self._require_space(out, blocks, missing)
         if not all(stage.done for stage in self.reuse.stages("distill")):
             self._judge(blocks, loaders)
         with self.clock.watch("extract", self.reuse.stages("extract")):
@@ -169,10 +169,10 @@ class _Build:
         warnings, stages = [*self._warnings, *left_out(results, profile)], self.clock.stages
         return BuildResult(out, size, warnings, profile, report_path(out), self.manager.metric, stages)
 
-    def _require_space(self, out: Path, blocks: AutoBlockManager, variants: list[str], missing: list[Stage]) -> None:
+    def _require_space(self, out: Path, blocks: AutoBlockManager, missing: Mapping[str, Stage] | None) -> None:
         """Refuse a disk that is too full for what is missing, before any of it is made."""
-        trains = self.teacher is not None and not self.teacher.done
-        require_space(blocks, variants, missing, self.recipe.bundle.precision, self.work, out, trains_teacher=trains)
+        teacher = self.teacher if self.teacher is not None and not self.teacher.done else None
+        require_space(blocks, missing, teacher, self.recipe.bundle.precision, self.work, out)
 
     def _judge(self, blocks: AutoBlockManager, loaders: Loaders) -> None:
         """Refuse test labels that the teacher has no score for, and say where it is no better than chance, before

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,9 @@ _RESULTS = 4
 _REST = 16 << 20
 """Bytes of logs, tables and the report. Not tuned."""
 
+_PROGRAM = 16 << 10
+"""Bytes of a program in a bundle, and of its share in the manifest, at most. Not tuned: small ones take 4 KiB."""
+
 
 @dataclass(frozen=True)
 class DiskNeeds:
@@ -32,32 +35,46 @@ class DiskNeeds:
     bundle: int
 
 
-def needs_of(teacher: int, descendants: Sequence[int], precision: str, trains_teacher: bool) -> DiskNeeds:
-    """What a build needs whose teacher has so many bytes of weights, and the descendants of each sparsity that is to be
-    trained so many.
+def needs_of(
+    teacher: int, descendants: Mapping[str, int], blocks: int, precision: str, trains_teacher: bool,
+    unfinished: Collection[str] | None = None,
+) -> DiskNeeds:  # fmt: skip
+    """What a build needs whose teacher has so many bytes of weights, and the descendants of each sparsity so many in so
+    many blocks; ``unfinished`` are the sparsities that are to be trained, by default all.
 
-    States are written to a temporary name before they replace the one before.
+    States are written to a temporary name before they replace the one before. Samples weigh at most a tenth of the
+    weights.
     """
-    distilled = sum(descendants) * (_STATE + _RESULTS) + _STATE * max(descendants, default=0)
-    trained = teacher * (2 * _STATE + 1) if trains_teacher else 0
-    return DiskNeeds(distilled + trained + _REST, (teacher + sum(descendants)) // (2 if precision == "fp16" else 1))
+    trained = [size for variant, size in descendants.items() if unfinished is None or variant in unfinished]
+    work = sum(trained) * (_STATE + _RESULTS) + _STATE * max(trained, default=0) + _REST
+    work += teacher * (2 * _STATE + 1) if trains_teacher else 0
+    weights = 1.1 * (teacher + sum(descendants.values())) / (2 if precision == "fp16" else 1)
+    return DiskNeeds(work, int(weights) + _PROGRAM * (1 + blocks * (1 + len(descendants))))
 
 
 def require_space(
-    blocks: AutoBlockManager, unfinished: Sequence[str], stages: Sequence[Stage], precision: str, work: Path, out: Path,
-    *, trains_teacher: bool,
+    blocks: AutoBlockManager, unfinished: Mapping[str, Stage] | None, teacher: Stage | None, precision: str, work: Path,
+    out: Path,
 ) -> None:  # fmt: skip
-    """Raise `WorkError` where a disk has less free space than a build still needs for the sparsities whose training is
-    ``unfinished``, by variant; what is in ``stages`` already, which are to be made, counts."""
+    """Raise `WorkError` where a disk has less free space than a build still needs.
+
+    ``unfinished`` are the stages of the sparsities that are to be trained, None for all; ``teacher`` is that of a
+    teacher that is. What is in them already counts.
+    """
+    names, made = blocks.descendant_names, [*(unfinished or {}).values(), *([teacher] if teacher else [])]
     whole = sum(map(weight_bytes, blocks.folded.values()))
-    present = sum(file.lstat().st_size for stage in stages for file in stage.directory.glob("*") if file.is_file())
-    bound = needs_of(whole, [whole] * len(unfinished), precision, trains_teacher)
-    if not _lacking(bound, present, work, out):
-        return
-    derived = [sum(weight_bytes(blocks.derive(b, v).module) for b in blocks.block_names) for v in unfinished]
-    lacking = _lacking(needs_of(whole, derived, precision, trains_teacher), present, work, out)
-    if lacking:
-        raise WorkError(lacking)
+    present = sum(file.lstat().st_size for stage in made for file in stage.directory.glob("*") if file.is_file())
+
+    def lacking(sizes: Mapping[str, int]) -> str:
+        count = len(blocks.block_names)
+        needs = needs_of(whole, sizes, count, precision, teacher is not None, unfinished)
+        return _lacking(needs, present, work, out)
+
+    if lacking(dict.fromkeys(names, whole)):  # more than they can be, and known without deriving them
+        derived = {v: sum(weight_bytes(blocks.derive(b, v).module) for b in blocks.block_names) for v in names}
+        reason = lacking(derived)
+        if reason:
+            raise WorkError(reason)
 
 
 def _lacking(needs: DiskNeeds, present: int, work: Path, out: Path) -> str:

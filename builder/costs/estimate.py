@@ -62,7 +62,7 @@ def estimate(recipe: Recipe, work: NetworkWork, train: LoaderSize, test: LoaderS
         test_passes=made.test_passes,
         seconds=made.seconds(),
         memory_bytes=resident + max(made.distillation_bytes(), made.calibration_bytes(), made.profile_bytes()),
-        disk=needs_of(work.weight_bytes, made.descendant_bytes(), recipe.bundle.precision, needs_training(recipe)),
+        disk=made.disk(),
     )
 
 
@@ -151,9 +151,14 @@ class _Estimate:
         return (self.test.images or 0) * (variants + whole)
 
     # ---- bytes beside those that are there --------------------------------------------------------------------------
-    def descendant_bytes(self) -> list[int]:
+    def descendant_bytes(self) -> dict[str, int]:
         """The bytes of all descendants' weights, by sparsity."""
-        return [sum(part.weight_bytes for part in row.values()) for row in self.work.descendants.values()]
+        return {name: sum(part.weight_bytes for part in row.values()) for name, row in self.work.descendants.items()}
+
+    def disk(self) -> DiskNeeds:
+        """What the build needs on the disk."""
+        precision, trained = self.recipe.bundle.precision, bool(self.teacher_epochs)
+        return needs_of(self.work.weight_bytes, self.descendant_bytes(), len(self.blocks), precision, trained)
 
     def _largest(self, of: str) -> float:
         return max(float(getattr(part, of)) for part in self.work.segments.values())
@@ -163,7 +168,7 @@ class _Estimate:
         one path, and a block's for its gradient: once in the forward pass, once as gradients."""
         paths = self.work.boundary_bytes + 2 * self._largest("live_bytes")
         trained = 2 * max(self.work.segments[name].values_bytes for name in self.blocks)
-        return int(_COPIES * sum(self.descendant_bytes()) + self.train.batch * (paths + trained))
+        return int(_COPIES * sum(self.descendant_bytes().values()) + self.train.batch * (paths + trained))
 
     def calibration_bytes(self) -> int:
         """The descendants, the activations of all images that are calibrated on, and what is read of them at once."""
@@ -171,10 +176,11 @@ class _Estimate:
         images = min(asked, self.train.images or asked)
         held = min(CALIBRATION_BYTES, int(2 * images * self._largest("live_bytes")))
         pieces = min(PIECE_BYTES, int(2 * images * self._largest("values_bytes")))
-        return sum(self.descendant_bytes()) + held + pieces + int(self.train.batch * self._largest("values_bytes"))
+        batch = int(self.train.batch * self._largest("values_bytes"))
+        return sum(self.descendant_bytes().values()) + held + pieces + batch
 
     def profile_bytes(self) -> int:
         """The weights as the bundle stores them, recorded activations, and a batch."""
         recorded = self._largest("live_bytes") * (self.test.images or 0)
-        stored = sum(self.descendant_bytes()) + self.work.weight_bytes
+        stored = sum(self.descendant_bytes().values()) + self.work.weight_bytes
         return int(stored + min(RECORDED_BYTES, recorded) + self.test.batch * 2 * self._largest("live_bytes"))

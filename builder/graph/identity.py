@@ -11,6 +11,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor, fx
 
+from legodnn.builder.graph.torchscript import scripted_attributes
 from legodnn.builder.workdir.sources import sources_of
 
 _DEPTH = 4
@@ -21,9 +22,11 @@ tuned."""
 def identity(network: fx.GraphModule) -> dict[str, str]:
     """The network's weights, its structure, and the source code of modules in it that are a user's own, by name.
 
-    The structure includes modules without weights: their types and their attributes.
+    The weights include buffers that are not stored, as which `trace` keeps tensors that are plain attributes; the
+    structure includes modules without weights: their types and their attributes.
     """
-    found = {"network's weights": digest_of_tensors(network.state_dict()), "network's structure": _structure(network)}
+    tensors = {**network.state_dict(), **dict(network.named_buffers(remove_duplicate=False))}
+    found = {"network's weights": digest_of_tensors(tensors), "network's structure": _structure(network)}
     for thing in _called(network):
         found.update({f"network's code: {name}": value for name, value in sources_of(thing).items()})
     return found
@@ -60,8 +63,10 @@ def _structure(network: fx.GraphModule) -> str:
 
 
 def _described(module: nn.Module) -> Any:
-    """The attributes of a module, or the program of a scripted one."""
-    return module.code if isinstance(module, torch.jit.ScriptModule) else dict(_attributes(module))
+    """The attributes of a module, and the program of a scripted one."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return [module.code, {name: _text(value, _DEPTH) for name, value in scripted_attributes(module).items()}]
+    return dict(_attributes(module))
 
 
 def _attributes(module: nn.Module) -> Iterator[tuple[str, str]]:

@@ -15,3 +15,8 @@ optimized_execution: Callable[[bool], AbstractContextManager[None]] = _jit.optim
 trace: Callable[..., Callable[..., Any]] = _jit.trace
 save: Callable[..., None] = _jit.save
 load: Callable[..., Any] = _jit.load
+
+
+def scripted_attributes(module: Any) -> dict[str, Any]:
+    """The attributes of a scripted module by name, tensors among them, without those of its submodules."""
+    return {name: getattr(module, name) for name in sorted(module._concrete_type.get_attributes())}

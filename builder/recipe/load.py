@@ -219,8 +219,7 @@ class _Reader:
         for name in table:
             if name not in _OF_A_CALL:
                 self._unknown(f"{key}.{name}", [f"{key}.{k}" for k in _OF_A_CALL])
-        module, colon, function = table["factory"].partition(":")
-        if not colon or not module or not function:
+        if not FUNCTION.fullmatch(table["factory"]):
             self.mistakes.append(f'{key}: "package.module:function" expected, not "{table["factory"]}"')
             return None
         args, kwargs = table.get("args", []), table.get("kwargs", {})

@@ -77,6 +77,16 @@ def _imports(tree: ast.AST, package: str) -> Iterator[str]:
             yield from _with_parents(base)
             for alias in node.names:
                 yield f"{base}.{alias.name}"
+        elif isinstance(node, ast.Call) and node.args and _imports_by_name(node.func):
+            name = node.args[0]
+            if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                yield from _with_parents(name.value)
+
+
+def _imports_by_name(function: ast.expr) -> bool:
+    """Whether a call is one of ``__import__`` or ``import_module``."""
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    return name in ("__import__", "import_module")
 
 
 def _with_parents(name: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections import namedtuple
+from dataclasses import replace
 
 import pytest
 
@@ -12,12 +13,16 @@ from tests.unit.builder.costs.test_estimate import recipe  # noqa: F401
 Usage = namedtuple("Usage", "total used free")
 
 
-def test_what_is_needed_grows_with_the_descendants_and_the_teacher():
-    small, both = needs_of(1000, [500], "fp32", False), needs_of(1000, [500, 300], "fp32", False)
-    assert (small.bundle, both.bundle) == (1500, 1800)
-    assert both.work - small.work == 300 * 7
-    assert needs_of(1000, [500], "fp32", True).work - small.work == 7000
-    assert needs_of(1000, [500], "fp16", False).bundle == 750
+def test_what_is_needed_grows_with_what_is_trained_and_the_bundle_with_all_there_is():
+    one, both = {"a": 500}, {"a": 500, "b": 300}
+    small, large = needs_of(1000, one, 0, "fp32", False), needs_of(1000, both, 0, "fp32", False)
+    assert large.work - small.work == 300 * 7
+    assert large.bundle - small.bundle == 330
+    assert needs_of(1000, both, 0, "fp32", False, {"a"}) == replace(large, work=small.work)
+    assert needs_of(1000, one, 0, "fp32", True).work - small.work == 7000
+    half, program = needs_of(1000, one, 0, "fp16", False), needs_of(0, {"a": 0}, 0, "fp16", False).bundle
+    assert half.bundle - program == (small.bundle - program) // 2
+    assert needs_of(1000, one, 3, "fp32", False).bundle - small.bundle == 6 * program
 
 
 @pytest.mark.parametrize("trained", [True, False])
@@ -38,3 +43,12 @@ def test_what_is_there_already_is_not_needed_again(folder, monkeypatch):
     free = 17 << 20  # for the rest and the bundle, not for training
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 10**9 - free, free))
     assert main(given) == 0
+
+
+def test_the_bundle_needs_space_for_what_is_not_trained_again(folder, capsys, monkeypatch):
+    given = [str(folder.recipe), "-o", str(folder.path / "o.lgb"), "--no-timing"]
+    assert main(given) == 0
+    size, free = (folder.path / "o.lgb").stat().st_size, 16 << 20
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 10**9 - free, free + size // 2))
+    assert main(given) == 2
+    assert "are needed on this disk" in capsys.readouterr().err

@@ -91,6 +91,7 @@ def test_passes_over_the_data_are_those_of_the_build(folder, recipe, capsys, opt
     assert read["train"] / 200 == pytest.approx(costs["teacher_passes"] + costs["train_passes"], abs=0.3)
     images, four_batches = costs["test"]["images"], 40
     assert read["test"] / images == pytest.approx(costs["test_passes"], abs=four_batches / images)
+    assert out.stat().st_size <= costs["disk"]["bundle"]
     work = sum(file.stat().st_size for file in folder.path.glob("o.lgb.work/**/*") if file.is_file())
     assert work <= costs["disk"]["work"]
 
@@ -129,7 +130,7 @@ def test_seconds_are_the_work_at_the_teachers_rate(folder):
 
 def test_larger_batches_take_more_memory_and_half_precision_half_the_bundle(folder):
     assert costs_of(folder.recipe, batch=1000).memory_bytes > costs_of(folder.recipe).memory_bytes
-    assert costs_of(folder.recipe, "bundle.precision=fp16").disk.bundle == costs_of(folder.recipe).disk.bundle // 2
+    assert costs_of(folder.recipe, "bundle.precision=fp16").disk.bundle < costs_of(folder.recipe).disk.bundle
 
 
 def test_a_loader_without_a_length_leaves_the_time_open(recipe, capsys):

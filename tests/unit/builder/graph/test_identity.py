@@ -17,11 +17,34 @@ class Scaled(nn.Module):
         return x * self.by
 
 
-def found(*middle, value=0.0):
+class Shifted(nn.Module):
+    """A tensor that no state dict has: a plain attribute, or a buffer that is not stored."""
+
+    def __init__(self, by, buffer):
+        super().__init__()
+        if buffer:
+            self.register_buffer("by", torch.full((1, 4, 1, 1), by), persistent=False)
+        else:
+            self.by = torch.full((1, 4, 1, 1), by)
+
+    def forward(self, x):
+        return x + self.by
+
+
+class Inside(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+def found(*middle, value=0.0, whole=()):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), *middle, nn.Conv2d(4, 2, 3)).eval()
     model[0].bias.data += value
-    return identity(trace(model, [torch.zeros(1, 3, 8, 8)]))
+    return identity(trace(model, [torch.zeros(1, 3, 8, 8)], whole))
 
 
 @pytest.mark.parametrize(("first", "second"), [
@@ -40,3 +63,21 @@ def test_modules_that_compute_something_else_are_told_apart(first, second):
 def test_weights_are_told_apart():
     before, after = found(nn.ReLU()), found(nn.ReLU(), value=1e-3)
     assert [name for name in before if before[name] != after[name]] == ["network's weights"]
+
+
+@pytest.mark.parametrize("whole", [(), ("1",)], ids=["traced", "whole"])
+@pytest.mark.parametrize("buffer", [True, False])
+def test_tensors_that_no_state_dict_has_are_told_apart(buffer, whole):
+    before, after = found(Shifted(0.1, buffer), whole=whole), found(Shifted(0.2, buffer), whole=whole)
+    assert [name for name in before if before[name] != after[name]] == ["network's weights"]
+    assert found(Shifted(0.1, buffer), whole=whole) == before
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")
+@pytest.mark.parametrize("make", [
+    Scaled, lambda by: Inside(Scaled(by)), lambda by: Shifted(by, True), lambda by: Inside(Shifted(by, False)),
+])  # fmt: skip
+def test_scripted_modules_are_told_apart_by_their_attributes(make):
+    before, after = (found(torch.jit.script(make(by))) for by in (0.1, 0.2))
+    assert before != after
+    assert found(torch.jit.script(make(0.1))) == before

@@ -13,7 +13,8 @@ def project(tmp_path, monkeypatch):
     files = {
         "top.py": "import torch, json\nimport helper\nfrom inner import part\nfrom inner.deep import thing as other\n"
                   "def f():\n    import late\n",
-        "helper.py": "X = 1\n", "late.py": "Y = 1\n", "unused.py": "Z = 1\n",
+        "helper.py": "import importlib\nX = importlib.import_module('named')\nY = __import__('called.inside')\n",
+        "named.py": "", "called/__init__.py": "", "called/inside.py": "", "late.py": "Y = 1\n", "unused.py": "Z = 1\n",
         "inner/__init__.py": "from . import sibling\n", "inner/part.py": "from ..inner import cousin\n",
         "inner/sibling.py": "", "inner/cousin.py": "import top\n", "inner/deep/__init__.py": "",
         "inner/deep/thing.py": "from .. import uncle\nfrom legodnn.builder import pack\n", "inner/uncle.py": "",
@@ -26,7 +27,7 @@ def project(tmp_path, monkeypatch):
 
 OWN = {
     "top", "helper", "late", "inner", "inner.part", "inner.sibling", "inner.cousin", "inner.deep", "inner.deep.thing",
-    "inner.uncle",
+    "inner.uncle", "named", "called", "called.inside",
 }  # fmt: skip
 
 
@@ -59,7 +60,7 @@ def test_a_file_with_an_error_in_it_is_known_by_its_bytes(project):
 
 
 def test_modules_that_are_missing_are_left_out(project):
-    (project / "helper.py").write_text("import not_installed.at_all\n")
+    (project / "late.py").write_text("import not_installed.at_all\n")
     assert set(sources("top")) == OWN
     assert sources("nowhere") == {}
 
