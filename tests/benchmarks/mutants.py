@@ -1,8 +1,9 @@
-"""Whether tests notice faults: `python -m tests.benchmarks.mutants [--count N] [--seed N] [--only ROOM] [--json FILE]`.
+"""Whether tests notice small faults: `python -m tests.benchmarks.mutants [--count N] [--seed N] [--json FILE]`.
 
 A mutant is the builder with one small change of cosmic-ray's (`pip install cosmic-ray`), such as ``<`` to ``<=`` or
-``2`` to ``3``. A sample is drawn by seed from all mutants of some rooms, and each is judged by its room's unit tests:
-the room's own, and those beside the rooms that are called after it. A mutant that they fail on is killed.
+``2`` to ``3``. A sample is drawn by seed from all mutants of some packages, and each is judged by its package's unit
+tests: those in the package's folder, and those beside it that are called after it. A mutant that they fail on is
+killed.
 
 All changes are made in a copy of the repository. Every mutant is a process forked from one that has imported torch
 already. It is given 20 s of processor time, so that verdicts do not depend on what else the machine does; one that
@@ -35,8 +36,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-ROOMS = {"distill": "distill", "profile": "profile", "prune": "prune", "bundle": "pack"}
-"""The rooms, and the word by which files of tests that lie next to the rooms' own are known."""
+PACKAGES = {"distill": "distill", "profile": "profile", "prune": "prune", "bundle": "pack"}
+"""The packages, and the word by which the names of tests beside their folders are known."""
 
 SECONDS = 20
 """Of processor time for the tests of one mutant, which take half of it at most without one."""
@@ -58,7 +59,7 @@ Position = tuple[int, int]
 class Mutant:
     """A change: the ``occurrence`` of an operator of cosmic-ray's in a file, and the line as it is changed."""
 
-    room: str
+    package: str
     file: str
     line: int
     operator: str
@@ -82,7 +83,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--count", type=int, default=300, metavar="N", help="mutants of the sample")
     options.add_argument("--seed", type=int, default=0, metavar="N", help="of the sample")
-    options.add_argument("--only", choices=ROOMS, help="judge those mutants of the sample that are in one room")
+    options.add_argument("--only", choices=PACKAGES, help="judge those mutants of the sample that are in one package")
     options.add_argument("--survivors", metavar="FILE", help="judge the survivors in this FILE instead of a sample")
     options.add_argument("--json", metavar="FILE", help="write all verdicts here")
     given = options.parse_args()
@@ -92,11 +93,11 @@ def main() -> None:
         chosen = [row for row in rows if row.verdict == SURVIVED]
     else:
         chosen = sample(root, given.count, given.seed)
-    chosen = [mutant for mutant in chosen if given.only in (None, mutant.room)]
+    chosen = [mutant for mutant in chosen if given.only in (None, mutant.package)]
     judged = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         judge = Judge(root, Path(folder))
-        judge.prepare(mutant.room for mutant in chosen)
+        judge.prepare(mutant.package for mutant in chosen)
         for mutant in chosen:  # as drawn: the first of them are a sample, too
             judged.append(judgement(judge, mutant))
             print(f"{len(judged)}/{len(chosen)} {judged[-1]}", flush=True)
@@ -110,7 +111,7 @@ def judgement(judge: Judge, mutant: Mutant) -> Mutant:
     """The mutant with what the tests say."""
     before = (judge.tree / mutant.file).read_text(encoding="utf-8")
     after = mutated(before, mutant)
-    found = judge.judge(mutant.room, mutant.file, after)
+    found = judge.judge(mutant.package, mutant.file, after)
     return replace(
         mutant, change=_changed_line(before, after, mutant.line), verdict=found.verdict,
         seconds=round(found.seconds, 1), noticed_by=found.noticed_by,
@@ -118,31 +119,31 @@ def judgement(judge: Judge, mutant: Mutant) -> Mutant:
 
 
 def table(judged: Sequence[Mutant]) -> str:
-    """The verdicts by room, as CSV."""
-    lines = ["room,mutants,killed,of which endless,survived,killed_share"]
-    for room in (*ROOMS, "all"):
-        found = Counter(m.verdict for m in judged if room in (m.room, "all"))
+    """The verdicts by package, as CSV."""
+    lines = ["package,mutants,killed,of which endless,survived,killed_share"]
+    for package in (*PACKAGES, "all"):
+        found = Counter(m.verdict for m in judged if package in (m.package, "all"))
         total = sum(found.values())
         if total:
             killed = total - found[SURVIVED]
-            lines.append(f"{room},{total},{killed},{found[ENDLESS]},{found[SURVIVED]},{killed / total:.3f}")
+            lines.append(f"{package},{total},{killed},{found[ENDLESS]},{found[SURVIVED]},{killed / total:.3f}")
     return "\n".join(lines)
 
 
 # ---- mutants -------------------------------------------------------------------------------------------------------
-def mutants(root: Path, room: str) -> Iterator[Mutant]:
-    """All mutants of a room, by file, operator and place."""
-    for path in sorted((root / "builder" / room).glob("*.py")):
+def mutants(root: Path, package: str) -> Iterator[Mutant]:
+    """All mutants of a package, by file, operator and place."""
+    for path in sorted((root / "builder" / package).glob("*.py")):
         source = path.read_text(encoding="utf-8")
         annotations = _annotations(source)
         for name, start, end, occurrence in _places(source):
             if not any(first <= start and end <= last for first, last in annotations):
-                yield Mutant(room, path.relative_to(root).as_posix(), start[0], name, occurrence)
+                yield Mutant(package, path.relative_to(root).as_posix(), start[0], name, occurrence)
 
 
 def sample(root: Path, count: int, seed: int) -> list[Mutant]:
-    """So many mutants of all rooms, or all where there are fewer."""
-    everything = [mutant for room in ROOMS for mutant in mutants(root, room)]
+    """So many mutants of all packages, or all where there are fewer."""
+    everything = [mutant for package in PACKAGES for mutant in mutants(root, package)]
     random.Random(seed).shuffle(everything)
     return list(itertools.islice((mutant for mutant in everything if _is_python(root, mutant)), count))
 
@@ -210,18 +211,18 @@ def _changed_line(before: str, after: str, line: int) -> str:
 
 
 # ---- tests ---------------------------------------------------------------------------------------------------------
-def files_of_tests(root: Path, room: str, module: str) -> list[str]:
-    """The files of a room's tests: the room's own, that of a module first, and those beside the rooms that are called
+def files_of_tests(root: Path, package: str, module: str) -> list[str]:
+    """The files of a package's tests: those in its folder, that of a module first, and those beside it that are called
     after it."""
     folder = root / "tests" / "unit" / "builder"
-    own = sorted((folder / room).glob("test_*.py"), key=lambda path: (path.name != f"test_{module}.py", path.name))
-    found = [*own, *sorted(folder.glob(f"test_*{ROOMS.get(room, room)}*.py"))]
+    own = sorted((folder / package).glob("test_*.py"), key=lambda path: (path.name != f"test_{module}.py", path.name))
+    found = [*own, *sorted(folder.glob(f"test_*{PACKAGES.get(package, package)}*.py"))]
     return [path.relative_to(root).as_posix() for path in found]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a room's tests say to a change: the verdict, the processor time they took, and the first that failed."""
+    """What a package's tests say to a change: the verdict, the processor time they took, and the first that failed."""
 
     verdict: str
     seconds: float
@@ -241,36 +242,36 @@ class Judge:
         for half in ("builder", "runtime", "shared"):
             (self.names / "legodnn" / half).symlink_to(self.tree / half)
 
-    def prepare(self, rooms: Iterable[str]) -> None:
-        """Run the rooms' tests without a change. Ends the program where they fail."""
+    def prepare(self, packages: Iterable[str]) -> None:
+        """Run the packages' tests without a change. Ends the program where they fail."""
         import pytest  # noqa: F401  (what is imported here need not be imported for every mutant)
         import torch
         import torchvision  # noqa: F401
 
         torch.set_num_threads(1)  # a forked process has none of the threads
-        for room in dict.fromkeys(rooms):
-            found = self._run(room, None)
-            print(f"{room}: {found.seconds:.1f} s without a change", flush=True)
+        for package in dict.fromkeys(packages):
+            found = self._run(package, None)
+            print(f"{package}: {found.seconds:.1f} s without a change", flush=True)
             if found.verdict != SURVIVED:
-                sys.exit(f"the tests of {room} fail without a change:\n{self._output()[-3000:]}")
+                sys.exit(f"the tests of {package} fail without a change:\n{self._output()[-3000:]}")
 
-    def judge(self, room: str, file: str, source: str) -> Outcome:
-        """What a room's tests say when a file has another source."""
+    def judge(self, package: str, file: str, source: str) -> Outcome:
+        """What a package's tests say when a file has another source."""
         path = self.tree / file
         before = path.read_text(encoding="utf-8")
         try:
             path.write_text(source, encoding="utf-8")
-            return self._run(room, path)
+            return self._run(package, path)
         finally:
             path.write_text(before, encoding="utf-8")
 
-    def _run(self, room: str, changed: Path | None) -> Outcome:
+    def _run(self, package: str, changed: Path | None) -> Outcome:
         if changed:  # a compiled file is taken for that of a source of the same size and second
             for compiled in (changed.parent / "__pycache__").glob(f"{changed.stem}.*.pyc"):
                 compiled.unlink()
         shutil.rmtree(self.temporary, ignore_errors=True)
         self.temporary.mkdir()
-        files = files_of_tests(self.tree, room, changed.stem if changed else "")
+        files = files_of_tests(self.tree, package, changed.stem if changed else "")
         child = os.fork()
         if child == 0:
             self._test(files, compiling=changed is None)
@@ -279,7 +280,7 @@ class Judge:
             return Outcome(ENDLESS, seconds, "")
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
         if code > 2:  # pytest's codes: 0 and 1 for tests that passed and failed, 2 where one cannot be imported
-            sys.exit(f"the tests of {room} did not run as they should:\n{self._output()[-3000:]}")
+            sys.exit(f"the tests of {package} did not run as they should:\n{self._output()[-3000:]}")
         failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", self._output(), re.MULTILINE)
         return Outcome(SURVIVED if code == 0 else KILLED, seconds, failed.group(1) if failed else "")
 

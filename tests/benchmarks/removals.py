@@ -1,6 +1,6 @@
 """Whether tests notice that a safeguard of the builder's is gone: `python -m tests.benchmarks.removals [--only WORD]`.
 
-Each is removed or reversed in a copy of the repository, and its room's unit tests are run as in
+Each is removed or reversed in a copy of the repository, and its package's unit tests are run as in
 `tests.benchmarks.mutants`. Prints a table, and ends with status 1 where no test fails.
 """
 
@@ -27,7 +27,7 @@ class Removal:
     after: str
 
     @property
-    def room(self) -> str:
+    def package(self) -> str:
         """Whose tests should notice."""
         return self.file.split("/")[1]
 
@@ -103,14 +103,14 @@ def main() -> None:
     unnoticed = 0
     with tempfile.TemporaryDirectory(prefix="removals-") as folder:
         judge = Judge(root, Path(folder))
-        judge.prepare(removal.room for removal in chosen)
+        judge.prepare(removal.package for removal in chosen)
         table = csv.writer(sys.stdout, lineterminator="\n")
         table.writerow(("what", "how", "place", "noticed by"))
         for removal in chosen:
             source = (root / removal.file).read_text(encoding="utf-8")
             if source.count(removal.before) != 1:
                 sys.exit(f"{removal.file}: {removal.before!r} is not there once, so it cannot be removed")
-            found = judge.judge(removal.room, removal.file, source.replace(removal.before, removal.after))
+            found = judge.judge(removal.package, removal.file, source.replace(removal.before, removal.after))
             line = source[: source.index(removal.before)].count("\n") + 1
             noticed = "NOTHING" if found.verdict == SURVIVED else found.noticed_by.removeprefix("tests/unit/builder/")
             table.writerow((removal.what, removal.how, f"{removal.file}:{line}", noticed))
