@@ -14,6 +14,7 @@ import torch.nn as nn
 
 from legodnn.builder.blocks import AutoBlockManager
 from legodnn.builder.bundle.packing import BundleOptions, bundle_notes, left_out, pack
+from legodnn.builder.bundle.samples import check_normalised
 from legodnn.builder.costs.disk import require_space
 from legodnn.builder.costs.estimate import Costs, estimate
 from legodnn.builder.costs.loaders import size_of
@@ -25,7 +26,7 @@ from legodnn.builder.managers.abstract import AbstractModelManager
 from legodnn.builder.profile.profiler import BlockProfiler
 from legodnn.builder.profile.tables import Profile
 from legodnn.builder.profile.teacher import check_labels, judge_teacher
-from legodnn.builder.recipe.data import with_labels
+from legodnn.builder.recipe.data import input_spec, with_labels
 from legodnn.builder.recipe.inputs import call_inputs, data_inputs
 from legodnn.builder.recipe.resolve import Loaders, build_loaders, build_manager, build_model
 from legodnn.builder.recipe.schema import Recipe
@@ -41,6 +42,7 @@ from legodnn.builder.workdir.memory import keep_freed_memory
 from legodnn.builder.workdir.reuse import Reuse
 from legodnn.builder.workdir.seeds import set_random_seed
 from legodnn.builder.workdir.stage import Stage
+from legodnn.shared.errors import RecipeError
 from legodnn.shared.platform import knows_peak, resident_bytes
 
 logger = logging.getLogger(__name__)
@@ -123,6 +125,7 @@ class _Build:
         set_random_seed(seed)
         self.manager = build_manager(recipe)
         self.recipe = with_labels(recipe, self.manager.task)
+        self._named = len(recipe.bundle.labels)  # of data in files there may be fewer than the network has scores for
         set_random_seed(seed)
         self.network = build_model(self.recipe)
         self.teacher: Stage | None = None
@@ -175,13 +178,22 @@ class _Build:
         require_space(blocks, missing, teacher, self.recipe.bundle.precision, self.work, out)
 
     def _judge(self, blocks: AutoBlockManager, loaders: Loaders) -> None:
-        """Refuse test labels that the teacher has no score for, and say where it is no better than chance, before
-        anything is distilled from it."""
+        """Refuse test labels that the teacher has no score for and pictures that are not normalised as the recipe says,
+        and say where the teacher is no better than chance, before anything is distilled from it."""
         # The judgement reads all of them.
         check_labels(self.manager, blocks.teacher, {"data.test": loaders.test}, self.device, read=False)
+        self._check_names(loaders)
+        if self.recipe.bundle.samples:
+            check_normalised(blocks, loaders.test, input_spec(self.recipe))
         for warning in judge_teacher(self.manager, blocks.teacher, loaders.test, blocks.device).warnings:
             self._warnings.append(warning)
             logger.warning(warning)
+
+    def _check_names(self, loaders: Loaders) -> None:
+        """Refuse names in the recipe that are more or fewer than the network has scores for, where that is known."""
+        classes = loaders.test.classes
+        if classes is not None and self._named not in (0, classes):
+            raise RecipeError([f"bundle.labels: {self._named} names, but the network has scores for {classes} classes"])
 
     def _say_changes(self) -> None:
         """Say which stages are made again, and because of what; each once."""
@@ -206,6 +218,7 @@ class _Build:
             if not self.teacher.done:
                 both = {"data.train": loaders.train, "data.test": loaders.test}
                 check_labels(self.manager, network, both, self.device)
+                self._check_names(loaders)
             with self.clock.watch("teacher", [self.teacher]):
                 network = trained_teacher(self.recipe, network, self.teacher, loaders.train, self.device)
         set_random_seed(self.seed)

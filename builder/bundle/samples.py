@@ -107,6 +107,14 @@ def first_images(blocks: AutoBlockManager, loader: Iterable[Any], count: int) ->
     return Candidates(inputs, None)
 
 
+def check_normalised(blocks: AutoBlockManager, loader: Iterable[Any], spec: InputSpec) -> None:
+    """Look at the first images of a loader before anything is made of it: raise `DataError` where pictures cannot have
+    been normalised by the recipe's mean and std, as `pictured` does."""
+    if pixel_shape(spec) is not None and len(blocks.graph.inputs) == 1:
+        with torch.random.fork_rng(devices=[]):
+            _require_normalised(first_images(blocks, loader, TOGETHER).inputs[0], spec)
+
+
 def pictured(found: Candidates, spec: InputSpec, answers: Answers) -> Candidates:
     """The candidates as pixels where they are pictures, their inputs as a device reads them from these.
 

@@ -9,6 +9,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.data.files import FilesLoader
+from legodnn.shared.errors import DataError
 
 
 def has_indices(loader: Any) -> bool:
@@ -95,12 +96,19 @@ class _Without:
 
 
 def length(loader: Any) -> int | None:
-    """The number of batches, where the loader knows it."""
+    """The number of batches, where the loader knows it. Raises `DataError` for a number that is none."""
     inner: Any = loader.loader if isinstance(loader, CheckedLoader) else loader
     try:
         return len(inner)
     except TypeError:
         return None
+    except (ValueError, OverflowError) as error:
+        raise DataError(f"{name_of(loader)}: {error}") from error
+
+
+def name_of(loader: Any) -> str:
+    """What messages call a loader: the key of the recipe, where it is checked."""
+    return loader.name if isinstance(loader, CheckedLoader) else "the training loader"
 
 
 def around(loader: Any, inner: Any) -> Any:

@@ -7,6 +7,7 @@ left out wherever they come by again, known by a checksum.
 from __future__ import annotations
 
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 
 from legodnn.builder.data.checked import CheckedLoader
-from legodnn.builder.data.indexed import around, has_indices, indices_of, length, only, without
+from legodnn.builder.data.indexed import around, has_indices, indices_of, length, name_of, only, without
 from legodnn.builder.data.rows import checksums, count_rows, rows_of
 from legodnn.builder.workdir.seeds import seed_epoch
 from legodnn.shared.errors import DataError
@@ -29,6 +30,9 @@ COMPARED = 256
 
 MUST_RETURN = 0.9
 """Share of examples set aside that must come by again in an epoch; else others of the same kind are trained on."""
+
+_PATIENCE = 10.0
+"""Seconds of counting batches after which that is said. Not tuned."""
 
 VALIDATION_EPOCH = -1
 """The number of the pass that reads the validation split."""
@@ -65,14 +69,25 @@ def split(loader: Iterable[Any], seed: int, validation: Iterable[Any] | None = N
 
 def _count(loader: Iterable[Any], name: str) -> int:
     known = length(loader)
-    count = sum(1 for _ in loader) if known is None else known
+    count = _counted(loader, name) if known is None else known
     if count == 0:
         raise DataError(f"{name}: the loader yields no batches")
     return count
 
 
-def _name(loader: Any) -> str:
-    return loader.name if isinstance(loader, CheckedLoader) else "the training loader"
+def _counted(loader: Iterable[Any], name: str) -> int:
+    """The batches of a loader that does not know how many it has; said where counting takes long, or would never
+    end."""
+    said = time.monotonic() + _PATIENCE
+    count = 0
+    for count, _ in enumerate(loader, 1):
+        if time.monotonic() > said:
+            logger.warning(
+                "%s: %s batches counted so far; a loader that never ends cannot be learnt from: give it a __len__",
+                name, f"{count:,}",
+            )  # fmt: skip
+            said += 6 * _PATIENCE
+    return count
 
 
 class _TwoLoaders(Split):
@@ -80,7 +95,7 @@ class _TwoLoaders(Split):
 
     def __init__(self, training: Iterable[Any], held: Iterable[Any], seed: int) -> None:
         self._training, self._held, self._seed = training, held, seed
-        self.batches = _count(training, _name(training))
+        self.batches = _count(training, name_of(training))
 
     def training(self, epoch: int) -> Iterator[Any]:
         seed_epoch(self._training, self._seed, epoch)
@@ -97,7 +112,7 @@ def _by_index(loader: Iterable[Any], inner: Any, seed: int) -> Split:
     seed_epoch(loader, seed, 0)
     used = sorted(set(indices_of(inner)))
     if len(used) < 2:
-        raise DataError(f"{_name(loader)}: {len(used)} examples; at least 2 are needed, one of them to validate on")
+        raise DataError(f"{name_of(loader)}: {len(used)} examples; at least 2 are needed, one of them to validate on")
     drawn = torch.randperm(len(used), generator=torch.Generator().manual_seed(seed)).tolist()
     held = [used[i] for i in drawn[: max(1, round(VALIDATION_SHARE * len(used)))]]
     return _TwoLoaders(around(loader, without(inner, held)), around(loader, only(inner, held)), seed)
@@ -108,7 +123,7 @@ class _ByChecksum(Split):
     """The examples of the first batches of one pass."""
 
     def __init__(self, loader: Iterable[Any], seed: int) -> None:
-        self._loader, self._seed, self._name = loader, seed, _name(loader)
+        self._loader, self._seed, self._name = loader, seed, name_of(loader)
         self._kept = self._set_aside()
         self._held = {number for batch in self._kept for number in checksums(batch)}
         self.batches = _count(loader, self._name)

@@ -57,7 +57,8 @@ class TaskManager(AbstractModelManager):
         if self.metric not in figures:
             raise UsageError(
                 f"{type(self).__name__}: metric '{self.metric}' is none of the figures of {self.application.name} "
-                f"({', '.join(figures)}); compute it in a get_model_acc of your own"
+                f"on these examples ({', '.join(figures)}); one of two classes needs examples of both, others are "
+                "computed in a get_model_acc of your own"
             )
         return figures[self.metric]
 

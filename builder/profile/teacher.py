@@ -21,7 +21,8 @@ from legodnn.builder.data.labels import check_known_labels, check_label
 from legodnn.builder.graph.values import tensors_in
 from legodnn.builder.managers.abstract import AbstractModelManager, Device
 from legodnn.builder.managers.task import TaskManager
-from legodnn.shared.errors import DataError, ModelError
+from legodnn.builder.workdir.faults import own_line, told
+from legodnn.shared.errors import DataError, LegoError, ModelError, is_shortage
 from legodnn.shared.tasks.classification import Classification
 from legodnn.shared.tasks.judgement import Judgement
 from legodnn.shared.tasks.prediction import is_share, standard_error
@@ -32,6 +33,9 @@ SURE = 2.0
 is as far above by accident."""
 
 _ROUNDING = 1e-6
+
+_UNREADABLE = (ValueError, TypeError, AttributeError, IndexError, KeyError, RuntimeError)
+"""What managers raise for answers and labels of another kind than theirs."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,15 @@ def judge_teacher(
             chance = manager.get_trivial_acc(test)
         except DataError as error:
             raise DataError(str(error) if str(error).startswith("data.test") else f"data.test: {error}") from error
+        except LegoError:
+            raise
+        except _UNREADABLE as error:
+            if is_shortage(error) or own_line(error) is not None:
+                raise
+            raise ModelError(
+                f"manager: {type(manager).__name__} cannot read the network's answers or the labels of data.test "
+                f"({told(error)}); is it the manager of this kind of network?"
+            ) from error
     if judgement is not None and judgement.lost:
         raise ModelError(f"the teacher's answers on data.test are not finite numbers ({judgement.lost:,} of them)")
     _check_accuracy(manager, accuracy)

@@ -15,10 +15,15 @@ def purposed(key: str, call: Call, recipe: Recipe, task: str) -> Call:
     other call unchanged."""
     if call.factory != DATA_FILES:
         return call
+    purpose = Purpose(key, task, input_spec(recipe), key == "data.train")
+    return Call(call.factory, (purpose, *call.args), call.kwargs)
+
+
+def input_spec(recipe: Recipe) -> InputSpec:
+    """The network's input as the recipe describes it."""
     bundle = recipe.bundle
     mean, std = bundle.mean or None, bundle.std or None
-    spec = InputSpec(recipe.model.input, "float32", recipe.layout, mean, std, bundle.labels)
-    return Call(call.factory, (Purpose(key, task, spec, key == "data.train"), *call.args), call.kwargs)
+    return InputSpec(recipe.model.input, "float32", recipe.layout, mean, std, bundle.labels)
 
 
 def with_labels(recipe: Recipe, task: str) -> Recipe:

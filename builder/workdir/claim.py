@@ -22,7 +22,8 @@ _SAME_START = 1.0
 """Seconds by which two readings of one process's start may differ: systems count in hundredths. Not tuned."""
 
 _WRITING_SECONDS = 1.0
-"""How long a lock may be empty while its owner writes it; an empty one is stale after that. Not tuned."""
+"""How long a lock may be empty while its owner writes it, where there are no hard links; an empty one is stale after
+that. Not tuned."""
 
 
 _GUARD_SECONDS = 10.0
@@ -45,7 +46,10 @@ class Claim:
         mine = {"host": platform.node(), "process": os.getpid(), "started": process_started(os.getpid())}
         self._text = json.dumps({**mine, "thread": threading.get_ident(), "since": time.time()}).encode()
         while not self._create():
-            owner = self._owner()
+            try:
+                owner = self._owner()
+            except FileNotFoundError:
+                continue
             if owner is not None and not _gone(owner):
                 raise WorkError(f"{self.path.parent}: in use {_named(owner)}; wait for it, or name another directory")
             self._remove_stale()
@@ -54,10 +58,25 @@ class Claim:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._read() == self._text:
-            self.path.unlink()
+        with contextlib.suppress(FileNotFoundError):
+            if self.path.read_bytes() == self._text:
+                self.path.unlink()
 
     def _create(self) -> bool:
+        """Make the lock, with its content at once where the file system has hard links; whether there was none."""
+        own = self.path.with_name(f".{LOCK}.{os.getpid()}-{threading.get_ident()}")
+        try:
+            own.write_bytes(self._text)
+            os.link(own, self.path)
+        except FileExistsError:
+            return False
+        except OSError:
+            return self._create_and_write()
+        finally:
+            own.unlink(missing_ok=True)
+        return True
+
+    def _create_and_write(self) -> bool:
         try:
             descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:
@@ -66,24 +85,18 @@ class Claim:
             file.write(self._text)
         return True
 
-    def _read(self) -> bytes:
-        try:
-            return self.path.read_bytes()
-        except FileNotFoundError:
-            return b""
-
     def _owner(self) -> dict[str, Any] | None:
-        """The process that the lock names; None where there is no lock any more, or one that names none."""
+        """The process that the lock names; None for a lock that names none. Raises `FileNotFoundError` where there is
+        no lock any more."""
         until = time.monotonic() + _WRITING_SECONDS
-        while self.path.exists():
+        while True:
             try:
-                found: dict[str, Any] = json.loads(self._read())
+                found: dict[str, Any] = json.loads(self.path.read_bytes())
                 return found if {"host", "process", "started"} <= set(found) else None
             except ValueError:
                 if time.monotonic() > until:
                     return None
                 time.sleep(0.05)
-        return None
 
     def _remove_stale(self) -> None:
         """Remove the lock if it is stale, as the only one of several that want to; wait a moment where another does."""
@@ -100,6 +113,8 @@ class Claim:
             owner = self._owner()  # once more: another may have removed the stale one, and made its own
             if owner is None or _gone(owner):
                 self.path.unlink(missing_ok=True)
+        except FileNotFoundError:
+            return  # whoever comes now may already make a lock of its own
         finally:
             guard.unlink(missing_ok=True)
 

@@ -242,6 +242,35 @@ def test_mistakes_are_told_before_torch_is_imported(folder, arguments, status, t
     assert (found.returncode, text in found.stderr) == (status, True), found.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["bundle.labels=['a', 'b']"], "bundle.labels: 2 names, but the network has scores for 4 classes"),
+        (["bundle.mean=[0.5, 0.5, 0.5]", "bundle.std=[0.2, 0.2, 0.2]", "data.test=raw:batches"], "not normalised by"),
+        (["data.train=raw:negative"], "data.train: __len__() should return >= 0"),
+    ],
+)
+def test_what_only_the_data_show_is_told_before_anything_is_distilled(folder, capsys, options, text):
+    folder.write("raw.py", """
+        import torch
+
+        def batches():
+            pixels = torch.randint(0, 256, (32, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+            return [(pixels / 255, torch.arange(32) % 4)]
+
+        class Negative(list):
+            def __len__(self):
+                return -1
+
+        def negative():
+            return Negative(batches())
+        """)
+    out = folder.path / "o.lgb"
+    assert main([str(folder.recipe), "-o", str(out), *(word for o in options for word in ("--set", o))]) == 2
+    assert text in capsys.readouterr().err.splitlines()[-1]
+    assert not list(folder.path.glob("o.lgb.work/trained/*/*.pt"))
+
+
 @pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_with_130_and_the_next_run_goes_on(folder):
     folder.write("slow.py", "import sys, time\n\ndef make():\n    print('here', file=sys.stderr)\n    time.sleep(60)\n")

@@ -9,7 +9,13 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from legodnn.builder import CommonModelManager
 from legodnn.builder.data.checked import CheckedLoader
-from legodnn.builder.managers import AbstractModelManager, AnomalyManager, PoseManager, SegmentationManager
+from legodnn.builder.managers import (
+    AbstractModelManager,
+    AnomalyManager,
+    DetectionManager,
+    PoseManager,
+    SegmentationManager,
+)
 from legodnn.builder.profile.teacher import Counted, check_labels, judge_teacher
 from legodnn.shared.errors import DataError, ModelError
 from legodnn.shared.tasks.prediction import standard_error
@@ -284,3 +290,8 @@ def test_a_network_stays_as_it_is():
     assert [module.training for module in network.modules()] == [True, False, True, True]
     assert set(modes) == {(False, False)}
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_a_manager_of_another_kind_of_network_is_named():
+    with pytest.raises(ModelError, match="manager: DetectionManager cannot read the network's answers"):
+        judge_teacher(DetectionManager(), Says(), GOOD)
