@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from legodnn.builder.bundle.samples import TOGETHER
 from legodnn.builder.costs.disk import DiskNeeds, needs_of
 from legodnn.builder.costs.loaders import LoaderSize
 from legodnn.builder.costs.network import NetworkWork
@@ -105,11 +106,12 @@ class _Estimate:
     @property
     def test_passes(self) -> float | None:
         """To judge the teacher and the chance level before distillation, and in the profile with all its figures; for
-        every descendant and whole networks; the first batches twice; once for the labels before a teacher is
-        trained."""
+        every descendant and whole networks; the first batches and the samples twice; once for the labels before a
+        teacher is trained."""
         if self.test.images is None:
             return None
-        first = 2 * min(1.0, BATCHES * self.test.batch / max(1, self.test.images))
+        images = max(1, self.test.images)
+        first = 2 * min(1.0, BATCHES * self.test.batch / images) + 2 * min(1.0, TOGETHER / images)
         labels = 1 if self.teacher_epochs else 0
         return 5 + labels + first + self.variants * len(self.blocks) + self._selections
 

@@ -58,7 +58,7 @@ def read_only(folder):
 
 WRONG = {
     "a home": (home, "is no work directory and not empty (letter.txt is in it)"),
-    "the recipe's folder": (lambda folder: folder, "is no work directory and not empty"),
+    "the recipe's folder, and the bundle's": (lambda folder: folder, "is in the work directory"),
     "a folder of photos": (photos, "is no work directory and not empty (cat is in it)"),
     "a folder with a mark of a stage": (other_project, "is no work directory and not empty"),
     "a link to a home": (linked, "is no work directory and not empty"),
