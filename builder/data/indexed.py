@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from legodnn.builder.data.checked import CheckedLoader
@@ -31,6 +32,12 @@ def indices_of(loader: Any) -> Iterator[int]:
     else:
         for batch in loader.batch_sampler:
             yield from batch
+
+
+def drawn(count: int, seed: int) -> list[int]:
+    """The numbers below ``count`` in an order drawn by the seed, apart from torch's own random numbers."""
+    order: list[int] = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
+    return order
 
 
 def without(loader: Any, held: Sequence[int]) -> Any:

@@ -7,10 +7,8 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import torch
-
 from legodnn.builder.data.checked import CheckedLoader
-from legodnn.builder.data.indexed import around, has_indices, indices_of, only
+from legodnn.builder.data.indexed import drawn, has_indices, indices_of, only
 from legodnn.builder.data.rows import count_rows, rows_of
 
 logger = logging.getLogger(__name__)
@@ -30,11 +28,10 @@ def sampled(loader: CheckedLoader, images: int, seed: int, key: str) -> CheckedL
     used = sorted(set(indices_of(inner)))
     if len(used) <= images:
         return loader
-    drawn = torch.randperm(len(used), generator=torch.Generator().manual_seed(seed)).tolist()[:images]
+    chosen = sorted(used[i] for i in drawn(len(used), seed)[:images])
     logger.info("%s: %s of the %s examples in %s are judged, drawn by the seed; %s",
                 key, f"{images:,}", f"{len(used):,}", loader.name, _error(images))  # fmt: skip
-    found: CheckedLoader = around(loader, only(inner, sorted(used[i] for i in drawn)))
-    return found
+    return loader.around(only(inner, chosen))
 
 
 def _error(images: int) -> str:

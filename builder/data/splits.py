@@ -12,10 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import torch
-
 from legodnn.builder.data.checked import CheckedLoader
-from legodnn.builder.data.indexed import around, has_indices, indices_of, length, name_of, only, without
+from legodnn.builder.data.indexed import around, drawn, has_indices, indices_of, length, name_of, only, without
 from legodnn.builder.data.rows import checksums, count_rows, rows_of
 from legodnn.builder.workdir.seeds import seed_epoch
 from legodnn.shared.errors import DataError
@@ -113,8 +111,7 @@ def _by_index(loader: Iterable[Any], inner: Any, seed: int) -> Split:
     used = sorted(set(indices_of(inner)))
     if len(used) < 2:
         raise DataError(f"{name_of(loader)}: {len(used)} examples; at least 2 are needed, one of them to validate on")
-    drawn = torch.randperm(len(used), generator=torch.Generator().manual_seed(seed)).tolist()
-    held = [used[i] for i in drawn[: max(1, round(VALIDATION_SHARE * len(used)))]]
+    held = [used[i] for i in drawn(len(used), seed)[: max(1, round(VALIDATION_SHARE * len(used)))]]
     return _TwoLoaders(around(loader, without(inner, held)), around(loader, only(inner, held)), seed)
 
 

@@ -21,6 +21,7 @@ from torchvision import models
 
 from legodnn.builder.data.checked import CheckedLoader
 from legodnn.builder.data.files import FilesLoader
+from legodnn.builder.data.indexed import drawn
 from legodnn.builder.data.sampled import sampled
 from legodnn.builder.managers import AbstractModelManager
 from legodnn.builder.recipe.data import purposed
@@ -115,10 +116,10 @@ def _divided(train: CheckedLoader, test: CheckedLoader, seed: int) -> tuple[Chec
     count = len(learning.dataset.examples)
     if count < 2:
         raise DataError(f"data.test: missing, and {count} example in data.train cannot be divided; name data.test")
-    drawn = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
+    order = drawn(count, seed)
     held = max(1, round(TEST_SHARE * count))
     logger.info("data.test: not named; %s of the %s examples in data.train are set aside", f"{held:,}", f"{count:,}")
-    return train.around(learning.part(sorted(drawn[held:]))), test.around(judging.part(sorted(drawn[:held])))
+    return train.around(learning.part(sorted(order[held:]))), test.around(judging.part(sorted(order[:held])))
 
 
 def _loader(key: str, call: Call, recipe: Recipe) -> CheckedLoader:
