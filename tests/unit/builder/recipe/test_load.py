@@ -6,8 +6,16 @@ import inspect
 import pytest
 
 from legodnn.builder import AutoBlockManager, BlockProfiler, BlockRetrainer
+from legodnn.builder.prune import importance
 from legodnn.builder.recipe.load import builtin_recipes, load_recipe
-from legodnn.builder.recipe.schema import DEFAULT_MANAGER, BlocksSection, Call, DistillSection, ProfileSection
+from legodnn.builder.recipe.schema import (
+    DEFAULT_MANAGER,
+    IMPORTANCE,
+    BlocksSection,
+    Call,
+    DistillSection,
+    ProfileSection,
+)
 from legodnn.shared.bundle.format import MAGIC
 from legodnn.shared.errors import RecipeError
 
@@ -240,3 +248,7 @@ def test_the_mark_that_editors_put_before_utf_8_is_read_over(folder):
     assert load_recipe(str(folder.recipe)).model.factory.factory == "parts:network"
 
 
+
+
+def test_a_recipe_knows_the_names_of_all_importances():
+    assert set(IMPORTANCE) == set(importance.IMPORTANCE)
